@@ -1,0 +1,143 @@
+"""One run folder: config.json, metrics.csv and checkpoint.pt, each written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dtql_robot.agent import DTQL
+from dtql_robot.config import Config
+from dtql_robot.errors import InputError
+from dtql_robot.normalize import Affine
+
+FORMAT = 1
+"""Version of the checkpoint's layout."""
+
+CHECKPOINT, CONFIG, METRICS, DATASET, RESULTS = (
+    "checkpoint.pt",
+    "config.json",
+    "metrics.csv",
+    "dataset.json",
+    "results.json",
+)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What the policy reads and writes: everything acting needs beside the weights.
+
+    obs_keys, obs_shapes   observation entries in the order the networks see them
+    obs_norm, action_norm  scaling to and from the networks' units
+    action_dim             A
+    sigma_data             standard deviation of the normalized actions
+    """
+
+    obs_keys: tuple[str, ...]
+    obs_shapes: tuple[tuple[int, ...], ...]
+    obs_norm: Affine
+    action_norm: Affine
+    action_dim: int
+    sigma_data: float
+
+    @property
+    def obs_dim(self) -> int:
+        return len(self.obs_norm.shift)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, as weights-only loading accepts them."""
+        norms = {"obs_norm": self.obs_norm, "action_norm": self.action_norm}
+        return {
+            "obs_keys": list(self.obs_keys),
+            "obs_shapes": [list(s) for s in self.obs_shapes],
+            "action_dim": self.action_dim,
+            "sigma_data": self.sigma_data,
+            **{k: {"shift": torch.tensor(n.shift), "scale": torch.tensor(n.scale)} for k, n in norms.items()},
+        }
+
+    @staticmethod
+    def from_dict(d: dict[str, Any]) -> Interface:
+        norms = {k: Affine(d[k]["shift"].numpy(), d[k]["scale"].numpy()) for k in ("obs_norm", "action_norm")}
+        return Interface(
+            tuple(d["obs_keys"]),
+            tuple(tuple(s) for s in d["obs_shapes"]),
+            action_dim=d["action_dim"],
+            sigma_data=d["sigma_data"],
+            **norms,
+        )
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a temporary sibling of `path`, flush it to disk, then put it in place."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with open(temporary, "rb") as f:
+            os.fsync(f.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Readable JSON, written atomically."""
+    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=2) + "\n"))
+
+
+def save(run: Path, agent: DTQL, interface: Interface) -> None:
+    """Write the run's checkpoint: weights, optimizers, random state, step, config and interface."""
+    state = {
+        "format": FORMAT,
+        "config": json.dumps(agent.cfg.to_dict()),
+        "interface": interface.to_dict(),
+        "agent": agent.state_dict(),
+    }
+    write_atomically(run / CHECKPOINT, lambda p: torch.save(state, p))
+
+
+def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, Any]]:
+    """The checkpoint of a run folder: its config, its interface, and the agent's state."""
+    path = run / CHECKPOINT
+    if not path.is_file():
+        raise InputError(f"{run} holds no {CHECKPOINT}; expected the folder that `dtql-robot train --out` wrote.")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError) as e:
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise InputError(f"{path} is damaged or not a checkpoint ({reason}); train again.") from e
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of this version (expected format {FORMAT}); train again.")
+    config = Config.from_dict(json.loads(state["config"]))
+    return config, Interface.from_dict(state["interface"]), state["agent"]
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The run's config.json: {"data", "env", "env_args", "config", "versions"}."""
+    path = run / CONFIG
+    if not path.is_file():
+        raise InputError(f"{run} is not a run folder: it holds no {CONFIG}; give the folder passed to `train --out`.")
+    try:
+        values = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as e:
+        raise InputError(f"{path} is not valid JSON ({e}); restore it or train again.") from e
+    missing = {"data", "env", "env_args", "config"} - set(values)
+    if missing:
+        raise InputError(f"{path} lacks {sorted(missing)}; restore it or train again.")
+    return values
+
+
+def action_std(actions: np.ndarray) -> float:
+    """Root mean square of the actions' per-dimension standard deviations: EDM's sigma_data.  actions: (N, A)."""
+    return float(max(np.sqrt(actions.var(axis=0).mean()), 1e-2))

@@ -1,0 +1,89 @@
+"""The command line: `dtql-robot COMMAND ...`.  The only place that joins data, training, simulators and evaluation.
+
+Each command is a frozen dataclass whose fields are its options; `tyro` turns it into a parser and its help.
+Heavy packages are imported inside the commands, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dtql_robot import __version__
+from dtql_robot.errors import InputError
+
+USAGE = """\
+dtql-robot {version}: robot demonstrations in; a fast one-step policy, its success rate and a video out.
+
+usage: dtql-robot COMMAND [options]      (dtql-robot COMMAND --help explains each)
+
+commands:
+{commands}
+
+a first run, end to end:
+  dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
+  dtql-robot inspect demos/pick.hdf5
+  dtql-robot train --data demos/pick.hdf5 --out runs/pick
+  dtql-robot eval runs/pick --episodes 200 --video runs/pick/rollouts.mp4
+
+exit codes: 0 done, 2 something given is wrong (one message says what), 1 anything else.
+"""
+
+COMMANDS = {
+    "collect": "record scripted demonstrations in simulation",
+    "inspect": "show what a demonstration file holds",
+    "train": "train DTQL on demonstrations",
+    "eval": "roll a trained policy out: success rate, interval, video, report",
+    "demo": "all of the above on FetchPickAndPlace, in a few minutes",
+}
+"""Command -> summary.  `dtql_robot.commands.<command>` holds its Options and `run(options)`."""
+
+
+def usage() -> str:
+    """The text of `dtql-robot --help`."""
+    lines = (f"  {name:<10}{summary}" for name, summary in COMMANDS.items())
+    return USAGE.format(version=__version__, commands="\n".join(lines))
+
+
+def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
+    """The command's function and its options."""
+    import importlib
+
+    import tyro
+
+    module = importlib.import_module(f"dtql_robot.commands.{command}")
+    default = module.defaults(arguments) if hasattr(module, "defaults") else None
+    options = tyro.cli(
+        module.Options,
+        args=list(arguments),
+        default=default,
+        prog=f"dtql-robot {command}",
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return module.run, options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return 0
+    if arguments[0] == "--version":
+        print(f"dtql-robot {__version__}")
+        return 0
+    command, *rest = arguments
+    if command not in COMMANDS:
+        print(f"dtql-robot: unknown command {command!r}; expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    try:
+        run, options = parse(command, rest)
+        run(options)
+    except InputError as e:
+        print(f"dtql-robot {command}: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\ndtql-robot {command}: interrupted.", file=sys.stderr)
+        return 1
+    return 0

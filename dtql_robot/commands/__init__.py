@@ -1,0 +1,1 @@
+"""The commands of `dtql-robot`, one module each: `Options` and `run(options)`."""

@@ -1,0 +1,46 @@
+"""`dtql-robot collect`: scripted demonstrations into a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Record demonstrations of a scripted expert in simulation.
+
+    Every episode draws its own amount of action noise, so the file mixes clean and clumsy demonstrations.
+    Example: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
+    """
+
+    task: Positional[str]
+    """FetchReach-v4, FetchPush-v4 or FetchPickAndPlace-v4."""
+    out: Path
+    """File to write (robomimic) or folder to write (minari). It must not exist yet."""
+    episodes: int = 200
+    """Demonstrations to record."""
+    format: Literal["robomimic", "minari"] = "robomimic"
+    """Layout of the file."""
+    seed: int = 0
+    """Seed of start states and noise. Evaluation never uses these start states, whatever its seed."""
+    noise: float = 0.3
+    """Largest standard deviation of the action noise; each episode draws its own from 0 to this."""
+    workers: int | None = None
+    """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
+    overwrite: bool = False
+    """Replace --out if it exists."""
+
+
+def run(options: Options) -> None:
+    from dtql_robot.datasets import check_writable, format_summary, inspect, save_minari, save_robomimic
+    from dtql_robot.envs.collect import collect
+
+    check_writable(options.out, overwrite=options.overwrite)
+    demos = collect(options.task, options.episodes, seed=options.seed, noise=options.noise, workers=options.workers)
+    save = save_minari if options.format == "minari" else save_robomimic
+    save(demos, options.out, overwrite=options.overwrite)
+    print(format_summary(inspect(options.out)))

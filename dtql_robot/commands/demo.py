@@ -1,0 +1,57 @@
+"""`dtql-robot demo`: the main job from nothing to a report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtql_robot import checkpoint
+from dtql_robot.commands import collect, train
+from dtql_robot.commands import eval as evaluation
+from dtql_robot.config import Config
+
+TASK = "FetchPickAndPlace-v4"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Collect, train, evaluate and report on FetchPickAndPlace, with the default recipe.
+
+    Interrupted, it goes on where it stopped when called again.
+    """
+
+    out: Path = Path("runs/demo")
+    """Run folder to write."""
+    demos: int = 200
+    """Demonstrations to collect."""
+    steps: int = Config.steps
+    """Updates."""
+    episodes: int = 200
+    """Episodes to evaluate."""
+    seed: int = 0
+    """Seed of everything."""
+    fresh: bool = False
+    """Start over: delete --out first."""
+
+
+def run(options: Options) -> None:
+    start = time.perf_counter()
+    out, data = options.out, options.out / "demos.hdf5"
+    if options.fresh and out.exists():
+        checkpoint.read_config(out)  # only ever delete a run folder
+        shutil.rmtree(out)
+    if not data.exists():
+        print(f"[1/3] collecting {options.demos} demonstrations of {TASK}", flush=True)
+        out.mkdir(parents=True, exist_ok=True)
+        collect.run(collect.Options(task=TASK, out=data, episodes=options.demos, seed=options.seed))
+    resume = (out / checkpoint.CHECKPOINT).exists()
+    print(f"[2/3] {'continuing' if resume else 'training'} DTQL", flush=True)
+    cfg = Config(steps=options.steps, seed=options.seed)
+    train.run(train.Options(out=out, data=str(data), resume=resume, config=cfg))
+    print(f"[3/3] evaluating on {options.episodes} unseen start states", flush=True)
+    evaluation.run(
+        evaluation.Options(run=out, episodes=options.episodes, seed=options.seed, video=out / "rollouts.mp4")
+    )
+    print(f"the whole demo took {time.perf_counter() - start:.0f} s; open {out / 'report.html'}")

@@ -1,0 +1,47 @@
+"""Do the demonstrations fit the environment that the policy will be judged in?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dtql_robot.envs import EnvInfo, env_info
+from dtql_robot.errors import InputError
+from dtql_robot.types import Demonstrations
+
+
+def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -> str | None:
+    """Compare action size and observations with the environment.  InputError where they differ.
+
+    env: the environment the user asked for, None for the one that the data names.
+    obs_keys: observations the policy will use.  Returns a sentence where nothing could be compared, else None.
+    """
+    spec = env or demos.env_spec
+    if spec is None:
+        return "The data names no environment: evaluation will need --env."
+    try:
+        facts = env_info(spec, env_args=demos.env_args if spec == demos.env_spec else None)
+    except InputError as e:
+        if env is not None:
+            raise
+        return f"Not compared with the data's environment: {e}"
+    _compare(demos, facts, obs_keys)
+    return None
+
+
+def _compare(demos: Demonstrations, facts: EnvInfo, obs_keys: Sequence[str]) -> None:
+    if demos.action_dim != facts.action_dim:
+        raise InputError(
+            f"{demos.source} has actions with {demos.action_dim} entries, {facts.spec} takes {facts.action_dim}; "
+            "give the environment that the data was recorded in with --env."
+        )
+    for key in obs_keys:
+        if key not in facts.obs_shapes:
+            raise InputError(
+                f"{facts.spec} gives no observation {key!r}, only {sorted(facts.obs_shapes)}; "
+                "choose observations that both have with --obs-keys."
+            )
+        if demos.obs_shapes[key] != facts.obs_shapes[key]:
+            raise InputError(
+                f"observation {key!r} has shape {demos.obs_shapes[key]} in {demos.source} and "
+                f"{facts.obs_shapes[key]} in {facts.spec}; give the data's own environment with --env."
+            )

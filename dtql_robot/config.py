@@ -1,0 +1,205 @@
+"""Every setting of the package and its default: the one home of both.
+
+Frozen dataclasses, one comment a field (the command line shows them as help), checked when made,
+written to `config.json` in the run folder and read back from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dtql_robot.errors import InputError
+
+Reward = Literal["auto", "success", "dataset"]
+
+
+def _require(condition: bool, setting: str, value: object, expected: str) -> None:
+    if not condition:
+        raise InputError(f"{setting} is {value!r}; expected {expected}.")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is read from the demonstrations and how it is scaled."""
+
+    obs_keys: tuple[str, ...] = ()
+    """Observation keys to use, in this order. Default: every low-dimensional key."""
+    filter_key: str | None = None
+    """Use only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
+    reward: Reward = "auto"
+    """success: 0 at a successful step, -1 elsewhere. dataset: as recorded. auto: success where the data has it."""
+    action_norm: Literal["range", "none"] = "range"
+    """range: each action dimension's recorded range becomes [-1, 1]. none: actions are in [-1, 1] already."""
+    horizon: int = 8
+    """Actions predicted at once (the chunk length H)."""
+    n_action_steps: int = 8
+    """Actions of a chunk that are executed before the next forward pass."""
+
+    def __post_init__(self) -> None:
+        _require(self.horizon >= 1, "horizon", self.horizon, "at least 1")
+        _require(1 <= self.n_action_steps <= self.horizon, "n_action_steps", self.n_action_steps, "1 to horizon")
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """The behaviour-cloning denoiser: EDM preconditioning (Karras et al. 2022) and noise densities."""
+
+    sigma_data: float | None = None
+    """Standard deviation of the normalized actions. Default: measured on the data (the paper: 0.5)."""
+    sigma_min: float = 0.002
+    """Smallest noise level."""
+    sigma_max: float = 80.0
+    """Largest noise level."""
+    sigma_loc: float = math.log(0.5)
+    """Location of log sigma's logistic density in denoiser training."""
+    sigma_scale: float = 0.5
+    """Scale of log sigma's logistic density in denoiser training."""
+    denoiser_hidden: tuple[int, ...] = (256, 256, 256, 256)
+    """Widths of the denoiser's hidden layers."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.sigma_min < self.sigma_max, "sigma_min", self.sigma_min, "0 < sigma_min < sigma_max")
+        _require(self.sigma_scale > 0, "sigma_scale", self.sigma_scale, "above 0")
+        _require(self.sigma_data is None or self.sigma_data > 0, "sigma_data", self.sigma_data, "above 0")
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The one-step policy, its loss, and how an action is chosen."""
+
+    policy: Literal["gaussian", "implicit"] = "gaussian"
+    """gaussian: tanh of a Gaussian given the state. implicit: noise in, action out."""
+    policy_hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the policy's hidden layers."""
+    log_std_min: float = -5.0
+    """Lower bound of the Gaussian's log standard deviation (before tanh)."""
+    log_std_max: float = 2.0
+    """Upper bound of the Gaussian's log standard deviation (before tanh)."""
+    trust_region_weight: float = 1.0
+    """Weight of the trust region loss (the paper's alpha)."""
+    tr_sigma_min: float = 0.002
+    """Smallest noise level at which the trust region loss is taken."""
+    tr_sigma_max: float = 80.0
+    """Largest noise level at which the trust region loss is taken."""
+    tr_at: Literal["sample", "mean"] = "sample"
+    """The policy's action that the trust region and Q see: a sample (the paper) or the Gaussian's mean."""
+    nll: Literal["tanh", "mse"] = "tanh"
+    """Likelihood of recorded actions. tanh: under the Gaussian (the paper). mse: squared error of the mean."""
+    nll_weight: float = 1.0
+    """Weight of the likelihood term (the paper's gamma)."""
+    q_weight: float = 1.0
+    """Weight of the Q term. 0 makes DTQL plain behaviour cloning inside the trust region."""
+    normalize_q: bool = True
+    """Divide Q by its spread over the batch, so that weights mean the same on every reward scale."""
+    act: Literal["sample", "mean", "best", "softmax"] = "mean"
+    """Action choice: a sample, the mean, or of `candidates` samples the best or a softmax draw by target min-Q."""
+    candidates: int = 32
+    """Samples to choose from with act=best and act=softmax (the paper's code: 1024, softmax)."""
+
+    def __post_init__(self) -> None:
+        _require(self.log_std_min < self.log_std_max, "log_std_min", self.log_std_min, "below log_std_max")
+        _require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
+        _require(self.tr_sigma_min < self.tr_sigma_max, "tr_sigma_min", self.tr_sigma_min, "below tr_sigma_max")
+        for name in ("trust_region_weight", "nll_weight", "q_weight"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Implicit Q-learning (Kostrikov et al. 2021) over action chunks."""
+
+    critic_hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the Q and V networks' hidden layers."""
+    expectile: float = 0.7
+    """Expectile of V's regression on Q."""
+    discount: float = 0.99
+    """Discount factor per environment step."""
+    tau: float = 0.005
+    """Polyak step of the target Q networks, per update."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.expectile < 1, "expectile", self.expectile, "between 0 and 1")
+        _require(0 <= self.discount <= 1, "discount", self.discount, "0 to 1")
+        _require(0 < self.tau <= 1, "tau", self.tau, "above 0, at most 1")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimization."""
+
+    batch_size: int = 256
+    """Samples per update."""
+    lr: float = 3e-4
+    """Adam's learning rate, for every network."""
+    lr_decay: bool = True
+    """Cosine decay of the learning rate to 0 over the run."""
+    pretrain_steps: int = 0
+    """Updates of denoiser and critics alone before the policy starts."""
+    ema_decay: float = 0.999
+    """Decay of the policy's moving average, which is what acts. 0: the policy itself acts."""
+    obs_noise: float = 0.0
+    """Standard deviation of Gaussian noise added to normalized observations in training."""
+    activation: Literal["relu", "silu", "gelu", "mish"] = "relu"
+    """Activation of all networks (the paper's code: mish; relu in the policy)."""
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        _require(self.lr > 0, "lr", self.lr, "above 0")
+        _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 up to, not including, 1")
+        _require(self.pretrain_steps >= 0, "pretrain_steps", self.pretrain_steps, "0 or more")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole recipe: what `train` uses and `config.json` holds."""
+
+    steps: int = 12_000
+    """Updates."""
+    seed: int = 0
+    """Seed of weights, batches and noise."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train. auto: cuda if there is one, else cpu."""
+    log_every: int = 100
+    """Updates between two rows of metrics.csv."""
+    checkpoint_every: int = 5_000
+    """Updates between two checkpoints."""
+    data: DataConfig = field(default_factory=DataConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, "steps", self.steps, "at least 1")
+        _require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
+        _require(self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1")
+        if self.policy.policy == "implicit":
+            _require(self.policy.nll_weight == 0, "nll_weight", self.policy.nll_weight, "0 with policy='implicit'")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Config:
+        """Inverse of `to_dict`.  Unknown or missing settings are an InputError: the file is of another version."""
+        return _build(Config, values, "config")
+
+
+def _build(cls: type, values: Any, where: str) -> Any:
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    if not isinstance(values, dict) or set(values) != set(known):
+        found = sorted(set(values) ^ set(known)) if isinstance(values, dict) else type(values).__name__
+        raise InputError(f"{where} does not hold this version's settings (differs in {found}); train again.")
+    made = {}
+    for name, f in known.items():
+        value = values[name]
+        if dataclasses.is_dataclass(default := f.default_factory) and isinstance(default, type):
+            value = _build(default, value, f"{where}.{name}")
+        elif isinstance(value, list):
+            value = tuple(value)
+        made[name] = value
+    return cls(**made)

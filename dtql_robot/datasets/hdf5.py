@@ -1,0 +1,234 @@
+"""Reading HDF5 so that a damaged or foreign file ends in one sentence, never in a traceback from the library."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dtql_robot.errors import InputError
+from dtql_robot.types import Array
+
+# All that h5py raises for damaged content; which of them depends on the damaged byte.
+_LIBRARY_ERRORS = (
+    OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError, OverflowError, AttributeError, SystemError,
+)  # fmt: skip
+_MAX_DEPTH = 8
+_MAX_MEMBERS = 1_000_000
+_MAX_EXPANSION = 2000  # deflate reaches about 1030 : 1
+_ALWAYS_ALLOWED = 64 * 2**20
+
+
+@contextmanager
+def reading(place: str | h5py.Group | h5py.Dataset, key: str = "") -> Iterator[None]:
+    """Turn every error of the HDF5 library inside the block into an InputError that names `place` (and `key` in it)."""
+    try:
+        yield
+    except InputError:
+        raise
+    except _LIBRARY_ERRORS as error:
+        reason = " ".join(str(error).split()).strip("\"'")[:200] or type(error).__name__
+        raise InputError(
+            f"{place if isinstance(place, str) else where(place, key)} cannot be read (HDF5 says: {reason}). "
+            "The file is damaged or incomplete: fetch it again."
+        ) from error
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[h5py.File]:
+    """Open `path` read-only.  InputError for a missing, empty, foreign, truncated or locked file."""
+    _check_is_hdf5(path)
+    with reading(str(path)):
+        file = h5py.File(path, "r")
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def _check_is_hdf5(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path}: no such file. Check the path (relative paths start at {Path.cwd()}).")
+    if not path.is_file():
+        raise InputError(f"{path} is not a regular file; a dataset file (.hdf5) was expected.")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(64)
+        is_hdf5 = bool(h5py.is_hdf5(path))
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
+    if not head:
+        raise InputError(f"{path} is empty (0 bytes). Fetch or write it again.")
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a Git LFS pointer, not the data. Run `git lfs pull` where it was cloned.")
+    if not is_hdf5:
+        raise InputError(f"{path} is not an HDF5 file (it starts with {head[:12]!r}). A robomimic, Minari or D4RL "
+                         "dataset file was expected.")  # fmt: skip
+
+
+def file_name(node: h5py.Group | h5py.Dataset) -> str:
+    """The file's own name, without its folders, for messages."""
+    return Path(str(node.file.filename)).name
+
+
+def where(group: h5py.Group | h5py.Dataset, key: str = "") -> str:
+    """Place of a member for messages: "data/demo_0/actions in lift.hdf5"."""
+    inside = "/".join(part for part in (str(group.name or "").strip("/"), key) if part)
+    return f"{inside or 'the top level'} in {file_name(group)}"
+
+
+def children(group: h5py.Group) -> list[str]:
+    """Names of the direct members."""
+    with reading(group):
+        names = list(group.keys())
+        if len(names) > _MAX_MEMBERS:
+            raise ValueError(f"{len(names)} members")
+        for name in names:
+            name.encode("utf-8")
+    return names
+
+
+def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
+    """Direct or nested member `key` ("a/b").  Links into other files are refused, whatever they point at."""
+    node: Any = group
+    for part in key.split("/"):
+        if not isinstance(node, h5py.Group):
+            raise InputError(f"{where(group, key)}: {part!r} was looked for inside an array. The layout is not known.")
+        with reading(group, key):
+            link = node.get(part, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise InputError(f"{where(group, key)} is a link into another file ({link.filename!r}), which is not "
+                                 "followed. Copy the data into one file, e.g. with h5repack or h5copy.")  # fmt: skip
+            node = node[part]
+    if not isinstance(node, (h5py.Group, h5py.Dataset)):
+        raise InputError(f"{where(group, key)} is neither a group nor an array.")
+    return node
+
+
+def subgroup(group: h5py.Group, key: str) -> h5py.Group:
+    """Member `key`, which must be a group."""
+    node = member(group, key)
+    if not isinstance(node, h5py.Group):
+        raise InputError(f"{where(group, key)} is an array; a group was expected there.")
+    return node
+
+
+def dataset(group: h5py.Group, key: str) -> h5py.Dataset:
+    """Member `key`, which must be an array stored in this file."""
+    node = member(group, key)
+    if not isinstance(node, h5py.Dataset):
+        raise InputError(f"{where(group, key)} is a group; an array was expected there.")
+    with reading(group, key):
+        outside = node.external is not None or node.is_virtual
+    if outside:
+        raise InputError(f"{where(group, key)} keeps its values in another file, which is not followed. "
+                         "Copy the data into one file, e.g. with h5repack.")  # fmt: skip
+    return node
+
+
+def describe(group: h5py.Group, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of array `key`, without reading its values."""
+    return _describe(dataset(group, key), group, key)
+
+
+def _describe(node: h5py.Dataset, group: h5py.Group, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with reading(group, key):
+        if node.shape is None:
+            raise InputError(f"{where(group, key)} holds no values.")
+        return tuple(node.shape), node.dtype
+
+
+def read_array(group: h5py.Group, key: str, *, last_row: bool = False) -> Array:
+    """Values of the numeric array `key` (of its last row alone with `last_row`), as stored."""
+    node = dataset(group, key)
+    shape, dtype = _describe(node, group, key)
+    if dtype.kind not in "biuf":
+        raise InputError(f"{where(group, key)} holds {_kind(dtype)}; numbers were expected.")
+    _check_size(group, key, shape, dtype)
+    if last_row and (not shape or shape[0] == 0):
+        raise InputError(f"{where(group, key)} has no rows.")
+    with reading(group, key):
+        return np.asarray(node[-1 if last_row else ()])
+
+
+def read_strings(group: h5py.Group, key: str) -> list[str]:
+    """Values of the one-dimensional text array `key`, stored as bytes or as strings."""
+    shape, dtype = describe(group, key)
+    if dtype.kind not in "SUO" or len(shape) != 1:
+        raise InputError(f"{where(group, key)} holds {_kind(dtype)} of shape {shape}; a list of names was expected.")
+    _check_size(group, key, shape, dtype)
+    with reading(group, key):
+        values = dataset(group, key)[()]
+        return [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values]
+
+
+def _check_size(group: h5py.Group, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """A flipped bit in a shape would otherwise ask for terabytes."""
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed <= _ALWAYS_ALLOWED:
+        return
+    with reading(group, key):
+        size = Path(str(group.file.filename)).stat().st_size
+    if claimed > _MAX_EXPANSION * size:
+        raise InputError(f"{where(group, key)} claims shape {shape}, {claimed / 2**30:.0f} GiB, in a file of {size} "
+                         "bytes. The file is damaged or incomplete: fetch it again.")  # fmt: skip
+
+
+def _kind(dtype: np.dtype[Any]) -> str:
+    return {"O": "objects or text", "S": "text", "U": "text", "V": "records", "c": "complex numbers"}.get(
+        dtype.kind, f"values of type {dtype}"
+    )
+
+
+def array_keys(group: h5py.Group, prefix: str = "", depth: int = 0) -> list[str]:
+    """Paths ("a/b") of all arrays below `group`, sorted within each level."""
+    if depth > _MAX_DEPTH:
+        raise InputError(f"{where(group)} is nested more than {_MAX_DEPTH} groups deep. The layout is not known.")
+    found: list[str] = []
+    for name in sorted(children(group)):
+        node = member(group, name)
+        if isinstance(node, h5py.Group):
+            found += array_keys(node, f"{prefix}{name}/", depth + 1)
+        else:
+            found.append(prefix + name)
+    return found
+
+
+def attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+    """All attributes as JSON-able Python values."""
+    with reading(node, "(attributes)"):
+        return {str(key): plain(value) for key, value in node.attrs.items()}
+
+
+def plain(value: Any) -> Any:
+    """JSON-able form of an attribute: bytes become text, arrays lists, numpy scalars Python numbers."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)
+
+
+def parse_json_object(text: Any, place: str) -> dict[str, Any]:
+    """`text` as a JSON object.  InputError naming `place` when it is none."""
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{place} is not JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{place} is JSON of type {type(value).__name__}; an object was expected.")
+    return value

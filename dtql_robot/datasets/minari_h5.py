@@ -1,0 +1,158 @@
+"""Minari's HDF5 storage: episode_N/{observations (T + 1), actions (T), rewards, terminations, truncations, infos/*}.
+
+Read with h5py directly; the `minari` package is not needed.  A Box observation becomes key "observation", a Dict is
+flattened to "a/b" keys.  `infos` may have T rows (after each step) or T + 1 (that of reset first): success is the
+value after each step, rows 1..T; other infos keep rows 0..T-1, so that row 0 belongs to the first observation.
+An episode whose flags are both false at the end was cut off by the recording: truncated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dtql_robot.datasets import hdf5
+from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_alike
+from dtql_robot.datasets.detect import EPISODE
+from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.obs_keys import ObsArray, ObsChoice, choose
+from dtql_robot.datasets.source import METADATA_FILE
+from dtql_robot.errors import InputError
+from dtql_robot.types import Array, Demonstrations, Episode
+
+OBS_KEY = "observation"
+OWN_ENV_SPEC = "dtql_robot_env_spec"  # metadata key for environments that Gymnasium does not register
+OWN_ATTRS = "dtql_robot_attrs"  # episode attribute: JSON of Episode.attrs
+HAS_FINAL_OBS = "has_final_obs"
+_SUCCESS_KEYS = ("success", "is_success")
+_STORAGE_ATTRS = {"id", "total_steps", OWN_ATTRS, HAS_FINAL_OBS}
+
+
+def read(file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None) -> Reading:
+    """Adapter for Minari files; see the module's docstring for the rules."""
+    name = hdf5.file_name(file)
+    if filter_key is not None:
+        raise InputError(f"{name} is a Minari file and has no filter keys; {filter_key!r} was asked for.")
+    names = sorted((k for k in hdf5.children(file) if EPISODE.fullmatch(k)), key=lambda k: int(k[len("episode_") :]))
+    choice = choose(_available(hdf5.subgroup(file, names[0]), name), obs_keys, name)
+    episodes = tuple(_episode(hdf5.subgroup(file, k), k, choice, name) for k in names)
+    check_alike(episodes, name)
+    env_spec, env_args = _environment(file)
+    notes = () if env_spec else ("the dataset does not name its environment (no env_spec).",)
+    return Reading(Demonstrations(episodes, name, "minari", env_spec, env_args), notes, choice.left_out)
+
+
+def _available(episode: h5py.Group, file: str) -> dict[str, ObsArray]:
+    keys = hdf5.children(episode)
+    if "observations" not in keys:
+        raise InputError(f"{hdf5.where(episode)} has no 'observations' (only {', '.join(keys) or 'nothing'}).")
+    node = hdf5.member(episode, "observations")
+    if isinstance(node, h5py.Dataset):
+        return {OBS_KEY: _obs_array(episode, "observations")}
+    return {key: _obs_array(node, key) for key in hdf5.array_keys(node)}
+
+
+def _obs_array(group: h5py.Group, key: str) -> ObsArray:
+    """Encoded images are rows of bytes, of equal or of varying length, that start with JPEG's marker."""
+    shape, dtype = hdf5.describe(group, key)
+    jpeg = h5py.check_vlen_dtype(dtype) == np.uint8
+    if dtype == np.uint8 and len(shape) == 2 and shape[0] > 0 and shape[1] > 3:
+        jpeg = bytes(hdf5.read_array(group, key, last_row=True)[:3]) == b"\xff\xd8\xff"
+    return ObsArray(shape, dtype, jpeg)
+
+
+def _episode(group: h5py.Group, name: str, choice: ObsChoice, file: str) -> Episode:
+    place = Place(name, file)
+    keys = hdf5.children(group)
+    for key in ("observations", "actions", "rewards", "terminations", "truncations"):
+        if key not in keys:
+            raise place.error(f"there is no {key!r} (only {', '.join(keys) or 'nothing'})")
+    if not isinstance(hdf5.member(group, "actions"), h5py.Dataset):
+        raise place.error("'actions' is a group (Dict or Tuple actions); only Box actions are supported")
+    actions = as_actions(hdf5.read_array(group, "actions"), place)
+    steps = len(actions)
+    flags = [as_column(hdf5.read_array(group, k), k, steps, place) for k in ("terminations", "truncations")]
+    terminated, truncated = (bool(flag[-1]) for flag in flags)
+    obs = _observations(group, choice, steps, place)
+    attrs = hdf5.attributes(group)
+    success, extras = _infos(group, steps, place) if "infos" in keys else (None, {})
+    return Episode(
+        name=name,
+        obs={k: v[:-1] for k, v in obs.items()},
+        final_obs={k: v[-1] for k, v in obs.items()} if attrs.get(HAS_FINAL_OBS, True) else None,
+        actions=actions,
+        rewards=as_column(hdf5.read_array(group, "rewards"), "rewards", steps, place),
+        terminated=terminated,
+        truncated=truncated or not terminated,
+        success=success,
+        extras=extras,
+        attrs=_attrs(attrs, place),
+    )
+
+
+def _observations(group: h5py.Group, choice: ObsChoice, steps: int, place: Place) -> dict[str, Array]:
+    """(T + 1, ...) arrays."""
+    node = hdf5.member(group, "observations")
+    flat = isinstance(node, h5py.Dataset)
+    available = [OBS_KEY] if flat else hdf5.array_keys(node)
+    found = {}
+    for key in choice.keys:
+        if key not in available:
+            raise place.error(f"no observation {key!r} (available: {', '.join(available)})")
+        array = hdf5.read_array(group, "observations" if flat else f"observations/{key}")
+        found[key] = as_obs(array, key, place)
+        if len(array) != steps + 1:
+            raise place.error(
+                f"'actions' has {steps} rows, observation {key!r} has {len(array)} ({steps + 1} expected)"
+            )
+    return found
+
+
+def _infos(group: h5py.Group, steps: int, place: Place) -> tuple[Array | None, dict[str, Array]]:
+    success = None
+    extras = {}
+    infos = hdf5.subgroup(group, "infos")
+    for key in hdf5.array_keys(infos):
+        shape, dtype = hdf5.describe(infos, key)
+        if dtype.kind not in "biuf" or shape[:1] not in ((steps,), (steps + 1,)) or ObsArray(shape, dtype).is_image:
+            continue
+        values = hdf5.read_array(infos, key)
+        if key in _SUCCESS_KEYS and success is None and values.size == len(values):
+            success = as_column(values[-steps:], f"infos/{key}", steps, place) > 0.5
+        else:
+            extras[f"infos/{key}"] = values[:steps]
+    return success, extras
+
+
+def _attrs(attrs: dict[str, Any], place: Place) -> dict[str, Any]:
+    kept = {k: v for k, v in attrs.items() if k not in _STORAGE_ATTRS}
+    if OWN_ATTRS in attrs:
+        kept |= hdf5.parse_json_object(attrs[OWN_ATTRS], f"{place.episode}: attribute {OWN_ATTRS!r} in {place.file}")
+    return kept
+
+
+def _environment(file: h5py.File) -> tuple[str | None, dict[str, Any]]:
+    """Spec and record from metadata.json beside the file, else from the file's attributes (Minari before 0.5)."""
+    record = _metadata(Path(str(file.filename)).with_name(METADATA_FILE)) or hdf5.attributes(file)
+    if record.get("data_format", "hdf5") != "hdf5":
+        raise InputError(f"{hdf5.file_name(file)}: {METADATA_FILE} says data_format={record['data_format']!r}; "
+                         "only 'hdf5' is supported.")  # fmt: skip
+    env_args: dict[str, Any] = {}
+    if record.get("env_spec") is not None:
+        env_args = hdf5.parse_json_object(record["env_spec"], f"'env_spec' of {hdf5.file_name(file)}")
+    env_spec = record.get(OWN_ENV_SPEC) or env_args.get("id")
+    return (env_spec if isinstance(env_spec, str) else None), env_args
+
+
+def _metadata(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
+    return hdf5.parse_json_object(text, str(path))

@@ -1,0 +1,245 @@
+"""robomimic HDF5: data/demo_N/{actions, obs/<key>, next_obs/<key>, rewards, dones, ...}, mask/<filter key>.
+
+How an episode ended.  robomimic's `dones` may mean success, end of trajectory, or both, and the file does not say
+which.  So, in this order:
+1. attributes `terminated` and `truncated` of the demo (this package's writer) are taken as they are;
+2. where success is known, an episode that ends in success is terminated, since nothing more is earned in the
+   task after it, and every other one is truncated, whatever `dones` says;
+3. where success is not known and `dones` ends in 1 in some episodes and in 0 in others, 1 means terminated;
+4. else `dones` marks at most the end of the recording, and the episode is truncated.
+
+Success.  The demo's own `success` array; else, where all rewards of the file are 0 or 1 and some are 1,
+reward == 1, which is robomimic's convention for sparse rewards; else not known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dtql_robot.datasets import hdf5
+from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
+from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.obs_keys import ObsArray, ObsChoice, choose
+from dtql_robot.errors import InputError
+from dtql_robot.types import Array, Demonstrations, Episode
+
+ENV_TYPE_ROBOSUITE = 1
+ENV_TYPE_GYM = 2
+ATTRS_JSON = "attrs_json"  # attributes that HDF5 cannot hold as they are
+HAS_SUCCESS = "has_success"
+HAS_FINAL_OBS = "has_final_obs"
+OWN_ATTRS = {"num_samples", "terminated", "truncated", HAS_SUCCESS, HAS_FINAL_OBS, ATTRS_JSON}
+MAIN_KEYS = {"actions", "obs", "next_obs", "rewards", "dones", "success"}
+
+
+@dataclass(frozen=True)
+class _Conventions:
+    """What the file as a whole tells about its rewards and dones."""
+
+    reward_is_success: bool
+    done_is_terminal: bool
+
+
+def read(file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None) -> Reading:
+    """Adapter for robomimic files; see the module's docstring for the rules."""
+    name = hdf5.file_name(file)
+    data = hdf5.subgroup(file, "data")
+    names = sorted((k for k in hdf5.children(data) if isinstance(hdf5.member(data, k), h5py.Group)), key=_natural)
+    if not names:
+        raise InputError(f"{name} holds no demonstrations: its group 'data' has no demo_N.")
+    filters = _filters(file)
+    chosen = _select(names, filters, filter_key, name)
+    choice = choose(_available(hdf5.subgroup(data, chosen[0]), name), obs_keys, name)
+    conventions = _conventions(data, names)
+    episodes = tuple(_episode(hdf5.subgroup(data, k), k, choice, conventions, name) for k in chosen)
+    check_alike(episodes, name)
+    env_args = _env_args(data, name)
+    demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args)
+    return Reading(demos, _notes(demos, conventions), choice.left_out, {k: len(v) for k, v in filters.items()})
+
+
+def env_spec_of(env_args: dict[str, Any]) -> str | None:
+    """Environment in this package's notation, from robomimic's record."""
+    env_name, env_type = env_args.get("env_name"), env_args.get("type")
+    if not isinstance(env_name, str) or not env_name:
+        return None
+    if env_type == ENV_TYPE_ROBOSUITE:
+        return f"robosuite:{env_name}"
+    return env_name if env_type == ENV_TYPE_GYM else None
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    """demo_10 after demo_9; names without a number last."""
+    number = re.search(r"(\d+)$", name)
+    return (0, int(number.group(1)), name) if number else (1, 0, name)
+
+
+def _filters(file: h5py.File) -> dict[str, list[str]]:
+    if "mask" not in hdf5.children(file):
+        return {}
+    mask = hdf5.subgroup(file, "mask")
+    return {key: hdf5.read_strings(mask, key) for key in hdf5.array_keys(mask)}
+
+
+def _select(names: list[str], filters: dict[str, list[str]], filter_key: str | None, file: str) -> list[str]:
+    if filter_key is None:
+        return names
+    if filter_key not in filters:
+        known = f"available: {', '.join(filters)}" if filters else "the file has none"
+        raise InputError(f"{file}: no filter key {filter_key!r}; {known}.")
+    wanted = set(filters[filter_key])
+    missing = sorted(wanted - set(names), key=_natural)
+    if missing:
+        raise InputError(f"{file}: filter key {filter_key!r} names {missing[0]}, which is not in the file.")
+    if not wanted:
+        raise InputError(f"{file}: filter key {filter_key!r} selects no demonstrations.")
+    return [k for k in names if k in wanted]
+
+
+def _available(demo: h5py.Group, file: str) -> dict[str, ObsArray]:
+    keys = hdf5.children(demo)
+    if "obs" not in keys:
+        name = str(demo.name).rsplit("/", 1)[-1]
+        if "states" in keys:
+            raise InputError(f"{file} holds simulator states and no observations ({name} has {', '.join(keys)}). It is "
+                             "a raw robosuite recording and must be converted to observations first.")  # fmt: skip
+        raise InputError(f"{name}: no 'obs' in {file}; it has {', '.join(keys) or 'nothing'}.")
+    obs = hdf5.subgroup(demo, "obs")
+    return {key: ObsArray(*hdf5.describe(obs, key)) for key in hdf5.array_keys(obs)}
+
+
+def _conventions(data: h5py.Group, names: list[str]) -> _Conventions:
+    rewards: set[float] = set()
+    done_at_end: set[bool] = set()
+    for name in names:
+        demo = hdf5.subgroup(data, name)
+        keys = hdf5.children(demo)
+        if "rewards" in keys and (not rewards or rewards <= {0.0, 1.0}):
+            rewards |= set(np.unique(hdf5.read_array(demo, "rewards")).tolist())
+        if "dones" in keys and len(done_at_end) < 2:
+            done_at_end.add(bool(hdf5.read_array(demo, "dones", last_row=True).any()))
+    return _Conventions(rewards <= {0.0, 1.0} and 1.0 in rewards, len(done_at_end) == 2)
+
+
+def _episode(demo: h5py.Group, name: str, choice: ObsChoice, conventions: _Conventions, file: str) -> Episode:
+    place = Place(name, file)
+    keys = hdf5.children(demo)
+    if "actions" not in keys:
+        raise place.error(f"there are no 'actions' (only {', '.join(keys) or 'nothing'})")
+    actions = as_actions(hdf5.read_array(demo, "actions"), place)
+    steps = len(actions)
+    attrs = hdf5.attributes(demo)
+    if "rewards" in keys:
+        rewards = as_column(hdf5.read_array(demo, "rewards"), "rewards", steps, place)
+    else:
+        rewards = np.zeros(steps, np.float32)
+        attrs["rewards_missing"] = True
+    dones = as_column(hdf5.read_array(demo, "dones"), "dones", steps, place) if "dones" in keys else None
+    success = _success(demo, keys, rewards, attrs, conventions, place)
+    terminated = success is not None and bool(success[-1])
+    if success is None and dones is not None and conventions.done_is_terminal:
+        terminated = bool(dones[-1])
+    return Episode(
+        name=name,
+        obs=_obs(demo, choice.keys, steps, place),
+        final_obs=_final_obs(demo, choice.keys, steps, place) if attrs.get(HAS_FINAL_OBS, True) else None,
+        actions=actions,
+        rewards=rewards,
+        terminated=bool(attrs.get("terminated", terminated)),
+        truncated=bool(attrs.get("truncated", not terminated)),
+        success=success,
+        extras=_extras(demo, steps),
+        attrs=_attrs(attrs, place),
+    )
+
+
+def _obs(demo: h5py.Group, keys: Sequence[str], steps: int, place: Place) -> dict[str, Array]:
+    group = _obs_group(demo, "obs", keys, place)
+    found = {}
+    for key in keys:
+        found[key] = as_obs(hdf5.read_array(group, key), key, place)
+        check_rows(f"obs/{key}", len(found[key]), steps, place)
+    return found
+
+
+def _final_obs(demo: h5py.Group, keys: Sequence[str], steps: int, place: Place) -> dict[str, Array] | None:
+    """Last row of next_obs; only that row is read, the others repeat obs."""
+    if "next_obs" not in hdf5.children(demo):
+        return None
+    group = _obs_group(demo, "next_obs", keys, place)
+    found = {}
+    for key in keys:
+        shape, dtype = hdf5.describe(group, key)
+        if not shape:
+            raise place.error(f"'next_obs/{key}' is a single value; one row a step was expected")
+        check_rows(f"next_obs/{key}", shape[0], steps, place)
+        found[key] = as_obs(hdf5.read_array(group, key, last_row=True)[None].astype(dtype), key, place)[0]
+    return found
+
+
+def _obs_group(demo: h5py.Group, which: str, keys: Sequence[str], place: Place) -> h5py.Group:
+    if which not in hdf5.children(demo):
+        raise place.error(f"there is no {which!r}")
+    group = hdf5.subgroup(demo, which)
+    available = hdf5.array_keys(group)
+    for key in keys:
+        if key not in available:
+            raise place.error(f"no observation {key!r} in {which!r} (available: {', '.join(available)})")
+    return group
+
+
+def _success(
+    demo: h5py.Group,
+    keys: Sequence[str],
+    rewards: Array,
+    attrs: dict[str, Any],
+    conventions: _Conventions,
+    place: Place,
+) -> Array | None:
+    if "success" in keys:
+        recorded = hdf5.read_array(demo, "success")
+        return np.asarray(as_column(recorded, "success", len(rewards), place) > 0.5)
+    if conventions.reward_is_success and attrs.get(HAS_SUCCESS, True) and "rewards_missing" not in attrs:
+        return np.asarray(rewards == 1.0)
+    return None
+
+
+def _extras(demo: h5py.Group, steps: int) -> dict[str, Array]:
+    """Other numeric arrays with one row a step, dtype as stored; images and arrays of other lengths are left."""
+    found = {}
+    for top in hdf5.children(demo):
+        if top in MAIN_KEYS:
+            continue
+        node = hdf5.member(demo, top)
+        for key in [top] if isinstance(node, h5py.Dataset) else [f"{top}/{k}" for k in hdf5.array_keys(node)]:
+            shape, dtype = hdf5.describe(demo, key)
+            if shape[:1] == (steps,) and dtype.kind in "biuf" and not ObsArray(shape, dtype).is_image:
+                found[key] = hdf5.read_array(demo, key)
+    return found
+
+
+def _attrs(attrs: dict[str, Any], place: Place) -> dict[str, Any]:
+    kept = {k: v for k, v in attrs.items() if k not in OWN_ATTRS}
+    if ATTRS_JSON in attrs:
+        kept |= hdf5.parse_json_object(attrs[ATTRS_JSON], f"{place.episode}: attribute {ATTRS_JSON!r} in {place.file}")
+    return kept
+
+
+def _env_args(data: h5py.Group, file: str) -> dict[str, Any]:
+    text = hdf5.attributes(data).get("env_args")
+    return {} if text is None else hdf5.parse_json_object(text, f"attribute 'env_args' of 'data' in {file}")
+
+
+def _notes(demos: Demonstrations, conventions: _Conventions) -> tuple[str, ...]:
+    notes = []
+    if conventions.reward_is_success:
+        notes.append("success is read from the rewards (all are 0 or 1; 1 is success).")
+    if not demos.env_args:
+        notes.append("the file does not name its environment (no env_args).")
+    return tuple(notes)

@@ -1,0 +1,76 @@
+"""From what the user typed to the HDF5 file that holds the data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from dtql_robot.errors import InputError
+
+MINARI_PREFIX = "minari:"
+MAIN_FILE = "main_data.hdf5"
+METADATA_FILE = "metadata.json"
+_DATASET_ID = re.compile(r"(?:[-\w]+/)*[-\w]+-v\d+")
+
+
+def resolve(data: str | Path) -> Path:
+    """The HDF5 file behind a path (file or Minari folder) or behind `minari:NAMESPACE/ID`."""
+    text = str(data)
+    if text.startswith(MINARI_PREFIX):
+        return _minari_file(text[len(MINARI_PREFIX) :])
+    if not text.strip():
+        raise InputError("The dataset path is empty; a file, a Minari folder or minari:NAMESPACE/ID was expected.")
+    if "\0" in text:
+        raise InputError(f"The dataset path {text!r} holds a NUL character.")
+    path = Path(text).expanduser()
+    try:
+        return _in_folder(path) if path.is_dir() else path
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
+
+
+def minari_root() -> Path:
+    """Where Minari keeps its datasets: $MINARI_DATASETS_PATH or ~/.minari/datasets."""
+    root = os.environ.get("MINARI_DATASETS_PATH")
+    return Path(root) if root is not None else Path.home() / ".minari" / "datasets"
+
+
+def is_dataset_id(text: str) -> bool:
+    """Whether `text` reads like NAMESPACE/NAME-vN."""
+    return _DATASET_ID.fullmatch(text) is not None
+
+
+def _minari_file(dataset_id: str) -> Path:
+    if not is_dataset_id(dataset_id):
+        raise InputError(f"{dataset_id!r} is no Minari dataset id; NAMESPACE/NAME-vN was expected, "
+                         "e.g. minari:D4RL/door/human-v2.")  # fmt: skip
+    folder = minari_root() / dataset_id
+    if not folder.is_dir():
+        raise InputError(f"Minari dataset {dataset_id} is not in {minari_root()}. Get it with "
+                         f'`pip install "dtql-robot[download]"` and `minari download {dataset_id}`.')  # fmt: skip
+    return _in_folder(folder)
+
+
+def _in_folder(folder: Path) -> Path:
+    for data in (folder / "data", folder):
+        if (data / MAIN_FILE).exists():
+            return data / MAIN_FILE
+        stored_as = _data_format(data / METADATA_FILE)
+        if stored_as is not None:
+            raise InputError(f"{folder} is a Minari dataset stored as {stored_as!r}; only data_format='hdf5' is "
+                             "supported. Write it again with minari's data_format='hdf5'.")  # fmt: skip
+    files = sorted(p.name for pattern in ("*.hdf5", "*.h5") for p in folder.glob(pattern))
+    hint = f" Name one of its files: {', '.join(files[:5])}." if files else ""
+    raise InputError(f"{folder} is a folder without a Minari dataset (data/{MAIN_FILE}); a dataset file or such a "
+                     f"folder was expected.{hint}")  # fmt: skip
+
+
+def _data_format(metadata: Path) -> str | None:
+    try:
+        record = json.loads(metadata.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    stored_as = record.get("data_format") if isinstance(record, dict) else None
+    return str(stored_as) if stored_as not in (None, "hdf5") else None

@@ -1,0 +1,107 @@
+"""What a set of demonstrations holds, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.loader import read_source
+from dtql_robot.types import Array, Demonstrations
+
+_SHORT = 2
+
+
+def inspect(
+    data: Demonstrations | str | Path, *, obs_keys: Sequence[str] | None = None, filter_key: str | None = None
+) -> dict[str, Any]:
+    """JSON-able summary of demonstrations or of the source behind `data` (as for `load`, with its errors).
+
+    Keys: source, format, env, episodes, transitions, length {min, median, max}, return {min, mean, max},
+    success {known, at_end, ever} in episodes or None, obs {key: {shape, dtype, min, max}}, left_out {key: text},
+    action [{min, max, mean, std, constant, binary}] a dimension, extras {key: {shape, dtype}}, final_obs,
+    terminated and truncated (episodes), filter_keys {name: episodes}, notes and warnings (sentences).
+    """
+    reading = Reading(data) if isinstance(data, Demonstrations) else read_source(
+        data, obs_keys=obs_keys, filter_key=filter_key
+    )  # fmt: skip
+    demos = reading.demos
+    episodes = demos.episodes
+    lengths = np.array([len(e) for e in episodes])
+    returns = np.array([e.rewards.sum(dtype=np.float64) for e in episodes])
+    actions = np.concatenate([e.actions for e in episodes])
+    summary = {
+        "source": demos.source,
+        "format": demos.format,
+        "env": demos.env_spec,
+        "episodes": len(episodes),
+        "transitions": demos.num_transitions,
+        "length": {"min": int(lengths.min()), "median": float(np.median(lengths)), "max": int(lengths.max())},
+        "return": {"min": float(returns.min()), "mean": float(returns.mean()), "max": float(returns.max())},
+        "success": _success(demos),
+        "obs": {key: _obs([e.obs[key] for e in episodes]) for key in demos.obs_shapes},
+        "left_out": dict(reading.left_out),
+        "action": [_action(column) for column in actions.T],
+        "extras": {k: {"shape": list(v.shape[1:]), "dtype": str(v.dtype)} for k, v in episodes[0].extras.items()},
+        "final_obs": sum(e.final_obs is not None for e in episodes),
+        "terminated": sum(e.terminated for e in episodes),
+        "truncated": sum(e.truncated for e in episodes),
+        "filter_keys": dict(reading.filter_keys),
+        "notes": list(reading.notes),
+    }
+    return summary | {"warnings": _warnings(demos, summary, lengths)}
+
+
+def _success(demos: Demonstrations) -> dict[str, int] | None:
+    known = [e for e in demos.episodes if e.success is not None]
+    if not known:
+        return None
+    ever = sum(bool(np.any(e.success)) for e in known)
+    return {"known": len(known), "at_end": sum(e.ends_in_success for e in known), "ever": ever}
+
+
+def _obs(arrays: Sequence[Array]) -> dict[str, Any]:
+    low, high = min(a.min() for a in arrays), max(a.max() for a in arrays)
+    first = arrays[0]
+    return {"shape": list(first.shape[1:]), "dtype": str(first.dtype), "min": float(low), "max": float(high)}
+
+
+def _action(column: Array) -> dict[str, Any]:
+    """Statistics of one dimension (N,); constant: one value, binary: exactly two."""
+    values = np.unique(column)
+    return {
+        "min": float(values[0]),
+        "max": float(values[-1]),
+        "mean": float(column.mean(dtype=np.float64)),
+        "std": float(column.std(dtype=np.float64)),
+        "constant": len(values) == 1,
+        "binary": len(values) == 2,
+    }
+
+
+def _warnings(demos: Demonstrations, summary: dict[str, Any], lengths: Array) -> list[str]:
+    count = len(demos)
+    found = []
+    missing = sum(bool(e.attrs.get("rewards_missing")) for e in demos.episodes)
+    if missing:
+        found.append(f"{missing} of {count} episodes have no rewards; zeros stand in for them.")
+    elif summary["return"]["min"] == summary["return"]["max"] == 0 and not any(e.rewards.any() for e in demos.episodes):
+        found.append("all rewards are zero.")
+    if summary["success"] is None:
+        found.append("there is no success signal.")
+    elif not summary["success"]["ever"]:
+        found.append("no episode reaches success.")
+    if summary["final_obs"] < count:
+        found.append(f"{count - summary['final_obs']} of {count} episodes lack the observation after the last action.")
+    constant = [i for i, a in enumerate(summary["action"]) if a["constant"]]
+    if constant:
+        found.append(f"action dims {constant} never change.")
+    outside = [i for i, a in enumerate(summary["action"]) if a["min"] < -1 or a["max"] > 1]
+    if outside:
+        found.append(f"action dims {outside} leave [-1, 1].")
+    if lengths.min() < _SHORT:
+        found.append(f"{int((lengths < _SHORT).sum())} of {count} episodes are shorter than {_SHORT} steps.")
+    return found

@@ -1,0 +1,58 @@
+"""The summary of `inspect`, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def format_summary(summary: Mapping[str, Any]) -> str:
+    """Several lines of text from what `inspect` returns."""
+    length, total, success = summary["length"], summary["return"], summary["success"]
+    count = summary["episodes"]
+    lines = [
+        f"source       {summary['source']} ({summary['format']})",
+        f"environment  {summary['env'] or 'not recorded'}",
+        f"episodes     {count}, {summary['transitions']} transitions",
+        f"length       {length['min']} to {length['max']} steps, median {length['median']:g}",
+        f"return       {total['min']:.4g} to {total['max']:.4g}, mean {total['mean']:.4g}",
+        "success      " + ("not recorded" if success is None else _success(success)),
+        f"ends         {summary['terminated']} terminated, {summary['truncated']} truncated, "
+        f"{summary['final_obs']} of {count} with a final observation",
+    ]
+    if summary["filter_keys"]:
+        lines.append("filter keys  " + ", ".join(f"{k} ({n})" for k, n in summary["filter_keys"].items()))
+    lines += ["", *_table(["observation", "shape", "dtype", "min", "max"], _obs_rows(summary["obs"]))]
+    lines += [f"left out     {key}: {text}" for key, text in summary["left_out"].items()]
+    lines += ["", *_table(["action", "min", "max", "mean", "std", ""], _action_rows(summary["action"]))]
+    if summary["extras"]:
+        lines += ["", "also stored  " + ", ".join(f"{k} {_shape(v['shape'])}" for k, v in summary["extras"].items())]
+    remarks = [f"note: {text}" for text in summary["notes"]] + [f"warning: {text}" for text in summary["warnings"]]
+    return "\n".join([*lines, *([""] if remarks else []), *remarks])
+
+
+def _success(success: Mapping[str, int]) -> str:
+    return f"{success['at_end']} of {success['known']} episodes at the end, {success['ever']} at some step"
+
+
+def _shape(shape: list[int]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+def _obs_rows(obs: Mapping[str, Any]) -> list[list[str]]:
+    return [[k, _shape(v["shape"]), v["dtype"], f"{v['min']:.4g}", f"{v['max']:.4g}"] for k, v in obs.items()]
+
+
+def _action_rows(dims: list[dict[str, Any]]) -> list[list[str]]:
+    rows = []
+    for index, dim in enumerate(dims):
+        remark = "constant" if dim["constant"] else "two values" if dim["binary"] else ""
+        rows.append([str(index), *(f"{dim[k]:.4g}" for k in ("min", "max", "mean", "std")), remark])
+    return rows
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]

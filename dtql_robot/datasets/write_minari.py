@@ -1,0 +1,158 @@
+"""Write demonstrations as a Minari dataset, by means of the `minari` package itself."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.datasets.atomic import new_folder
+from dtql_robot.datasets.checks import Place, check_alike, check_episode
+from dtql_robot.datasets.minari_h5 import HAS_FINAL_OBS, OBS_KEY, OWN_ATTRS, OWN_ENV_SPEC
+from dtql_robot.datasets.source import MAIN_FILE, is_dataset_id, minari_root
+from dtql_robot.errors import InputError
+from dtql_robot.types import Array, Demonstrations, Episode
+
+
+def save_minari(
+    demos: Demonstrations,
+    path: str | Path,
+    *,
+    dataset_id: str | None = None,
+    overwrite: bool = False,
+    description: str = "Robot demonstrations.",
+    author: str = "dtql-robot",
+) -> Path:
+    """Write `demos` to the Minari dataset folder `path` (path/data/main_data.hdf5, path/data/metadata.json).
+
+    `minari.MinariDataset(path / "data")` opens it, and so does `minari.load_dataset(dataset_id)` where `path` is
+    $MINARI_DATASETS_PATH/dataset_id.  dataset_id: by default the path below $MINARI_DATASETS_PATH (or
+    ~/.minari/datasets), elsewhere the folder's name; it must end in -v0 or the like.
+    Success becomes infos/success with T + 1 rows, the first False; extras become infos.  Where an episode has no
+    final observation the last one is repeated, since Minari wants T + 1, and an episode attribute says so.
+    Raises InputError without the `minari` package, when `path` exists and `overwrite` is not set (an existing
+    Minari dataset is replaced with it), or when an episode is malformed; nothing is left behind then.
+    """
+    path = Path(path).expanduser()
+    for episode in demos.episodes:
+        check_episode(episode, path.name)
+    check_alike(demos.episodes, path.name)
+    record = {
+        "dataset_id": _dataset_id(path, dataset_id),
+        "description": description,
+        "author": {author},
+        "minari_version": _minari().__version__,
+    }
+    if demos.env_spec:
+        record[OWN_ENV_SPEC] = demos.env_spec
+    with new_folder(path, f"data/{MAIN_FILE}", overwrite) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # unset optional metadata
+        _write(demos, temporary / "data", record, path.name)
+    return path
+
+
+def _minari() -> Any:
+    try:
+        import minari
+    except ImportError as error:
+        raise InputError('Writing Minari datasets needs the minari package: `pip install "minari[hdf5]"`.') from error
+    return minari
+
+
+def _dataset_id(path: Path, dataset_id: str | None) -> str:
+    if dataset_id is None:
+        absolute, root = path.absolute(), minari_root().absolute()
+        dataset_id = absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else path.name
+    if not is_dataset_id(dataset_id):
+        raise InputError(f"{dataset_id!r} is no Minari dataset id; NAME-vN was expected: letters, digits, - and _, "
+                         f"ending in a version. Name the folder e.g. {path.name.split('.')[0]}-v0.")  # fmt: skip
+    return dataset_id
+
+
+def _write(demos: Demonstrations, folder: Path, record: dict[str, Any], name: str) -> None:
+    from gymnasium import spaces
+    from minari.dataset.minari_storage import MinariStorage
+
+    actions = spaces.Box(-np.inf, np.inf, (demos.action_dim,), np.float32)
+    observations = _space(_nested(demos.episodes[0].obs, Place(demos.episodes[0].name, name)))
+    storage = MinariStorage.new(
+        folder, observations, actions, env_spec=_gym_spec(demos), data_format="hdf5", jpeg_encoding=False
+    )
+    storage.update_metadata(record)
+    storage.update_episodes([_buffer(e, Place(e.name, name)) for e in demos.episodes])
+    storage.update_episode_metadata([_episode_attrs(e) for e in demos.episodes])
+
+
+def _gym_spec(demos: Demonstrations) -> Any:
+    """Gymnasium's EnvSpec: the source's own record if it is one, else the registered environment, else None."""
+    import gymnasium
+    from gymnasium.envs.registration import EnvSpec
+
+    try:
+        if {"id", "entry_point"} <= demos.env_args.keys():
+            return EnvSpec.from_json(json.dumps(demos.env_args))
+        return None if demos.env_spec is None else gymnasium.spec(demos.env_spec)
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError, KeyError):
+        return None  # not an environment of Gymnasium; the metadata names it all the same
+
+
+def _nested(obs: Mapping[str, Any], place: Place) -> Any:
+    """{"a/b": x} -> {"a": {"b": x}}; the single key "observation" -> x."""
+    if tuple(obs) == (OBS_KEY,):
+        return obs[OBS_KEY]
+    tree: dict[str, Any] = {}
+    for key, value in obs.items():
+        *parents, leaf = key.split("/")
+        node = tree
+        for part in parents:
+            node = node.setdefault(part, {}) if isinstance(node, dict) else node
+        if not isinstance(node, dict) or leaf in node or not all((*parents, leaf)):
+            raise place.error(f"{key!r} cannot be a name", "Rename it.")
+        node[leaf] = value
+    return tree
+
+
+def _space(tree: Any) -> Any:
+    from gymnasium import spaces
+
+    if isinstance(tree, dict):
+        return spaces.Dict({k: _space(v) for k, v in tree.items()})
+    image = tree.dtype == np.uint8
+    low, high = (0, 255) if image else (-np.inf, np.inf)
+    return spaces.Box(low, high, tree.shape[1:], tree.dtype.type)
+
+
+def _buffer(episode: Episode, place: Place) -> Any:
+    from minari.data_collector import EpisodeBuffer
+
+    steps = len(episode)
+    terminations, truncations = np.zeros((2, steps), bool)
+    terminations[-1], truncations[-1] = episode.terminated, episode.truncated
+    infos: dict[str, Array] = {k.removeprefix("infos/"): v for k, v in episode.extras.items()}
+    if episode.success is not None:
+        infos["success"] = np.concatenate([[False], np.asarray(episode.success, bool).reshape(-1)])
+    seed = episode.attrs.get("seed")
+    return EpisodeBuffer(
+        seed=seed if isinstance(seed, int) else None,
+        observations=_nested({k: _with_final(episode, k) for k in episode.obs}, place),
+        actions=np.asarray(episode.actions, np.float32),
+        rewards=np.asarray(episode.rewards, np.float32).reshape(-1),
+        terminations=terminations,
+        truncations=truncations,
+        infos=_nested(infos, place) if infos else None,
+    )
+
+
+def _with_final(episode: Episode, key: str) -> Array:
+    value = episode.obs[key]
+    final = value[-1] if episode.final_obs is None else episode.final_obs[key]
+    return np.concatenate([value, np.asarray(final, value.dtype)[None]])
+
+
+def _episode_attrs(episode: Episode) -> dict[str, Any]:
+    attrs = {k: v for k, v in episode.attrs.items() if not (k == "seed" and isinstance(v, int))}
+    return {HAS_FINAL_OBS: episode.final_obs is not None} | ({OWN_ATTRS: json.dumps(attrs)} if attrs else {})

@@ -1,0 +1,119 @@
+"""Write demonstrations as robomimic HDF5."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dtql_robot.datasets.atomic import new_file
+from dtql_robot.datasets.checks import check_alike, check_episode
+from dtql_robot.datasets.robomimic import (
+    ATTRS_JSON,
+    ENV_TYPE_GYM,
+    ENV_TYPE_ROBOSUITE,
+    HAS_FINAL_OBS,
+    HAS_SUCCESS,
+    MAIN_KEYS,
+    OWN_ATTRS,
+    env_spec_of,
+)
+from dtql_robot.errors import InputError
+from dtql_robot.types import Demonstrations, Episode
+
+
+def save_robomimic(
+    demos: Demonstrations,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    masks: Mapping[str, Sequence[int]] | None = None,
+) -> Path:
+    """Write `demos` to the robomimic file `path`; `load` returns them unchanged, and robomimic's own classes read it.
+
+    Episodes are named demo_0, demo_1, ... in order.  masks: filter key -> indices of its episodes.
+    `dones` is 1 at the last step of a terminated episode and 0 elsewhere.  Where an episode has no final observation,
+    the last row of next_obs repeats the last observation, since robomimic wants one, and an attribute says so.
+    robomimic itself reads observation keys without "/" only.
+    Raises InputError when `path` exists and `overwrite` is not set, or when an episode is malformed; nothing is
+    left behind then.
+    """
+    path = Path(path).expanduser()
+    for episode in demos.episodes:
+        check_episode(episode, path.name)
+    check_alike(demos.episodes, path.name)
+    with new_file(path, overwrite) as temporary, h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
+        data = file.create_group("data")
+        data.attrs["total"] = demos.num_transitions
+        data.attrs["env_args"] = json.dumps(robomimic_env_args(demos))
+        for index, episode in enumerate(demos.episodes):
+            _write_episode(data.create_group(f"demo_{index}"), episode, path.name)
+        for key, indices in (masks or {}).items():
+            file[f"mask/{key}"] = _mask(key, indices, len(demos), path.name)
+    return path
+
+
+def robomimic_env_args(demos: Demonstrations) -> dict[str, Any]:
+    """robomimic's environment record: the source's own where it is one, else made from `env_spec`."""
+    spec = demos.env_spec or ""
+    if {"env_name", "type"} <= demos.env_args.keys() and env_spec_of(demos.env_args) == demos.env_spec:
+        return demos.env_args
+    is_robosuite = spec.startswith("robosuite:")
+    return {
+        "env_name": spec.removeprefix("robosuite:"),
+        "type": ENV_TYPE_ROBOSUITE if is_robosuite else ENV_TYPE_GYM,
+        "env_kwargs": demos.env_args.get("env_kwargs", demos.env_args.get("kwargs", {})),
+    }
+
+
+def _write_episode(group: h5py.Group, episode: Episode, file: str) -> None:
+    dones = np.zeros(len(episode), np.int64)
+    dones[-1] = episode.terminated
+    group["actions"] = np.asarray(episode.actions, np.float32)
+    group["rewards"] = np.asarray(episode.rewards, np.float32).reshape(-1)
+    group["dones"] = dones
+    for key, value in episode.obs.items():
+        final = value[-1] if episode.final_obs is None else episode.final_obs[key]
+        _put(group, f"obs/{key}", value, file)
+        _put(group, f"next_obs/{key}", np.concatenate([value[1:], np.asarray(final, value.dtype)[None]]), file)
+    if episode.success is not None:
+        group["success"] = np.asarray(episode.success, bool).reshape(-1)
+    for key, value in episode.extras.items():
+        if key.split("/")[0] in MAIN_KEYS:
+            raise InputError(f"{episode.name}: extra array {key!r} cannot be written to {file}: the name is taken.")
+        _put(group, key, value, file)
+    _write_attrs(group, episode)
+
+
+def _put(group: h5py.Group, key: str, value: Any, file: str) -> None:
+    try:
+        group.create_dataset(key, data=value)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise InputError(f"{key!r} cannot be an array's name in {file} ({error}). Rename it.") from error
+
+
+def _write_attrs(group: h5py.Group, episode: Episode) -> None:
+    group.attrs["num_samples"] = len(episode)
+    group.attrs["terminated"] = bool(episode.terminated)
+    group.attrs["truncated"] = bool(episode.truncated)
+    group.attrs[HAS_SUCCESS] = episode.success is not None
+    group.attrs[HAS_FINAL_OBS] = episode.final_obs is not None
+    attrs = {k: v for k, v in episode.attrs.items() if k not in OWN_ATTRS}
+    model_file = attrs.get("model_file")
+    if isinstance(model_file, str) and "\0" not in model_file:  # robomimic looks for it by name
+        group.attrs["model_file"] = attrs.pop("model_file")
+    if attrs:
+        group.attrs[ATTRS_JSON] = json.dumps(attrs)
+
+
+def _mask(key: str, indices: Sequence[int], count: int, file: str) -> Any:
+    for index in indices:
+        if not 0 <= index < count:
+            raise InputError(f"Filter key {key!r} names episode {index}, {file} has 0 to {count - 1}.")
+    return np.array([f"demo_{index}" for index in indices], dtype="S")

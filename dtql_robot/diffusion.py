@@ -1,0 +1,73 @@
+"""Continuous-time diffusion in EDM's notation (Karras et al. 2022, arXiv 2206.00364).
+
+A noisy action is x = action + sigma * noise (the paper's alpha_t = 1, sigma_t = sigma).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def edm_scalings(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """EDM's c_skip, c_out, c_in, c_noise (table 1 there), each of sigma's shape."""
+    total = sigma**2 + sigma_data**2
+    c_skip = sigma_data**2 / total
+    c_out = sigma * sigma_data * total.rsqrt()
+    c_in = total.rsqrt()
+    c_noise = sigma.log() / 4
+    return c_skip, c_out, c_in, c_noise
+
+
+def sample_sigma(u: Tensor, loc: float, scale: float, low: float, high: float) -> Tensor:
+    """Log-logistic noise levels, truncated to [low, high], by inverse CDF.
+
+    u: uniform in [0, 1), any shape.  log sigma ~ Logistic(loc, scale).  Returns sigma of u's shape.
+    """
+    cdf_low = 1 / (1 + math.exp(-(math.log(low) - loc) / scale))
+    cdf_high = 1 / (1 + math.exp(-(math.log(high) - loc) / scale))
+    p = cdf_low + u * (cdf_high - cdf_low)
+    return (loc + scale * torch.logit(p)).exp().clamp(low, high)
+
+
+class Denoiser(nn.Module):
+    """D(x; sigma | obs): the preconditioned denoiser mu_phi, an estimate of the clean action chunk."""
+
+    def __init__(self, net: nn.Module, sigma_data: float):
+        super().__init__()
+        self.net = net
+        self.sigma_data = sigma_data
+
+    def forward(self, noisy: Tensor, sigma: Tensor, obs: Tensor) -> Tensor:
+        """noisy: (B, H, A).  sigma: (B,).  obs: (B, O).  Returns the denoised chunk (B, H, A) in [-1, 1]."""
+        c_skip, c_out, c_in, c_noise = edm_scalings(sigma, self.sigma_data)
+        residual = self.net(c_in[:, None, None] * noisy, c_noise, obs)
+        return (c_skip[:, None, None] * noisy + c_out[:, None, None] * residual).clamp(-1, 1)
+
+
+def karras_sigmas(steps: int, low: float, high: float, rho: float = 7.0, device: torch.device | None = None) -> Tensor:
+    """EDM's sampling schedule (eq. 5 there): steps noise levels from high to low, then 0.  Returns (steps + 1,)."""
+    ramp = torch.linspace(0, 1, steps, device=device)
+    sigmas = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    return torch.cat([sigmas, sigmas.new_zeros(1)])
+
+
+@torch.no_grad()
+def heun_sample(denoiser: Denoiser, obs: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
+    """EDM's deterministic second-order sampler (algorithm 1 there).  For diagnosis and as a baseline only.
+
+    obs: (B, O).  noise: (B, H, A) standard normal.  sigmas: (S + 1,) falling to 0.  Returns (B, H, A).
+    """
+    x = noise * sigmas[0]
+    for now, after in itertools.pairwise(sigmas):
+        slope = (x - denoiser(x, now.expand(len(x)), obs)) / now
+        euler = x + (after - now) * slope
+        if after == 0:
+            x = euler
+        else:
+            slope_after = (euler - denoiser(euler, after.expand(len(x)), obs)) / after
+            x = x + (after - now) * (slope + slope_after) / 2
+    return x

@@ -1,0 +1,9 @@
+"""Simulated robots behind one call: `make_env(spec)`.
+
+Importing this package imports no simulator; each function imports what it needs when it is called.
+"""
+
+from dtql_robot.envs.info import EnvInfo, SuccessRule
+from dtql_robot.envs.make import env_info, make_env
+
+__all__ = ["EnvInfo", "SuccessRule", "env_info", "make_env"]

@@ -1,0 +1,114 @@
+"""A camera for any MuJoCo environment: fast in software and without effect on the physics.
+
+Drawing reads the simulation and changes nothing in it.  (The environments' own `render` calls `mj_forward`, which
+touches the solver's warm start, so an episode that is filmed could differ from one that is not.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtql_robot.envs.gl import require_gl
+
+Frame = NDArray[np.uint8]
+
+
+def check_frame(frame: Frame) -> None:
+    """ValueError unless `frame` looks like a picture: (H, W, 3) uint8, neither blank nor noise.
+
+    A picture has contrast (blank and half-initialised buffers have none), and its neighbouring pixels agree far better
+    than shuffled ones would (in uninitialised memory they do not).
+    """
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"expected a frame of shape (H, W, 3) and type uint8, got {frame.shape} {frame.dtype}")
+    grey = frame.astype(np.float32).mean(axis=2)
+    spread = float(grey.std())
+    if spread < 2.0:
+        raise ValueError(f"the frame is blank (standard deviation of brightness {spread:.2f} of 255)")
+    rough = float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()) / 2
+    if rough > 0.5 * spread:
+        raise ValueError(f"the frame is noise (neighbouring pixels differ by {rough:.1f}, all pixels by {spread:.1f})")
+
+
+def _gl_context(backend: str, width: int, height: int) -> Any:
+    """An OpenGL context of the backend, whatever MUJOCO_GL was when mujoco was imported."""
+    if backend == "egl":
+        from mujoco.egl import GLContext
+    elif backend == "osmesa":
+        from mujoco.osmesa import GLContext
+    else:
+        from mujoco.glfw import GLContext
+    return GLContext(width, height)
+
+
+class Camera:
+    """Draws a MuJoCo model and its data as (height, width, 3) uint8 frames.
+
+    view: attributes of `mujoco.MjvCamera` (lookat, distance, azimuth, elevation) or {"name": <camera of the model>}.
+    before: called before each frame, for markers that follow the goal; it must not change the physics.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        data: Any,
+        width: int,
+        height: int,
+        view: Mapping[str, Any],
+        before: Callable[[], None] | None = None,
+    ) -> None:
+        import mujoco
+
+        self._mujoco, self._model, self._data, self._before = mujoco, model, data, before
+        model.vis.quality.offsamples = 0  # no multisampling: several times faster in software
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, width)
+        model.vis.global_.offheight = max(model.vis.global_.offheight, height)
+        self._gl = _gl_context(require_gl(), width, height)
+        self._gl.make_current()
+        self._viewport = mujoco.MjrRect(0, 0, width, height)
+        self._scene = mujoco.MjvScene(model, 2000)
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            self._scene.flags[flag] = 0
+        self._option = mujoco.MjvOption()
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._view = self._make_view(view)
+
+    def _make_view(self, view: Mapping[str, Any]) -> Any:
+        camera = self._mujoco.MjvCamera()
+        self._mujoco.mjv_defaultFreeCamera(self._model, camera)
+        if "name" in view:
+            camera.type = self._mujoco.mjtCamera.mjCAMERA_FIXED
+            camera.fixedcamid = self._model.camera(view["name"]).id
+            return camera
+        for key, value in view.items():
+            if key == "lookat":
+                camera.lookat[:] = value
+            elif key in {"distance", "azimuth", "elevation"}:
+                setattr(camera, key, value)
+        return camera
+
+    def frame(self) -> Frame:
+        """The scene as it is now."""
+        if self._before is not None:
+            self._before()
+        mujoco = self._mujoco
+        self._gl.make_current()
+        category = mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(self._model, self._data, self._option, None, self._view, category, self._scene)
+        mujoco.mjr_render(self._viewport, self._scene, self._context)
+        frame = np.empty((self._viewport.height, self._viewport.width, 3), np.uint8)
+        mujoco.mjr_readPixels(frame, None, self._viewport, self._context)
+        return np.ascontiguousarray(frame[::-1])
+
+    def close(self) -> None:
+        """Free the OpenGL objects.  Safe to call twice."""
+        if self._gl is not None:
+            self._gl.make_current()
+            self._context.free()
+            self._gl.free()
+            self._gl = None

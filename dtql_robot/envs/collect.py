@@ -1,0 +1,109 @@
+"""Demonstrations from the scripted experts, of mixed quality on purpose."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.envs.experts import expert
+from dtql_robot.envs.make import make_env
+from dtql_robot.envs.seeding import check_run, collection_seed, episode_rng
+from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
+from dtql_robot.errors import InputError
+from dtql_robot.types import Array, Demonstrations, Episode
+
+
+class Collector:
+    """Records episodes of one task; lives in a worker process."""
+
+    def __init__(self, task: str, seed: int, noise: float) -> None:
+        self._expert = expert(task)
+        self._env = make_env(task)
+        self._seed, self._noise = seed, noise
+
+    def episode(self, index: int) -> Episode:
+        """Episode `index`, a function of (task, seed, noise, index) alone."""
+        env_seed = collection_seed(self._seed, index)
+        rng = episode_rng(env_seed)
+        scale = self._noise * rng.random()
+        obs, _ = self._env.reset(seed=env_seed)
+        steps: list[tuple[dict[str, Array], Array, float, bool]] = []
+        terminated = truncated = False
+        while not (terminated or truncated):
+            wanted = self._expert(obs)
+            action = np.clip(wanted + scale * rng.standard_normal(wanted.shape), -1.0, 1.0).astype(np.float32)
+            next_obs, reward, terminated, truncated, info = self._env.step(action)
+            steps.append((obs, action, reward, info["success"]))
+            obs = next_obs
+        return _episode(index, steps, obs, terminated, {"seed": env_seed, "noise": round(scale, 6)})
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def _episode(index: int, steps: list, final_obs: dict[str, Array], terminated: bool, attrs: dict[str, Any]) -> Episode:
+    observations, actions, rewards, successes = zip(*steps, strict=True)
+    return Episode(
+        name=f"demo_{index}",
+        obs={key: np.stack([obs[key] for obs in observations]) for key in final_obs},
+        final_obs=final_obs,
+        actions=np.stack(actions),
+        rewards=np.asarray(rewards, np.float32),
+        terminated=terminated,
+        truncated=not terminated,
+        success=np.asarray(successes, bool),
+        attrs=attrs,
+    )
+
+
+def collect(
+    task: str,
+    episodes: int,
+    seed: int = 0,
+    *,
+    noise: float = 0.3,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Demonstrations:
+    """`episodes` episodes of the scripted expert of `task`.
+
+    noise: standard deviation of the Gaussian noise on every action entry (actions are in [-1, 1]).  Each episode draws
+    its own amplitude uniformly from [0, noise], so that the data mixes clean and clumsy demonstrations; it is recorded
+    in `attrs["noise"]`, next to the environment's `attrs["seed"]`.
+    Observations are float32; actions are float32 as executed: with the noise, after clipping to [-1, 1].
+    The same (task, episodes, seed, noise) give the same data whatever the number of workers (default: one per core).
+    """
+    expert(task)  # an unknown task is the first thing to report
+    check_run(seed, episodes)
+    if not 0.0 <= noise <= 2.0:
+        raise InputError(f"noise must be between 0 and 2 (actions are in [-1, 1]), found {noise}.")
+    count = max(1, min(workers or cpu_count(), episodes))
+    recorded: list[Episode] = []
+    from tqdm import tqdm
+
+    with contextlib.ExitStack() as stack:
+        if count == 1:
+            collector = stack.enter_context(contextlib.closing(Collector(task, seed, noise)))
+            results = map(collector.episode, range(episodes))
+        else:
+            factory = "dtql_robot.envs.collect:Collector"
+            pool = [stack.enter_context(contextlib.closing(Worker(factory, task, seed, noise))) for _ in range(count)]
+            results = map_ordered(pool, "episode", range(episodes))
+        bar = stack.enter_context(tqdm(total=episodes, desc=f"collect {task}", unit="ep", disable=not progress))
+        successes = 0
+        for episode in results:
+            recorded.append(episode)
+            successes += episode.ends_in_success
+            bar.set_postfix_str(f"success {successes}/{len(recorded)}", refresh=False)
+            bar.update()
+    source = f"scripted expert, seed {seed}, noise {noise:g}"
+    return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=_env_args(task))
+
+
+def _env_args(task: str) -> dict[str, Any]:
+    """robomimic's record of a Gymnasium environment (type 2)."""
+    from importlib.metadata import version
+
+    return {"env_name": task, "type": 2, "env_version": version("gymnasium-robotics"), "env_kwargs": {}}

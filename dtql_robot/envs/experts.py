@@ -1,0 +1,92 @@
+"""Scripted experts for the Fetch tasks: closed loop, a function of the observation alone.
+
+The robot's action is (dx, dy, dz, gripper) in [-1, 1]; one unit moves the gripper's target by 5 cm.  Observation entries
+used: [0:3] gripper position, [3:6] object position, [9:11] opening of the two fingers (m).  FetchReach has no object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dtql_robot.errors import InputError
+from dtql_robot.types import Obs
+
+Vector = NDArray[np.float64]
+Expert = Callable[[Obs], Vector]
+
+GAIN = 12.0  # action units per metre of position error; 20 would cancel the error in one ideal step
+CUBE = 0.05  # side of the object (m)
+
+
+def _move(error: Vector, gripper: float, gain: float = GAIN) -> Vector:
+    """Proportional control toward a target `error` metres away, with the gripper opening (+1) or closing (-1)."""
+    return np.append(np.clip(gain * error, -1.0, 1.0), gripper)
+
+
+def reach(obs: Obs) -> Vector:
+    """FetchReach: straight to the goal."""
+    return _move(np.asarray(obs["desired_goal"] - obs["achieved_goal"], float), 0.0)
+
+
+def pick_and_place(obs: Obs) -> Vector:
+    """FetchPickAndPlace: hover, descend with open fingers, close on the object, carry it to the goal and hold."""
+    state = np.asarray(obs["observation"], float)
+    grip, cube, fingers = state[0:3], state[3:6], state[9:11]
+    goal = np.asarray(obs["desired_goal"], float)
+    offset = cube - grip
+    aside = float(np.linalg.norm(offset[:2]))
+    closed_on_cube = fingers.sum() < CUBE + 0.004
+    if aside < 0.02 and abs(offset[2]) < (0.025 if closed_on_cube else 0.012):
+        if closed_on_cube:
+            return _move(goal - cube, -1.0)
+        return _move(offset, -1.0, gain=4.0)
+    if aside > 0.015 and offset[2] > -0.04:  # beside the object at its height: rise before crossing it
+        return _move(offset * np.array([1.0, 1.0, 0.0]) + np.array([0.0, 0.0, 0.06 + offset[2]]), 1.0)
+    if aside > 0.015:
+        return _move(offset + np.array([0.0, 0.0, 0.05]), 1.0)
+    return _move(offset, 1.0)
+
+
+def push(obs: Obs) -> Vector:
+    """FetchPush: go round (or over) the cube to the side away from the goal, then push it along the line to the goal."""
+    state = np.asarray(obs["observation"], float)
+    grip, cube = state[0:3], state[3:6]
+    goal = np.asarray(obs["desired_goal"], float)
+    to_goal = goal[:2] - cube[:2]
+    distance = float(np.linalg.norm(to_goal))
+    if distance < 0.015:
+        return _move(np.zeros(3), 0.0)
+    along = to_goal / distance
+    across = np.array([-along[1], along[0]])
+    rel = grip[:2] - cube[:2]
+    ahead, side = float(rel @ along), float(rel @ across)
+    behind = cube[:2] - along * (CUBE + 0.03)
+    low, high = cube[2], cube[2] + 0.09
+    if ahead < -0.02 and abs(side) < 0.015 and grip[2] < cube[2] + 0.03:
+        lead = min(distance, 0.06)
+        target = cube[:2] + along * (lead - CUBE + 0.01) - across * side
+        return _move(np.append(target - grip[:2], low - grip[2]), 0.0)
+    near = float(np.linalg.norm(grip[:2] - behind)) < 0.02
+    clear = ahead < -0.055 or abs(side) > 0.06
+    height = low if near or clear else high
+    if not clear and grip[2] < cube[2] + 0.06 and not near:
+        return _move(np.append((behind - grip[:2]) * 0.2, high - grip[2]), 0.0)
+    return _move(np.append(behind - grip[:2], height - grip[2]), 0.0)
+
+
+EXPERTS: dict[str, Expert] = {
+    "FetchReach-v4": reach,
+    "FetchPush-v4": push,
+    "FetchPickAndPlace-v4": pick_and_place,
+}
+
+
+def expert(task: str) -> Expert:
+    """The scripted expert of a task; InputError where there is none."""
+    if task in EXPERTS:
+        return EXPERTS[task]
+    reason = "a sliding puck cannot be corrected after release" if task.startswith("FetchSlide") else "none is written"
+    raise InputError(f"There is no scripted expert for {task!r} ({reason}); choose one of {', '.join(EXPERTS)}.")

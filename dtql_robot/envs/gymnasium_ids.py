@@ -1,0 +1,168 @@
+"""Environments with a Gymnasium id: Fetch, Adroit, FrankaKitchen and any other that is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from dtql_robot.envs.info import EnvInfo, SuccessRule
+from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
+from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    from dtql_robot.envs.make import EnvRequest
+
+# Where the camera stands, by the beginning of the id.  Others get the model's default view.
+VIEWS: dict[str, dict[str, Any]] = {
+    "Fetch": {"lookat": (1.30, 0.75, 0.57), "distance": 1.3, "azimuth": 140.0, "elevation": -20.0},
+    "AdroitHandDoor": {"lookat": (0.0, 0.05, 0.25), "distance": 1.35, "azimuth": 75.0, "elevation": -25.0},
+    "FrankaKitchen": {"lookat": (-0.2, 0.5, 2.0), "distance": 2.2, "azimuth": 70.0, "elevation": -35.0},
+}
+# Goal-reaching tasks after HER: what counts is the last step.
+LAST_STEP_TASKS = re.compile(r"^(Fetch|HandReach|HandManipulate)")
+DROPPED_KWARGS = ("render_mode", "width", "height", "id")
+
+
+def recorded_kwargs(env_args: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
+    """(keyword arguments, time limit) of plain keyword arguments, robomimic `env_args` or a Minari `env_spec`."""
+    limit = None
+    if "env_kwargs" in env_args:  # robomimic: {"env_name", "type", "env_version", "env_kwargs"}
+        kwargs = dict(env_args["env_kwargs"] or {})
+    elif "entry_point" in env_args:  # Minari: gymnasium.envs.registration.EnvSpec as JSON
+        kwargs, limit = dict(env_args.get("kwargs") or {}), env_args.get("max_episode_steps")
+    else:
+        kwargs = dict(env_args)
+    limit = kwargs.pop("max_episode_steps", limit)
+    return {k: v for k, v in kwargs.items() if k not in DROPPED_KWARGS}, limit
+
+
+def _register_robotics() -> None:
+    """Make the Gymnasium-Robotics ids known if the package is installed (it prints a notice when imported)."""
+    with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
+        import gymnasium_robotics
+
+        gymnasium.register_envs(gymnasium_robotics)
+
+
+def unknown_id(env_id: str) -> InputError:
+    """The error for an id that is not registered, with the registered ids that come closest."""
+    import importlib.util
+
+    if importlib.util.find_spec("gymnasium_robotics") is None:
+        return InputError(
+            f"Environment {env_id!r} is not known here: `pip install gymnasium-robotics`, or check the id."
+        )
+    name = env_id.rpartition("-v")[0] or env_id
+    usable = [i for i, env in gymnasium.registry.items() if i != env_id and "MujocoPy" not in str(env.entry_point)]
+    same = sorted(i for i in usable if i.rpartition("-v")[0].lower() == name.lower())
+    close = same[::-1] or difflib.get_close_matches(env_id, usable, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(close)}?" if close else "FetchPickAndPlace-v4 is one that exists."
+    return InputError(f"Environment {env_id!r} is not known to the installed gymnasium. {hint}")
+
+
+def _build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
+    """gymnasium.make with every failure that is the user's to mend turned into an InputError."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+    except (gymnasium.error.NameNotFound, gymnasium.error.VersionNotFound, gymnasium.error.NamespaceNotFound):
+        raise unknown_id(env_id) from None
+    except gymnasium.error.DeprecatedEnv:
+        raise unknown_id(env_id) from None
+    except gymnasium.error.DependencyNotInstalled as error:
+        if "mujoco_py" in str(error):
+            raise unknown_id(env_id) from None
+        raise InputError(f"{env_id}: a package is missing ({error}).") from error
+    except ModuleNotFoundError as error:
+        package = error.name or env_id.partition(":")[0]
+        raise InputError(f"{env_id}: package {package!r} is missing; `pip install {package}`.") from error
+    except (TypeError, gymnasium.error.Error) as error:
+        raise InputError(f"{env_id}: the environment cannot be made with arguments {kwargs}: {error}.") from error
+
+
+def read_success(env: gymnasium.Env, info: dict[str, Any]) -> bool | None:
+    """The environment's own success signal after a step; None if it gives none.
+
+    Fetch: info["is_success"].  Adroit, PointMaze and others: info["success"].
+    FrankaKitchen: every task of the goal is among info["episode_task_completions"].
+    """
+    if "episode_task_completions" in info:
+        return set(env.unwrapped.goal) <= set(info["episode_task_completions"])  # type: ignore[attr-defined]
+    for key in ("success", "is_success"):
+        if key in info:
+            return bool(info[key])
+    return None
+
+
+def _fetch_scene(sim: Any) -> Callable[[], None]:
+    """Prepare a Fetch scene for drawing; returns what puts the goal marker in its place before each frame.
+
+    Both touch what is drawn only: the goal is a site that the environment itself moves in its own `render`, and the
+    mocap body is drawn as a cross of long translucent bars.
+    """
+    goal_site = sim.model.site("target0").id
+    mocap_geoms = sim.model.body_mocapid[sim.model.geom_bodyid] >= 0
+    sim.model.geom_rgba[mocap_geoms, 3] = 0.0
+
+    def place_goal() -> None:
+        sim.data.site_xpos[goal_site] = sim.goal
+
+    return place_goal
+
+
+class GymFrames:
+    """Frames of an environment that is not MuJoCo: whatever its own `render` returns."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        self._env = env
+
+    def frame(self) -> Any:
+        return np.asarray(self._env.render(), np.uint8)
+
+    def close(self) -> None:
+        pass
+
+
+def _camera_maker(env_id: str, width: int, height: int) -> Callable[[gymnasium.Env], Any]:
+    def make_camera(env: gymnasium.Env) -> Any:
+        sim: Any = env.unwrapped
+        if not (hasattr(sim, "model") and hasattr(sim, "data")):
+            return GymFrames(env)
+        from dtql_robot.envs.camera import Camera
+
+        view = next((v for prefix, v in VIEWS.items() if env_id.startswith(prefix)), {})
+        before = _fetch_scene(sim) if env_id.startswith("Fetch") else None
+        return Camera(sim.model, sim.data, width, height, view, before)
+
+    return make_camera
+
+
+def make(task: str, request: EnvRequest) -> gymnasium.Env:
+    """The environment with this Gymnasium id."""
+    kwargs, limit = recorded_kwargs(request.env_args)
+    limit = request.max_episode_steps or limit
+    if limit is not None:
+        kwargs["max_episode_steps"] = int(limit)
+    if request.render:
+        kwargs["render_mode"] = "rgb_array"
+    _register_robotics()
+    env = _build(task, kwargs)
+    rule: SuccessRule = "last" if LAST_STEP_TASKS.match(task) else "any"
+    action_dim = box_action_dim(env, task)
+    facts = EnvInfo(
+        spec=request.spec,
+        horizon=env.spec.max_episode_steps if env.spec else None,
+        success_rule=rule,
+        fps=int(env.metadata.get("render_fps") or 25),
+        action_dim=action_dim,
+        obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, task).items()},
+    )
+    camera = _camera_maker(task, request.width, request.height) if request.render else None
+    return UniformEnv(env, facts, read_success, camera)

@@ -1,0 +1,86 @@
+"""`make_env(spec)`: from a name to an environment, one file per simulator family behind it.
+
+A spec is a Gymnasium id ("FetchPush-v4", "AdroitHandDoor-v1", "my_package:MyEnv-v0") or "family:task".  To add a family,
+write `dtql_robot/envs/<family>.py` with a function `make(task, request) -> gymnasium.Env` and list it in FAMILIES.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dtql_robot.envs.gl import prepare_gl, require_gl
+from dtql_robot.envs.info import EnvInfo
+from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    import gymnasium
+
+FAMILIES: dict[str, str] = {}
+PLANNED = ("robosuite", "metaworld", "ogbench")
+
+
+@dataclass(frozen=True)
+class EnvRequest:
+    """What the caller of `make_env` asked for, handed to the family as it is."""
+
+    spec: str
+    render: bool = False
+    width: int = 256
+    height: int = 256
+    max_episode_steps: int | None = None
+    env_args: dict[str, Any] = field(default_factory=dict)
+
+
+def split_spec(spec: str) -> tuple[str, str]:
+    """("robosuite", "Lift") for "robosuite:Lift", ("gymnasium", spec) for everything else."""
+    family, colon, task = spec.partition(":")
+    if colon and family in FAMILIES:
+        return family, task
+    if colon and family in PLANNED:
+        raise InputError(
+            f"{spec}: {family} environments are not supported yet; use a Gymnasium id such as FetchPickAndPlace-v4, "
+            "or train with this data set and evaluate with your own loop."
+        )
+    return "gymnasium", spec
+
+
+def make_env(
+    spec: str,
+    *,
+    render: bool = False,
+    width: int = 256,
+    height: int = 256,
+    max_episode_steps: int | None = None,
+    env_args: dict[str, Any] | None = None,
+) -> gymnasium.Env:
+    """An environment with flat float32 observations, clipped actions and `info["success"]`.
+
+    spec: Gymnasium id or "family:task".  render: `env.render()` gives (height, width, 3) uint8 frames.
+    max_episode_steps: overrides the environment's own time limit.  env_args: keyword arguments of the environment, or
+    a data set's record of it (robomimic `env_args`, Minari `env_spec`), whose keyword arguments are used.
+    `env.unwrapped` is the simulator's own object; `env.get_wrapper_attr("facts")` is the EnvInfo.
+    Raises InputError for an unknown spec, a missing package, or actions that are not continuous.
+    """
+    if not spec or not isinstance(spec, str):
+        raise InputError(f"Expected an environment id such as 'FetchPickAndPlace-v4', found {spec!r}.")
+    if max_episode_steps is not None and max_episode_steps < 1:
+        raise InputError(f"{spec}: max_episode_steps must be at least 1, found {max_episode_steps}.")
+    family, task = split_spec(spec)
+    if render:
+        require_gl()
+    else:
+        prepare_gl()
+    request = EnvRequest(spec, render, width, height, max_episode_steps, dict(env_args or {}))
+    module = FAMILIES.get(family, "dtql_robot.envs.gymnasium_ids")
+    return importlib.import_module(module).make(task, request)
+
+
+def env_info(spec: str, *, max_episode_steps: int | None = None, env_args: dict[str, Any] | None = None) -> EnvInfo:
+    """The environment's horizon, success rule, fps and shapes.  Builds it once, without drawing."""
+    env = make_env(spec, max_episode_steps=max_episode_steps, env_args=env_args)
+    try:
+        return env.get_wrapper_attr("facts")
+    finally:
+        env.close()

@@ -1,0 +1,40 @@
+"""Episode seeds.  Demonstrations are never collected on the episodes a policy is later judged on.
+
+Episode i of a run with seed s starts from `env.reset(seed=...)` with
+    collection:  s * 100_000 + i                    in [0, 1_000_000_000)
+    evaluation:  1_000_000_000 + s * 100_000 + i    in [1_000_000_000, 2_000_000_000)
+The two ranges do not meet, and within one no two (s, i) share a seed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dtql_robot.errors import InputError
+
+EPISODES_PER_SEED = 100_000
+SEEDS = 10_000
+EVALUATION_OFFSET = SEEDS * EPISODES_PER_SEED
+
+
+def check_run(seed: int, episodes: int) -> None:
+    """InputError unless seed and number of episodes are in the ranges above."""
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"seed must be between 0 and {SEEDS - 1}, found {seed}.")
+    if not 1 <= episodes <= EPISODES_PER_SEED:
+        raise InputError(f"episodes must be between 1 and {EPISODES_PER_SEED}, found {episodes}.")
+
+
+def collection_seed(seed: int, episode: int) -> int:
+    """Seed of the environment in episode `episode` of a collection."""
+    return seed * EPISODES_PER_SEED + episode
+
+
+def evaluation_seed(seed: int, episode: int) -> int:
+    """Seed of the environment in episode `episode` of an evaluation."""
+    return EVALUATION_OFFSET + seed * EPISODES_PER_SEED + episode
+
+
+def episode_rng(episode_seed: int) -> np.random.Generator:
+    """The episode's own generator for action noise: the same whatever runs beside it."""
+    return np.random.default_rng([episode_seed, 1])

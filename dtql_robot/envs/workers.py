@@ -1,0 +1,137 @@
+"""Worker processes that hold a simulator and answer calls.
+
+A worker is a fresh Python interpreter (`python -m dtql_robot.envs.workers`) that talks over its standard input and
+output.  Unlike multiprocessing's "fork" it is safe beside OpenGL and CUDA, and unlike "spawn" it does not import the
+caller's main script again, so it starts without torch and works from notebooks and unguarded scripts alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+from dtql_robot.errors import InputError
+
+THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def cpu_count() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class WorkerError(RuntimeError):
+    """A worker died or raised something that is not the user's to mend."""
+
+
+class Worker:
+    """One process that holds `factory(*args)` and calls its methods.
+
+    factory: "package.module:name", imported in the worker.  Arguments and results are pickled.
+    `send` queues a call, `recv` waits for the oldest one still unanswered.
+    """
+
+    def __init__(self, factory: str, *args: Any) -> None:
+        env = {**os.environ, **dict.fromkeys(THREAD_LIMITS, "1")}
+        env["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
+        command = [sys.executable, "-m", "dtql_robot.envs.workers"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+        self._write((factory, args))
+
+    def send(self, method: str, *args: Any) -> None:
+        self._write((method, args))
+
+    def recv(self) -> Any:
+        """The answer; InputError and WorkerError are raised here as they were there."""
+        assert self._process.stdout is not None
+        try:
+            kind, value = pickle.load(self._process.stdout)
+        except (EOFError, pickle.UnpicklingError) as error:
+            code = self._process.wait()
+            raise WorkerError(f"A simulator process ended unexpectedly (exit status {code}).") from error
+        if kind == "input_error":
+            raise InputError(value)
+        if kind == "error":
+            raise WorkerError(f"A simulator process failed:\n{value}")
+        return value
+
+    def close(self) -> None:
+        """Ask the worker to end and wait for it; kill it if it does not.  Safe to call twice."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _write(self, message: tuple[str, tuple]) -> None:
+        assert self._process.stdin is not None
+        try:
+            pickle.dump(message, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the reason is waiting in the worker's last answer, or in its exit status: recv reports it
+
+
+def map_ordered(workers: Sequence[Worker], method: str, items: Sequence[Any]) -> Iterator[Any]:
+    """method(item) for every item, in the order of `items`, spread over the workers; two calls queued on each."""
+    ahead = 2 * len(workers)
+    for i, item in enumerate(items[:ahead]):
+        workers[i % len(workers)].send(method, item)
+    for i in range(len(items)):
+        worker = workers[i % len(workers)]
+        result = worker.recv()
+        if i + ahead < len(items):
+            worker.send(method, items[i + ahead])
+        yield result
+
+
+def _answer(out: BinaryIO, kind: str, value: Any) -> None:
+    pickle.dump((kind, value), out, protocol=pickle.HIGHEST_PROTOCOL)
+    out.flush()
+
+
+def _serve(calls: BinaryIO, out: BinaryIO) -> None:
+    """Build the handler, then answer calls until the caller closes the pipe."""
+    handler: Any = None
+    while True:
+        try:
+            name, args = pickle.load(calls)
+        except EOFError:
+            return
+        try:
+            if handler is None:
+                module, _, attribute = name.partition(":")
+                handler = getattr(importlib.import_module(module), attribute)(*args)
+            else:
+                _answer(out, "ok", getattr(handler, name)(*args))
+        except InputError as error:
+            _answer(out, "input_error", str(error))
+            return
+        except Exception:
+            _answer(out, "error", traceback.format_exc())
+            return
+
+
+def main() -> None:
+    """The worker's own entry point."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's; it then closes the pipe
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a simulator prints must not reach the answers
+    with contextlib.suppress(BrokenPipeError):
+        _serve(sys.stdin.buffer, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The wrapper that makes every environment look the same to evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from dtql_robot.envs.info import EnvInfo
+from dtql_robot.errors import InputError
+
+SuccessSignal = Callable[[gymnasium.Env, dict[str, Any]], "bool | None"]
+Renderer = Callable[[gymnasium.Env], Any]
+
+
+def flatten_obs(obs: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dict -> flat dict with "a/b" keys; an observation that is no dict becomes {"observation": obs}."""
+    if not isinstance(obs, dict):
+        return {prefix or "observation": np.array(obs, np.float32)}
+    flat: dict[str, Any] = {}
+    for key, value in obs.items():
+        flat.update(flatten_obs(value, f"{prefix}/{key}" if prefix else str(key)))
+    return flat
+
+
+def _flatten_space(space: spaces.Space, spec: str, prefix: str = "") -> Iterator[tuple[str, spaces.Box]]:
+    if isinstance(space, spaces.Dict):
+        for key, sub in space.spaces.items():
+            yield from _flatten_space(sub, spec, f"{prefix}/{key}" if prefix else str(key))
+    elif isinstance(space, spaces.Box):
+        low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+        yield prefix or "observation", spaces.Box(low, high, space.shape, np.float32)
+    else:
+        raise InputError(
+            f"{spec}: expected observations that are arrays (Box) or dicts of arrays, found {space}; "
+            "use an environment with array observations."
+        )
+
+
+def flat_space(space: spaces.Space, spec: str) -> dict[str, spaces.Box]:
+    """Flat key -> float32 Box, the spaces of what `flatten_obs` returns."""
+    return dict(_flatten_space(space, spec))
+
+
+class UniformEnv(gymnasium.Wrapper):
+    """Flat float32 observations, clipped float32 actions, `info["success"]` after every step.
+
+    Where the environment reports no success, `info` has no "success" key; evaluation says so.
+    """
+
+    def __init__(self, env: gymnasium.Env, facts: EnvInfo, success: SuccessSignal, camera: Renderer | None) -> None:
+        super().__init__(env)
+        self.facts = facts
+        self._success = success
+        self._make_camera = camera
+        self._camera: Any = None
+        self.observation_space = spaces.Dict(dict(flat_space(env.observation_space, facts.spec)))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        obs, info = self.env.reset(seed=seed, options=options)
+        return flatten_obs(obs), info
+
+    def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
+        box = self.env.action_space
+        assert isinstance(box, spaces.Box)
+        clipped = np.clip(np.asarray(action, np.float32), box.low, box.high).astype(box.dtype)
+        obs, reward, terminated, truncated, info = self.env.step(clipped)
+        success = self._success(self.env, info)
+        if success is not None:
+            info = {**info, "success": success}
+        return flatten_obs(obs), float(reward), bool(terminated), bool(truncated), info
+
+    def render(self) -> Any:
+        """The scene as (height, width, 3) uint8."""
+        if self._make_camera is None:
+            raise InputError("This environment was made without frames; use make_env(..., render=True).")
+        if self._camera is None:
+            self._camera = self._make_camera(self.env)
+        return self._camera.frame()
+
+    def close(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
+        super().close()
+
+
+def box_action_dim(env: gymnasium.Env, spec: str) -> int:
+    """Entries of one action; InputError for anything but a one-dimensional Box."""
+    space = env.action_space
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        raise InputError(
+            f"{spec}: expected continuous actions (a one-dimensional Box), found {space}; "
+            "this package learns continuous robot actions only."
+        )
+    return int(space.shape[0])

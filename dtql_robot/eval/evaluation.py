@@ -1,0 +1,125 @@
+"""`evaluate`: the success rate of a policy, its speed, and optionally its video."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.seeding import check_run, evaluation_seed
+from dtql_robot.envs.workers import cpu_count
+from dtql_robot.errors import InputError
+from dtql_robot.eval.env_pool import EnvPool, make_pool
+from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.eval.rollout import run_episodes, stack_obs
+from dtql_robot.eval.video import VideoSpec, film
+from dtql_robot.types import Obs, Policy
+
+LATENCY_CALLS = 50
+LATENCY_SECONDS = 2.0
+
+
+def policy_rate(policy: Policy, obs: Obs) -> float:
+    """Control decisions per second of one robot: 1 / median seconds of `predict` at batch size 1, after warming up."""
+    batch, rng = stack_obs([obs]), np.random.default_rng(0)
+    for _ in range(3):
+        policy.predict(batch, [rng])
+    seconds: list[float] = []
+    deadline = time.perf_counter() + LATENCY_SECONDS
+    while len(seconds) < LATENCY_CALLS and (time.perf_counter() < deadline or len(seconds) < 3):
+        start = time.perf_counter()
+        policy.predict(batch, [rng])
+        seconds.append(time.perf_counter() - start)
+    return 1.0 / max(float(np.median(seconds)), 1e-9)
+
+
+def _check(policy: Policy, facts: EnvInfo) -> int:
+    """The horizon; InputError where policy and environment do not fit or episodes would not end."""
+    if policy.action_dim != facts.action_dim:
+        raise InputError(
+            f"{facts.spec} takes actions with {facts.action_dim} entries, but this policy was trained for "
+            f"{policy.action_dim}; evaluate it in the environment of its data set."
+        )
+    if facts.horizon is None:
+        raise InputError(f"{facts.spec} has no time limit of its own; give one (max_episode_steps).")
+    return facts.horizon
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("dtql-robot", "numpy", "gymnasium", "gymnasium-robotics", "mujoco"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def evaluate(
+    policy: Policy,
+    spec: str,
+    *,
+    episodes: int = 50,
+    seed: int = 0,
+    num_envs: int | None = None,
+    max_episode_steps: int | None = None,
+    env_args: dict[str, Any] | None = None,
+    video: VideoSpec | None = None,
+    progress: bool = True,
+) -> EvalResult:
+    """Success rate of `policy` in the environment `spec`, each episode run to its end.
+
+    Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
+    from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs` (default: one
+    per core).  Collection of demonstrations uses other seeds.  env_args: as for `make_env`.
+    Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
+    """
+    check_run(seed, episodes)
+    seeds = [evaluation_seed(seed, i) for i in range(episodes)]
+    num_envs = max(1, min(num_envs or cpu_count(), episodes))
+    with contextlib.closing(make_pool(num_envs, spec, max_episode_steps, env_args)) as pool:
+        facts = pool.facts()
+        horizon = _check(policy, facts)
+        rate = policy_rate(policy, pool.reset([0], seeds[:1])[0])
+        start = time.perf_counter()
+        results = _run_with_bar(policy, pool, num_envs, seeds, facts, progress)
+        elapsed = time.perf_counter() - start
+    result = EvalResult(
+        env=spec,
+        seed=seed,
+        per_episode=tuple(results),
+        success_rule=facts.success_rule,
+        horizon=horizon,
+        n_action_steps=policy.n_action_steps,
+        policy_hz=rate,
+        env_steps_per_s=sum(e.length for e in results) / elapsed,
+        versions=_versions(),
+    )
+    if video is None:
+        return result
+    path, note = film(policy, result, video, max_episode_steps=max_episode_steps, env_args=env_args, progress=progress)
+    return replace(result, video=path, video_note=note)
+
+
+def _run_with_bar(
+    policy: Policy, pool: EnvPool, num_envs: int, seeds: Sequence[int], facts: EnvInfo, progress: bool
+) -> list[EpisodeResult]:
+    """`run_episodes` under a progress bar with the success rate so far."""
+    from tqdm import tqdm
+
+    won = done = 0
+    with tqdm(total=len(seeds), desc=f"evaluate {facts.spec}", unit="ep", disable=not progress) as bar:
+
+        def report(episode: EpisodeResult) -> None:
+            nonlocal won, done
+            won, done = won + episode.success, done + 1
+            bar.set_postfix_str(f"success {won}/{done}", refresh=False)
+            bar.update()
+
+        return run_episodes(policy, pool, num_envs, seeds, facts, report)

@@ -1,0 +1,84 @@
+"""One self-contained HTML file about a trained and evaluated policy."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dtql_robot.eval.result import write_atomic
+
+
+def _data_uri(path: Path | None, kind: str) -> str | None:
+    """The file as a data: URI; None where there is no such file."""
+    if path is None or not Path(path).is_file():
+        return None
+    return f"data:{kind};base64,{base64.b64encode(Path(path).read_bytes()).decode('ascii')}"
+
+
+def flatten(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mapping -> (dotted key, text) rows in order."""
+    rows: list[tuple[str, str]] = []
+    for key, value in mapping.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping) and value:
+            rows += flatten(value, name)
+        else:
+            rows.append((name, _text(value)))
+    return rows
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_text(v) for v in value)
+    return str(value)
+
+
+def write_report(
+    path: str | Path,
+    *,
+    title: str,
+    results: Mapping[str, Any],
+    config: Mapping[str, Any],
+    dataset: Mapping[str, Any] | None = None,
+    curves_png: Path | None = None,
+    video: Path | None = None,
+    command: Sequence[str] = (),
+    versions: Mapping[str, str] | None = None,
+) -> Path:
+    """Write report.html: the success rate with its interval, the video, every episode, curves, settings, commands.
+
+    results: the content of results.json.  config, dataset: shown as they are, nested keys dotted.
+    command: the lines that reproduce the run.  versions: package -> version; default those in `results`.
+    The file needs nothing beside it: video and curves are embedded.  What is missing is said in its place.
+    """
+    import jinja2
+
+    loader = jinja2.PackageLoader("dtql_robot.eval", package_path=".")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    episodes = list(results["per_episode"])
+    low, high = results["ci95"]
+    html = environment.get_template("report.html.jinja").render(
+        title=title,
+        results=results,
+        episodes=episodes,
+        successes=sum(bool(e["success"]) for e in episodes),
+        low=low,
+        high=high,
+        rule="its last step" if results.get("success_rule") == "last" else "any of its steps",
+        video=_data_uri(video, "video/mp4"),
+        video_missing=results.get("video_note") or "No video was made.",
+        curves=_data_uri(curves_png, "image/png"),
+        config=flatten(config),
+        dataset=flatten(dataset) if dataset else None,
+        command="\n".join(command),
+        versions=dict(versions or results.get("versions") or {}),
+        date=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+    )
+    return write_atomic(path, html)

@@ -1,0 +1,126 @@
+"""What an evaluation found, and results.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dtql_robot.envs.info import SuccessRule
+from dtql_robot.eval.metrics import wilson_interval
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """One evaluated episode.
+
+    seed             `env.reset(seed=seed)` starts it, and seeds the policy's noise in it
+    time_to_success  steps until the success signal first came on; None if it never did
+    """
+
+    seed: int
+    success: bool
+    episode_return: float
+    length: int
+    time_to_success: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "success": self.success,
+            "return": self.episode_return,
+            "length": self.length,
+            "time_to_success": self.time_to_success,
+        }
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """All episodes of an evaluation, and its speed.
+
+    policy_hz        control decisions per second for one robot: 1 / median seconds of `policy.predict` at batch size 1,
+                     timed apart from the rollout.  Each decision yields `n_action_steps` actions.
+    env_steps_per_s  environment steps of all episodes / wall seconds of the rollout (policy, physics and transport)
+    video            the video that was written; video_note says why there is none, or what is odd about it
+    """
+
+    env: str
+    seed: int
+    per_episode: tuple[EpisodeResult, ...]
+    success_rule: SuccessRule
+    horizon: int
+    n_action_steps: int
+    policy_hz: float
+    env_steps_per_s: float
+    versions: dict[str, str] = field(default_factory=dict)
+    video: Path | None = None
+    video_note: str | None = None
+
+    @property
+    def episodes(self) -> int:
+        return len(self.per_episode)
+
+    @property
+    def successes(self) -> int:
+        return sum(episode.success for episode in self.per_episode)
+
+    @property
+    def success_rate(self) -> float:
+        return self.successes / self.episodes
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Wilson's 95% interval of the success rate."""
+        return wilson_interval(self.successes, self.episodes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of results.json."""
+        return {
+            "env": self.env,
+            "success_rate": self.success_rate,
+            "ci95": list(self.ci95),
+            "episodes": self.episodes,
+            "seed": self.seed,
+            "mean_return": sum(e.episode_return for e in self.per_episode) / self.episodes,
+            "mean_length": sum(e.length for e in self.per_episode) / self.episodes,
+            "policy_hz": self.policy_hz,
+            "env_steps_per_s": self.env_steps_per_s,
+            "success_rule": self.success_rule,
+            "horizon": self.horizon,
+            "n_action_steps": self.n_action_steps,
+            "versions": self.versions,
+            "video": self.video.name if self.video else None,
+            "video_note": self.video_note,
+            "per_episode": [episode.to_dict() for episode in self.per_episode],
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write results.json whole or not at all."""
+        return write_atomic(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+
+    def __str__(self) -> str:
+        low, high = self.ci95
+        return (
+            f"{self.env}: success {self.success_rate:.1%} ({self.successes}/{self.episodes}, "
+            f"95% interval {low:.1%} to {high:.1%}), {self.policy_hz:.0f} decisions/s, "
+            f"{self.env_steps_per_s:.0f} environment steps/s"
+        )
+
+
+def write_atomic(path: str | Path, text: str) -> Path:
+    """Write a text file next to `path`, then move it there, so that no reader ever sees half of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+    return path

@@ -1,0 +1,71 @@
+"""The paper's losses (arXiv 2405.19690), one function an equation.
+
+Shapes: B batch, H chunk length, A action dimension, O observation dimension.  Noise and noise levels are
+arguments, so that each loss is a plain function; each returns one value per sample, so that masks stay exact.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dtql_robot.diffusion import Denoiser, edm_scalings
+
+
+def chunk_mean(error: Tensor, valid: Tensor) -> Tensor:
+    """Mean over a chunk's (H, A) entries, those past the episode's end counting as 0.  (B, H, A), (B, H) -> (B,)."""
+    return (error.mean(dim=-1) * valid).mean(dim=-1)
+
+
+def denoising_loss(
+    denoiser: Denoiser, action: Tensor, obs: Tensor, sigma: Tensor, noise: Tensor, valid: Tensor
+) -> Tensor:
+    """EDM-weighted denoising error (Eq. 2; Eq. 4 when `action` is the policy's own and the denoiser is frozen).
+
+    The weight 1 / c_out**2 = (sigma**2 + sigma_data**2) / (sigma * sigma_data)**2 makes the raw network's
+    regression target unit variance at every sigma.  It is one of the weightings under which the loss is a
+    bound on log p(action | obs) up to a monotonic reweighting of noise levels (Kingma & Gao 2024).
+
+    action, noise: (B, H, A) in [-1, 1] / standard normal.  obs: (B, O).  sigma: (B,).  valid: (B, H).  Returns (B,).
+    """
+    denoised = denoiser(action + sigma[:, None, None] * noise, sigma, obs)
+    _, c_out, _, _ = edm_scalings(sigma, denoiser.sigma_data)
+    return chunk_mean((denoised - action) ** 2, valid) / c_out**2
+
+
+def tanh_gaussian_nll(mean: Tensor, log_std: Tensor, action: Tensor, valid: Tensor) -> Tensor:
+    """Negative log-likelihood of recorded actions under tanh(N(mean, std)), without its constant (section 2.3).
+
+    The Jacobian of tanh at a recorded action does not depend on the policy and is left out.  Actions are
+    shrunk by 1.001 so that +-1 stays finite, as the official code does.
+    mean, log_std, action: (B, H, A).  valid: (B, H).  Returns (B,).
+    """
+    raw = torch.atanh(action / 1.001)
+    nll = 0.5 * ((raw - mean) / log_std.exp()) ** 2 + log_std + 0.5 * math.log(2 * math.pi)
+    return chunk_mean(nll, valid)
+
+
+def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
+    """Asymmetric squared error |expectile - 1(u < 0)| u**2 (Eq. 6), elementwise."""
+    weight = torch.where(difference < 0, 1 - expectile, expectile)
+    return weight * difference**2
+
+
+def value_loss(v: Tensor, target_q: Tensor, expectile: float) -> Tensor:
+    """V's expectile regression on the smaller target Q (Eq. 6).  v: (B,).  target_q: (2, B).  Returns (B,)."""
+    return expectile_loss(target_q.min(dim=0).values - v, expectile)
+
+
+def q_loss(q: Tensor, reward: Tensor, discount: Tensor, next_v: Tensor) -> Tensor:
+    """Squared TD error of both Q against reward + discount * V(s') (Eq. 7), summed over the two.
+
+    q: (2, B).  reward, discount, next_v: (B,).  Returns (B,).
+    """
+    return ((reward + discount * next_v - q) ** 2).sum(dim=0)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` where mask is 1.  (B,), (B,) -> scalar."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,139 @@
+"""The networks: plain MLPs over a state vector and a flattened action chunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "mish": nn.Mish}
+
+
+class EnsembleLinear(nn.Module):
+    """E independent linear layers as one batched product: (E, B, in) -> (E, B, out)."""
+
+    def __init__(self, ensemble: int, in_dim: int, out_dim: int):
+        super().__init__()
+        bound = 1 / math.sqrt(in_dim)  # the distribution of nn.Linear
+        self.weight = nn.Parameter(torch.empty(ensemble, in_dim, out_dim).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(ensemble, 1, out_dim).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+def mlp(in_dim: int, hidden: Sequence[int], out_dim: int, activation: str, layer_norm: bool = False) -> nn.Sequential:
+    """Linear, [LayerNorm], activation for each hidden width, then a Linear to out_dim."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers.append(nn.Linear(in_dim, width))
+        if layer_norm:
+            layers.append(nn.LayerNorm(width))
+        layers.append(ACTIVATIONS[activation]())
+        in_dim = width
+    return nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
+
+
+class TwinQ(nn.Module):
+    """Q1 and Q2 of a state and an action chunk, computed together."""
+
+    def __init__(self, obs_dim: int, action_size: int, hidden: Sequence[int], activation: str):
+        super().__init__()
+        layers: list[nn.Module] = []
+        in_dim = obs_dim + action_size
+        for width in hidden:
+            layers += [EnsembleLinear(2, in_dim, width), nn.LayerNorm(width), ACTIVATIONS[activation]()]
+            in_dim = width
+        self.net = nn.Sequential(*layers, EnsembleLinear(2, in_dim, 1))
+
+    def forward(self, obs: Tensor, action: Tensor) -> Tensor:
+        """obs: (B, O).  action: (B, H, A).  Returns (2, B)."""
+        x = torch.cat([obs, action.flatten(1)], dim=-1)
+        return self.net(x.expand(2, *x.shape)).squeeze(-1)
+
+
+class Value(nn.Module):
+    """V of a state."""
+
+    def __init__(self, obs_dim: int, hidden: Sequence[int], activation: str):
+        super().__init__()
+        self.net = mlp(obs_dim, hidden, 1, activation, layer_norm=True)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """obs: (B, O).  Returns (B,)."""
+        return self.net(obs).squeeze(-1)
+
+
+class SinusoidalEmbedding(nn.Module):
+    """Sines and cosines of a scalar at geometrically spaced frequencies: (B,) -> (B, dim)."""
+
+    frequencies: Tensor
+
+    def __init__(self, dim: int, max_period: float = 10_000.0):
+        super().__init__()
+        exponents = torch.arange(dim // 2) / (dim // 2 - 1)
+        self.register_buffer("frequencies", max_period**-exponents, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        angles = x[:, None] * self.frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class DenoiserNet(nn.Module):
+    """EDM's raw network F(c_in x, c_noise | obs): an MLP over [chunk, obs, embedding of c_noise]."""
+
+    def __init__(self, obs_dim: int, chunk: tuple[int, int], hidden: Sequence[int], activation: str):
+        super().__init__()
+        self.chunk = chunk
+        size = math.prod(chunk)
+        self.embed = nn.Sequential(
+            SinusoidalEmbedding(16), nn.Linear(16, 32), ACTIVATIONS[activation](), nn.Linear(32, 16)
+        )
+        self.net = mlp(size + obs_dim + 16, hidden, size, activation)
+
+    def forward(self, x: Tensor, c_noise: Tensor, obs: Tensor) -> Tensor:
+        """x: (B, H, A).  c_noise: (B,).  obs: (B, O).  Returns (B, H, A)."""
+        return self.net(torch.cat([x.flatten(1), obs, self.embed(c_noise)], dim=-1)).unflatten(1, self.chunk)
+
+
+class GaussianPolicy(nn.Module):
+    """One-step policy tanh(mean + std * noise), mean and std given by the state."""
+
+    def __init__(
+        self,
+        obs_dim: int,
+        chunk: tuple[int, int],
+        hidden: Sequence[int],
+        activation: str,
+        log_std_bounds: tuple[float, float],
+    ):
+        super().__init__()
+        self.chunk = chunk
+        self.log_std_bounds = log_std_bounds
+        self.net = mlp(obs_dim, hidden, 2 * math.prod(chunk), activation)
+
+    def distribution(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """obs: (B, O).  Returns the pre-tanh mean and log standard deviation, each (B, H, A)."""
+        mean, log_std = self.net(obs).chunk(2, dim=-1)
+        return mean.unflatten(1, self.chunk), log_std.clamp(*self.log_std_bounds).unflatten(1, self.chunk)
+
+    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """obs: (B, O).  noise: (B, H, A) standard normal, 0 for the mean.  Returns (B, H, A) in (-1, 1)."""
+        mean, log_std = self.distribution(obs)
+        return torch.tanh(mean + log_std.exp() * noise)
+
+
+class ImplicitPolicy(nn.Module):
+    """One-step policy that maps noise and state straight to an action chunk."""
+
+    def __init__(self, obs_dim: int, chunk: tuple[int, int], hidden: Sequence[int], activation: str):
+        super().__init__()
+        self.chunk = chunk
+        size = math.prod(chunk)
+        self.net = mlp(obs_dim + size, hidden, size, activation)
+
+    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in (-1, 1)."""
+        return torch.tanh(self.net(torch.cat([obs, noise.flatten(1)], dim=-1)).unflatten(1, self.chunk))

@@ -1,0 +1,129 @@
+"""Types that data sources, training and evaluation share.  Depends on numpy alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+Obs = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded rollout of T steps, whatever file it came from.
+
+    name        the recording's own name, e.g. "demo_12" or "episode_3"
+    obs         key -> (T, ...) observation seen before each action
+    final_obs   key -> (...) observation after the last action, None where the file does not hold it
+    actions     (T, A) float32
+    rewards     (T,) float32, as recorded
+    terminated  the last step reached a state from which nothing more is earned (do not bootstrap)
+    truncated   the recording was cut off (time limit, end of file), so the return goes on
+    success     (T,) bool, the task's own success signal after each step; None where the file has none
+    extras      key -> (T, ...) other per-step arrays of the file ("states", "infos/qpos", ...)
+    attrs       per-episode attributes of the file (JSON-able values, "model_file", "seed", ...)
+    """
+
+    name: str
+    obs: dict[str, Array]
+    final_obs: dict[str, Array] | None
+    actions: Array
+    rewards: Array
+    terminated: bool
+    truncated: bool
+    success: Array | None = None
+    extras: dict[str, Array] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def ends_in_success(self) -> bool:
+        """Success at the last step (False where the file has no success signal)."""
+        return self.success is not None and bool(self.success[-1])
+
+    def __repr__(self) -> str:
+        obs = ", ".join(f"{k}{v.shape[1:]}" for k, v in self.obs.items())
+        return (
+            f"Episode({self.name!r}, T={len(self)}, obs=[{obs}], action={self.actions.shape[1:]}, "
+            f"return={float(self.rewards.sum()):.2f}, success={None if self.success is None else self.ends_in_success})"
+        )
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """The episodes of one source and what the source says about its environment.
+
+    source    the path or id as the user gave it
+    format    "robomimic", "minari" or "d4rl"
+    env_spec  environment in this package's notation ("FetchPush-v4", "robosuite:Lift"); None if not recorded
+    env_args  the source's own environment record (robomimic `env_args`, Minari `env_spec`), verbatim
+    """
+
+    episodes: tuple[Episode, ...]
+    source: str
+    format: str
+    env_spec: str | None = None
+    env_args: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    @property
+    def action_dim(self) -> int:
+        return int(self.episodes[0].actions.shape[1])
+
+    @property
+    def obs_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {k: tuple(v.shape[1:]) for k, v in self.episodes[0].obs.items()}
+
+    @property
+    def num_transitions(self) -> int:
+        return sum(len(e) for e in self.episodes)
+
+
+class Batch(NamedTuple):
+    """B training samples: a state, the chunk of H recorded actions from it, and its n-step return (n <= H).
+
+    obs        (B, O) normalized
+    action     (B, H, A) normalized to [-1, 1]; past the episode's end the last action is repeated
+    valid      (B, H) 1 where the action was recorded, 0 past the episode's end
+    reward     (B,) sum of discount**k * reward over the n recorded steps of the chunk
+    discount   (B,) discount**n, 0 where the chunk ends in a terminal state
+    next_obs   (B, O) state after the n steps
+    td_valid   (B,) 0 where the target is unknown: cut-off episode without a final observation
+    """
+
+    obs: Tensor
+    action: Tensor
+    valid: Tensor
+    reward: Tensor
+    discount: Tensor
+    next_obs: Tensor
+    td_valid: Tensor
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """What evaluation needs of a policy.  It never learns what is behind it."""
+
+    action_dim: int
+    n_action_steps: int
+
+    def predict(self, obs: Obs, rngs: Sequence[np.random.Generator]) -> Array:
+        """Choose the next `n_action_steps` actions for each of B robots.
+
+        obs: key -> (B, ...).  rngs: B generators, one per robot, so that a robot's noise does not depend on
+        which others share the batch.  Returns (B, n_action_steps, A) float32 in environment units.
+        Row b depends on row b of `obs` and on `rngs[b]` alone, bit for bit.
+        """
+        ...

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Sets up .venv for this checkout (`make setup`), or adds robomimic to it (`scripts/setup.sh robomimic`).
+# Reads PYTHON (the Python to use), PIP_ARGS (more options for pip) and pip's own settings.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+VENV=.venv
+LOG=$VENV/setup.log
+GL_PACKAGES="libegl1 libgl1"
+CPU_INDEX=https://download.pytorch.org/whl/cpu
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+  say "setup: $*" >&2
+  exit 1
+}
+
+can_apt() { [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; }
+
+# apt_install PACKAGE...: quiet; fails with apt's last words.
+apt_install() {
+  local out
+  out=$({ apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } 2>&1) ||
+    { tail -n 5 <<<"$out" && return 1; }
+}
+
+# The newest one is where torch's pin ends.
+is_supported() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; }
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python3.10}; do
+    if is_supported "$candidate"; then
+      say "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+create_venv() {
+  local python package out
+  if is_supported "$VENV/bin/python" && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+    return
+  fi
+  python=$(find_python) || die "Python 3.10 to 3.14 is needed, and ${PYTHON:-python3} is not one:" \
+    "install it, or name it with 'make setup PYTHON=/path/to/python3'."
+  package=$("$python" -c 'import sys; print("python{}.{}-venv".format(*sys.version_info))')
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    can_apt || die "Python's venv module is missing: run 'sudo apt-get install -y $package', then this again."
+    say "Python's venv module is missing: installing $package with apt-get"
+    apt_install "$package" || die "apt-get could not install $package (see above)."
+  fi
+  out=$("$python" -m venv --clear "$VENV" 2>&1) || die "'$python -m venv $VENV' failed: $out"
+}
+
+has_nvidia() { [[ -e /proc/driver/nvidia ]] || command -v nvidia-smi >/dev/null; }
+
+# Names PyTorch's CPU index where the default wheel would bring several GB of CUDA for nothing.
+choose_index() {
+  INDEX_ARGS=()
+  if [[ $(uname -s) != Linux || -n ${PIP_ARGS:-} ]] || has_nvidia; then return; fi
+  if [[ $("$VENV/bin/python" -m pip config list) =~ find-links|no-index ]]; then return; fi
+  if timeout 5 "$VENV/bin/python" - "$CPU_INDEX/torch/" 2>/dev/null <<<'
+import sys, urllib.request
+urllib.request.urlopen(urllib.request.Request(sys.argv[1], method="HEAD"), timeout=3)'; then
+    say "No NVIDIA driver here: torch comes from $CPU_INDEX (smaller by several GB)"
+    INDEX_ARGS=(--extra-index-url "$CPU_INDEX")
+  else
+    say "No NVIDIA driver here, but $CPU_INDEX cannot be reached: pip takes its default torch (may be several GB)"
+  fi
+}
+
+# Keeps pip's lines in the log; on a terminal the newest one is shown.
+show_progress() {
+  local line
+  while IFS= read -r line; do
+    printf '%s\n' "$line" >>"$LOG"
+    if [[ -t 1 ]]; then printf '\r\033[K%4d s  %.70s' "$SECONDS" "$line"; fi
+  done
+  if [[ -t 1 ]]; then printf '\r\033[K'; fi
+}
+
+# pip_install ARGUMENT...: with the pins, the index and PIP_ARGS.
+pip_install() {
+  # shellcheck disable=SC2086  # PIP_ARGS is a list of words
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --progress-bar off -c constraints.txt \
+    ${INDEX_ARGS[@]+"${INDEX_ARGS[@]}"} ${PIP_ARGS:-} "$@" 2>&1 | show_progress
+}
+
+# can_render PYTHON: true if MuJoCo gets an OpenGL context on this machine.
+can_render() {
+  local backend
+  for backend in egl osmesa; do
+    if MUJOCO_GL=$backend "$1" -c 'import mujoco; mujoco.GLContext(16, 16)' >/dev/null 2>&1; then return; fi
+  done
+  return 1
+}
+
+# setup_gl PYTHON: installs the OpenGL libraries, or says how; never fails, for only pictures and videos need them.
+setup_gl() {
+  local line="apt-get install -y $GL_PACKAGES"
+  if [[ $(uname -s) != Linux ]] || can_render "$1"; then return; fi
+  if can_apt; then
+    say "OpenGL libraries for videos are missing: installing $GL_PACKAGES with apt-get"
+    # shellcheck disable=SC2086  # two packages
+    apt_install $GL_PACKAGES || say "apt-get could not install them (see above)"
+    if can_render "$1"; then return; fi
+    say "Videos cannot be drawn on this machine: MuJoCo gets no OpenGL context. Everything else works."
+  else
+    say "Videos cannot be drawn yet: run 'sudo $line'. Everything else works."
+  fi
+}
+
+setup() {
+  create_venv
+  : >"$LOG"
+  choose_index
+  say "Installing the package and its dependencies into $VENV (a few minutes the first time)"
+  if ! pip_install -e '.[test]'; then
+    tail -n 20 "$LOG" >&2
+    die "pip failed, its last lines are above, all of them in $LOG."
+  fi
+  setup_gl "$VENV/bin/python"
+  say "Set up in $SECONDS s"
+}
+
+no_robomimic() {
+  say "robomimic not installed ($1): its tests are skipped"
+  exit 1
+}
+
+# robomimic's egl_probe is compiled, with a cmake older than 4.
+setup_robomimic() {
+  local tool
+  for tool in g++ make; do
+    command -v "$tool" >/dev/null || no_robomimic "$tool is missing, see 'apt-get install g++ make'"
+  done
+  choose_index
+  say "Installing robomimic for its tests"
+  pip_install --retries 1 'cmake<4' || no_robomimic "pip failed, see $LOG"
+  # The real program's folder: the script in .venv/bin does not work inside pip's isolated build.
+  PATH="$("$VENV/bin/python" -c 'import cmake; print(cmake.CMAKE_BIN_DIR)'):$PATH"
+  pip_install --retries 1 robomimic==0.3.0 six || no_robomimic "pip failed, see $LOG"
+  say "robomimic installed in $SECONDS s"
+}
+
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
+  case ${1:-} in
+    "") setup ;;
+    robomimic) setup_robomimic ;;
+    *) die "unknown argument '$1': none, or 'robomimic'" ;;
+  esac
+fi

@@ -1,0 +1,50 @@
+"""What several tests share: small synthetic demonstrations and where the real files are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dtql_robot.types import Demonstrations, Episode
+
+torch.set_num_threads(1)
+
+
+def make_episode(
+    name: str, steps: int, seed: int, *, obs_dim: int = 5, action_dim: int = 2, final: bool = True, success: bool = True
+) -> Episode:
+    """A linear expert: action = tanh(W obs), success at the last step if asked for."""
+    rng = np.random.default_rng(seed)
+    weights = np.random.default_rng(0).standard_normal((obs_dim, action_dim)).astype(np.float32)
+    obs = rng.standard_normal((steps + 1, obs_dim)).astype(np.float32)
+    succeeded = np.zeros(steps, bool)
+    succeeded[-1] = success
+    return Episode(
+        name=name,
+        obs={"state": obs[:-1]},
+        final_obs={"state": obs[-1]} if final else None,
+        actions=np.tanh(obs[:-1] @ weights),
+        rewards=succeeded.astype(np.float32),
+        terminated=False,
+        truncated=True,
+        success=succeeded,
+    )
+
+
+@pytest.fixture
+def demos() -> Demonstrations:
+    episodes = tuple(make_episode(f"demo_{i}", 10 + i, seed=i, success=i % 2 == 0) for i in range(6))
+    return Demonstrations(episodes, "synthetic", "robomimic")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real demonstration files; tests that need it are skipped where it is missing."""
+    folder = Path(os.environ.get("DTQL_ROBOT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real demonstration files not found in {folder} (set DTQL_ROBOT_DATA)")
+    return folder

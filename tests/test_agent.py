@@ -1,0 +1,211 @@
+"""Algorithm 1: what each update touches, where gradients go, and that acting and state are exact."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dtql_robot.agent import DTQL, frozen, polyak_
+from dtql_robot.config import Config, CriticConfig, DataConfig, OptimConfig, PolicyConfig
+from dtql_robot.errors import InputError
+from dtql_robot.types import Batch
+
+OBS, ACT, HORIZON, SIZE = 5, 2, 3, 16
+SMALL = {"policy_hidden": (16, 16)}
+
+
+def small_config(**policy) -> Config:
+    return Config(
+        steps=100,
+        data=DataConfig(horizon=HORIZON, n_action_steps=HORIZON),
+        policy=PolicyConfig(**SMALL, **policy),
+        critic=CriticConfig(critic_hidden=(16, 16)),
+        optim=OptimConfig(batch_size=SIZE),
+    )
+
+
+def random_batch(seed: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    valid = torch.ones(SIZE, HORIZON)
+    valid[: SIZE // 4, 1:] = 0
+    return Batch(
+        obs=torch.randn(SIZE, OBS, generator=g),
+        action=torch.rand(SIZE, HORIZON, ACT, generator=g) * 2 - 1,
+        valid=valid,
+        reward=torch.randn(SIZE, generator=g),
+        discount=torch.full((SIZE,), 0.9),
+        next_obs=torch.randn(SIZE, OBS, generator=g),
+        td_valid=torch.ones(SIZE),
+    )
+
+
+def make_agent(cfg: Config) -> DTQL:
+    return DTQL(cfg, OBS, ACT, 0.5, torch.device("cpu"))
+
+
+NETWORKS = ("q", "v", "target_q", "denoiser", "policy", "ema_policy")
+
+
+def changed(before: dict, agent: DTQL) -> set[str]:
+    return {
+        name
+        for name in NETWORKS
+        if any(not torch.equal(a, b) for a, b in zip(before[name].values(), weights(agent)[name].values(), strict=True))
+    }
+
+
+def weights(agent: DTQL) -> dict:
+    return {name: copy.deepcopy(getattr(agent, name).state_dict()) for name in NETWORKS}
+
+
+@pytest.mark.parametrize("policy", [{}, {"policy": "implicit", "nll_weight": 0.0}, {"nll": "mse", "tr_at": "mean"}])
+def test_update_changes_every_network_and_stays_finite(policy):
+    agent = make_agent(small_config(**policy))
+    before = weights(agent)
+    for _ in range(3):
+        log = agent.update(random_batch())
+    assert changed(before, agent) == set(NETWORKS)
+    assert all(torch.isfinite(v) for v in log.values())
+
+
+def test_pretraining_leaves_the_policy_alone():
+    cfg = small_config()
+    agent = make_agent(replace(cfg, optim=replace(cfg.optim, pretrain_steps=2)))
+    before = weights(agent)
+    agent.update(random_batch())
+    agent.update(random_batch())
+    assert changed(before, agent) == {"q", "v", "target_q", "denoiser"}
+    agent.update(random_batch())
+    assert changed(before, agent) == set(NETWORKS)
+
+
+def test_policy_loss_reaches_the_policy_only():
+    agent = make_agent(small_config())
+    with frozen(agent.denoiser, agent.q):
+        loss, _ = agent.policy_loss(random_batch())
+        loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in agent.policy.parameters())
+    for module in (agent.denoiser, agent.q, agent.v, agent.target_q):
+        assert all(p.grad is None for p in module.parameters())
+    assert all(p.requires_grad for p in agent.denoiser.parameters())
+
+
+def test_critic_loss_reaches_q_and_v_only_and_ignores_unknown_targets():
+    agent = make_agent(small_config())
+    batch = random_batch()
+    masked = batch._replace(td_valid=(torch.arange(SIZE) < 8).float())
+    changed_where_unknown = masked._replace(reward=torch.where(masked.td_valid > 0, batch.reward, 1e6))
+    losses = [agent.critic_loss(b)[0] for b in (masked, changed_where_unknown)]
+    assert torch.equal(*losses)
+    losses[0].backward()
+    assert all(p.grad is not None for m in (agent.q, agent.v) for p in m.parameters())
+    assert all(p.grad is None for m in (agent.denoiser, agent.policy, agent.target_q) for p in m.parameters())
+
+
+@pytest.mark.parametrize("term", ["trust_region_weight", "nll_weight"])
+def test_steps_past_the_end_teach_nothing(term):
+    """What is predicted past an episode's end has no gradient from the trust region or the likelihood."""
+    cfg = small_config(q_weight=0.0, **{t: 0.0 for t in ("trust_region_weight", "nll_weight") if t != term})
+    agent = make_agent(cfg)
+    last = agent.policy.net[-1]
+    batch = random_batch()._replace(valid=torch.tensor([[1.0, 1.0, 0.0]]).expand(SIZE, -1))
+    captured = []
+    last.register_forward_hook(lambda module, inputs, output: captured.append(output.retain_grad() or output))
+    agent.policy_loss(batch)[0].backward()
+    grads = sum(o.grad for o in captured if o.grad is not None).unflatten(-1, (-1, HORIZON, ACT))
+    direct = grads[:, :, :2].abs().sum()
+    past_end = grads[:, :, 2].abs().sum()
+    assert direct > 0
+    if term == "nll_weight":
+        assert past_end == 0
+    else:  # the denoiser sees the whole chunk, so a little flows through its inputs
+        assert past_end < 0.5 * direct
+
+
+def test_q_normalization_makes_weights_mean_the_same_on_every_reward_scale():
+    agent = make_agent(small_config(nll_weight=0.0))
+    state = agent.generator.get_state()
+    grads = []
+    for scale in (1.0, 100.0):
+        agent.generator.set_state(state)
+        with torch.no_grad():
+            head = agent.q.net[-1]
+            head.weight.mul_(scale)
+            head.bias.mul_(scale)
+        agent.policy.zero_grad()
+        with frozen(agent.denoiser, agent.q):
+            agent.policy_loss(random_batch())[0].backward()
+        grads.append(torch.cat([p.grad.flatten() for p in agent.policy.parameters()]))
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-6)
+
+
+def test_polyak_moves_the_target_by_tau():
+    a, b = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    expected = 0.9 * a.weight.detach() + 0.1 * b.weight.detach()
+    polyak_(a, b, 0.1)
+    torch.testing.assert_close(a.weight.detach(), expected)
+
+
+def test_state_dict_continues_exactly():
+    first = make_agent(small_config())
+    for i in range(3):
+        first.update(random_batch(i))
+    second = make_agent(small_config())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for i in range(3, 6):
+        first.update(random_batch(i))
+        second.update(random_batch(i))
+    for name in NETWORKS:
+        for a, b in zip(weights(first)[name].values(), weights(second)[name].values(), strict=True):
+            assert torch.equal(a, b), name
+
+
+def test_learning_rate_follows_the_cosine():
+    agent = make_agent(small_config())
+    rates = []
+    for _ in range(100):
+        agent.update(random_batch())
+        rates.append(agent.policy_optimizer.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(3e-4)
+    assert rates[50] == pytest.approx(1.5e-4)
+    assert rates[-1] < 1e-6
+
+
+def test_clones_a_bimodal_behaviour_into_one_mode():
+    """Data at -0.7 and +0.7: the mean (0) is outside the data; trust region and Q move the policy to the better mode."""
+    cfg = Config(
+        steps=1500,
+        data=DataConfig(horizon=1, n_action_steps=1),
+        policy=PolicyConfig(policy_hidden=(64, 64), nll_weight=0.0, tr_at="mean"),
+        critic=CriticConfig(critic_hidden=(64, 64)),
+        optim=OptimConfig(lr=1e-3, ema_decay=0.9),
+    )
+    agent = DTQL(cfg, 1, 1, 0.7, torch.device("cpu"))
+    g = torch.Generator().manual_seed(0)
+    for _ in range(cfg.steps):
+        sign = torch.randint(0, 2, (128, 1, 1), generator=g) * 2.0 - 1
+        action = 0.7 * sign + 0.02 * torch.randn(128, 1, 1, generator=g)
+        zeros, ones = torch.zeros(128), torch.ones(128)
+        obs = torch.zeros(128, 1)
+        agent.update(Batch(obs, action, ones[:, None], sign.flatten(), zeros, obs, ones))
+    chosen = agent.ema_policy(torch.zeros(1, 1), torch.zeros(1, 1, 1)).item()
+    assert chosen == pytest.approx(0.7, abs=0.1)
+
+
+def test_config_rejects_what_cannot_work():
+    with pytest.raises(InputError, match="nll_weight"):
+        Config(policy=PolicyConfig(policy="implicit"))
+    with pytest.raises(InputError, match="n_action_steps"):
+        DataConfig(horizon=2, n_action_steps=3)
+    with pytest.raises(InputError, match="expectile"):
+        CriticConfig(expectile=1.0)
+
+
+def test_config_survives_json():
+    import json
+
+    cfg = small_config(act="best")
+    assert Config.from_dict(json.loads(json.dumps(cfg.to_dict()))) == cfg
+    with pytest.raises(InputError, match="train again"):
+        Config.from_dict({"steps": 3})

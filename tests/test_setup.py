@@ -1,0 +1,136 @@
+"""The pins agree with pyproject.toml on every supported Python; scripts/setup.sh says what is missing and goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+
+
+def read_pins() -> list[Requirement]:
+    lines = (line.strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def direct_requirements() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"].values()
+    return [Requirement(line) for lines in (PROJECT["dependencies"], *extras) for line in lines]
+
+
+def applies(requirement: Requirement, python: str) -> bool:
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    return requirement.marker is None or requirement.marker.evaluate(environment)
+
+
+def run_bash(code: str, tmp_path: Path, stubs: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Source scripts/setup.sh and run `code`; `stubs` are programs (name: shell lines) found before the real ones."""
+    for name, body in {"uname": "echo Linux", **(stubs or {})}.items():
+        program = tmp_path / name
+        program.write_text(f"#!/bin/bash\n{body}\n")
+        program.chmod(0o755)
+    script = f'source scripts/setup.sh\nunset PIP_ARGS PYTHON\nPATH="{tmp_path}:$PATH"\n{code}'
+    return subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_constraints_are_exact_pins() -> None:
+    for pin in read_pins():
+        assert [spec.operator for spec in pin.specifier] == ["=="], f"{pin} is not an exact pin"
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_one_pin_per_package_and_python(python: str) -> None:
+    names = [canonicalize_name(pin.name) for pin in read_pins() if applies(pin, python)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_direct_dependencies_are_pinned_within_their_range(python: str) -> None:
+    pins = {canonicalize_name(pin.name): pin for pin in read_pins() if applies(pin, python)}
+    for requirement in direct_requirements():
+        if not applies(requirement, python):
+            continue
+        pin = pins.get(canonicalize_name(requirement.name))
+        assert pin is not None, f"{requirement} has no pin in constraints.txt for Python {python}"
+        version = next(iter(pin.specifier)).version
+        assert requirement.specifier.contains(version), f"{pin} is outside {requirement} of pyproject.toml"
+
+
+def test_oldest_tested_python_is_the_required_one() -> None:
+    assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
+
+
+@pytest.mark.parametrize("script", ["scripts/setup.sh", ".ci/run"])
+def test_script_parses_and_is_executable(script: str) -> None:
+    subprocess.run(["bash", "-n", script], cwd=ROOT, check=True)
+    assert (ROOT / script).stat().st_mode & 0o100
+
+
+def test_make_lists_its_targets() -> None:
+    command = ["make", "--no-print-directory"]  # which make otherwise prints when the tests run below `make test`
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[1] for line in listed.splitlines()] == ["help", "setup", "demo", "test", "lint", "clean"]
+
+
+def test_missing_gl_names_the_apt_line_and_goes_on(tmp_path: Path) -> None:
+    done = run_bash("setup_gl blind", tmp_path, {"id": "echo 1000", "blind": "exit 1"})
+    assert done.returncode == 0, done.stderr
+    assert "sudo apt-get install -y libegl1 libgl1" in done.stdout
+
+
+def test_missing_gl_goes_on_when_root_cannot_install_it(tmp_path: Path) -> None:
+    stubs = {"id": "echo 0", "blind": "exit 1", "apt-get": "echo no such package; exit 100"}
+    done = run_bash("setup_gl blind", tmp_path, stubs)
+    assert done.returncode == 0, done.stderr
+    assert "no such package" in done.stdout
+    assert "Everything else works" in done.stdout
+
+
+def test_working_gl_is_silent(tmp_path: Path) -> None:
+    done = run_bash("setup_gl seeing", tmp_path, {"seeing": "exit 0", "apt-get": "exit 1"})
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_old_python_is_one_sentence(tmp_path: Path) -> None:
+    done = run_bash("VENV=nowhere PYTHON=old create_venv", tmp_path, {"old": "exit 1"})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Python 3.10 to 3.14 is needed, and old is not one" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pip_config", "says", "index"),
+    [
+        ("find-links='/wheels'", "", ""),
+        ("", "cannot be reached", ""),
+        ("# reachable", "torch comes from", "--extra-index-url"),
+    ],
+)
+def test_cpu_index_is_used_only_where_it_helps(tmp_path: Path, pip_config: str, says: str, index: str) -> None:
+    python = f'[[ $* != *"config list" ]] || {{ echo "{pip_config}"; exit; }}; [[ "{pip_config}" == *reachable* ]]'
+    (tmp_path / "bin").mkdir()
+    code = f'VENV="{tmp_path}"; has_nvidia() {{ return 1; }}; choose_index; echo "index: ${{INDEX_ARGS[*]}}"'
+    done = run_bash(code, tmp_path, {"bin/python": python})
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
+    assert done.stdout.splitlines()[-1].startswith(f"index: {index}")
+    assert bool(index) == ("--extra" in done.stdout)
+
+
+def test_robomimic_without_a_compiler_is_one_sentence(tmp_path: Path) -> None:
+    done = run_bash("PATH=/nowhere\nsetup_robomimic", tmp_path)
+    assert done.returncode == 1  # so that `make test` tries again once there is a compiler
+    assert done.stdout.startswith("robomimic not installed (g++ is missing")
+    assert done.stdout.endswith("its tests are skipped\n")
