@@ -20,6 +20,7 @@ def test_expectile_loss_finds_the_expectile():
         grid = torch.linspace(0.2, 3, 561, dtype=torch.float64)
         u = torch.from_numpy(sample)[None] - grid[:, None]
         best = grid[losses.expectile_loss(u, expectile).mean(dim=1).argmin()].item()
+
         # The expectile m balances expectile * E(x - m)+ = (1 - expectile) * E(m - x)+; for Exp(1): E(x - m)+ = e^-m.
         def balance(m, e=expectile):
             return e * np.exp(-m) - (1 - e) * (m - 1 + np.exp(-m))

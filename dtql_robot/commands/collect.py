@@ -8,6 +8,8 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from dtql_robot.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -36,10 +38,11 @@ class Options:
 
 
 def run(options: Options) -> None:
-    from dtql_robot.datasets import check_writable, format_summary, inspect, save_minari, save_robomimic
+    from dtql_robot.datasets import format_summary, inspect, save_minari, save_robomimic
     from dtql_robot.envs.collect import collect
 
-    check_writable(options.out, overwrite=options.overwrite)
+    if options.out.exists() and not options.overwrite:
+        raise InputError(f"{options.out} exists already; choose another --out or add --overwrite.")
     demos = collect(options.task, options.episodes, seed=options.seed, noise=options.noise, workers=options.workers)
     save = save_minari if options.format == "minari" else save_robomimic
     save(demos, options.out, overwrite=options.overwrite)

@@ -42,7 +42,7 @@ class Options:
 def run(options: Options) -> None:
     from dtql_robot import checkpoint
     from dtql_robot.commands.report import write_run_report
-    from dtql_robot.eval.rollout import evaluate
+    from dtql_robot.eval.evaluation import evaluate
     from dtql_robot.eval.video import VideoSpec
     from dtql_robot.policy import load_policy
 
@@ -59,7 +59,7 @@ def run(options: Options) -> None:
         num_envs=options.num_envs,
         max_episode_steps=options.max_episode_steps,
         env_args=settings["env_args"] if spec == settings["env"] else None,
-        video=options.video and VideoSpec(options.video, episodes=options.video_episodes),
+        video=VideoSpec(options.video, episodes=options.video_episodes) if options.video else None,
     )
     result.save(options.run / checkpoint.RESULTS)
     if options.json:

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from dtql_robot.datasets.heap_check import check_heaps
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array
 
@@ -45,6 +46,7 @@ def open_file(path: Path) -> Iterator[h5py.File]:
     """Open `path` read-only.  InputError for a missing, empty, foreign, truncated or locked file."""
     _check_is_hdf5(path)
     with reading(str(path)):
+        check_heaps(path)
         file = h5py.File(path, "r")
     try:
         yield file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Collector:
             wanted = self._expert(obs)
             action = np.clip(wanted + scale * rng.standard_normal(wanted.shape), -1.0, 1.0).astype(np.float32)
             next_obs, reward, terminated, truncated, info = self._env.step(action)
-            steps.append((obs, action, reward, info["success"]))
+            steps.append((obs, action, float(reward), info["success"]))
             obs = next_obs
         return _episode(index, steps, obs, terminated, {"seed": env_seed, "noise": round(scale, 6)})
 
@@ -84,6 +85,7 @@ def collect(
     from tqdm import tqdm
 
     with contextlib.ExitStack() as stack:
+        results: Iterator[Episode]
         if count == 1:
             collector = stack.enter_context(contextlib.closing(Collector(task, seed, noise)))
             results = map(collector.episode, range(episodes))

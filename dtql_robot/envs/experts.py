@@ -1,7 +1,8 @@
 """Scripted experts for the Fetch tasks: closed loop, a function of the observation alone.
 
-The robot's action is (dx, dy, dz, gripper) in [-1, 1]; one unit moves the gripper's target by 5 cm.  Observation entries
-used: [0:3] gripper position, [3:6] object position, [9:11] opening of the two fingers (m).  FetchReach has no object.
+The robot's action is (dx, dy, dz, gripper) in [-1, 1]; one unit moves the gripper's target by 5 cm.  Entries of
+"observation" used: [0:3] gripper position, [3:6] object position, [9:11] opening of the two fingers (m).
+FetchReach has no object.
 """
 
 from __future__ import annotations
@@ -39,19 +40,20 @@ def pick_and_place(obs: Obs) -> Vector:
     offset = cube - grip
     aside = float(np.linalg.norm(offset[:2]))
     closed_on_cube = fingers.sum() < CUBE + 0.004
-    if aside < 0.02 and abs(offset[2]) < (0.025 if closed_on_cube else 0.012):
-        if closed_on_cube:
-            return _move(goal - cube, -1.0)
+    between_fingers = aside < 0.02 and abs(offset[2]) < (0.025 if closed_on_cube else 0.012)
+    if between_fingers and closed_on_cube:
+        return _move(goal - cube, -1.0)
+    if between_fingers:
         return _move(offset, -1.0, gain=4.0)
-    if aside > 0.015 and offset[2] > -0.04:  # beside the object at its height: rise before crossing it
-        return _move(offset * np.array([1.0, 1.0, 0.0]) + np.array([0.0, 0.0, 0.06 + offset[2]]), 1.0)
-    if aside > 0.015:
-        return _move(offset + np.array([0.0, 0.0, 0.05]), 1.0)
-    return _move(offset, 1.0)
+    hover = np.array([0.0, 0.0, 0.06 if aside > 0.015 else 0.0])
+    return _move(offset + hover, 1.0)
 
 
 def push(obs: Obs) -> Vector:
-    """FetchPush: go round (or over) the cube to the side away from the goal, then push it along the line to the goal."""
+    """FetchPush: go round or over the cube to the side away from the goal, then push it along the line to the goal.
+
+    While it pushes, the gripper keeps to that line; a cube that drifts off it is approached anew from behind.
+    """
     state = np.asarray(obs["observation"], float)
     grip, cube = state[0:3], state[3:6]
     goal = np.asarray(obs["desired_goal"], float)
@@ -65,16 +67,16 @@ def push(obs: Obs) -> Vector:
     ahead, side = float(rel @ along), float(rel @ across)
     behind = cube[:2] - along * (CUBE + 0.03)
     low, high = cube[2], cube[2] + 0.09
-    if ahead < -0.02 and abs(side) < 0.015 and grip[2] < cube[2] + 0.03:
+    if ahead < -0.02 and abs(side) < 0.015 and grip[2] < cube[2] + 0.03:  # behind the cube and on the line: push
         lead = min(distance, 0.06)
         target = cube[:2] + along * (lead - CUBE + 0.01) - across * side
         return _move(np.append(target - grip[:2], low - grip[2]), 0.0)
-    near = float(np.linalg.norm(grip[:2] - behind)) < 0.02
-    clear = ahead < -0.055 or abs(side) > 0.06
-    height = low if near or clear else high
-    if not clear and grip[2] < cube[2] + 0.06 and not near:
-        return _move(np.append((behind - grip[:2]) * 0.2, high - grip[2]), 0.0)
-    return _move(np.append(behind - grip[:2], height - grip[2]), 0.0)
+    arrived = float(np.linalg.norm(grip[:2] - behind)) < 0.02
+    way_is_clear = ahead < -0.055 or abs(side) > 0.06
+    if arrived or way_is_clear:
+        return _move(np.append(behind - grip[:2], low - grip[2]), 0.0)
+    slow = 0.2 if grip[2] < cube[2] + 0.06 else 1.0  # the cube is in the way: rise first, then cross over it
+    return _move(np.append(slow * (behind - grip[:2]), high - grip[2]), 0.0)
 
 
 EXPERTS: dict[str, Expert] = {

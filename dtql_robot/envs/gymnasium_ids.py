@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import io
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,12 @@ from dtql_robot.errors import InputError
 if TYPE_CHECKING:
     from dtql_robot.envs.make import EnvRequest
 
-# Where the camera stands, by the beginning of the id.  Others get the model's default view.
+# Where the camera stands, by the beginning of the id, the first that fits.  Others get the model's default view.
 VIEWS: dict[str, dict[str, Any]] = {
+    "FetchSlide": {"lookat": (1.45, 0.75, 0.45), "distance": 1.9, "azimuth": 140.0, "elevation": -25.0},
     "Fetch": {"lookat": (1.30, 0.75, 0.57), "distance": 1.3, "azimuth": 140.0, "elevation": -20.0},
     "AdroitHandDoor": {"lookat": (0.0, 0.05, 0.25), "distance": 1.35, "azimuth": 75.0, "elevation": -25.0},
+    "AdroitHand": {"lookat": (0.0, -0.1, 0.17), "distance": 1.25, "azimuth": 65.0, "elevation": -35.0},
     "FrankaKitchen": {"lookat": (-0.2, 0.5, 2.0), "distance": 2.2, "azimuth": 70.0, "elevation": -35.0},
 }
 # Goal-reaching tasks after HER: what counts is the last step.
@@ -56,9 +59,7 @@ def unknown_id(env_id: str) -> InputError:
     import importlib.util
 
     if importlib.util.find_spec("gymnasium_robotics") is None:
-        return InputError(
-            f"Environment {env_id!r} is not known here: `pip install gymnasium-robotics`, or check the id."
-        )
+        return InputError(f"Environment {env_id!r} is not known: `pip install gymnasium-robotics`, or check the id.")
     name = env_id.rpartition("-v")[0] or env_id
     usable = [i for i, env in gymnasium.registry.items() if i != env_id and "MujocoPy" not in str(env.entry_point)]
     same = sorted(i for i in usable if i.rpartition("-v")[0].lower() == name.lower())
@@ -70,7 +71,8 @@ def unknown_id(env_id: str) -> InputError:
 def _build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     """gymnasium.make with every failure that is the user's to mend turned into an InputError."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
     except (gymnasium.error.NameNotFound, gymnasium.error.VersionNotFound, gymnasium.error.NamespaceNotFound):
         raise unknown_id(env_id) from None

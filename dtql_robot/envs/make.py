@@ -1,7 +1,7 @@
 """`make_env(spec)`: from a name to an environment, one file per simulator family behind it.
 
-A spec is a Gymnasium id ("FetchPush-v4", "AdroitHandDoor-v1", "my_package:MyEnv-v0") or "family:task".  To add a family,
-write `dtql_robot/envs/<family>.py` with a function `make(task, request) -> gymnasium.Env` and list it in FAMILIES.
+A spec is a Gymnasium id ("FetchPush-v4", "AdroitHandDoor-v1", "my_package:MyEnv-v0") or "family:task".  To add a
+family, write `dtql_robot/envs/<family>.py` with `make(task, request) -> gymnasium.Env` and list it in FAMILIES.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class EnvServer:
                     f"{self._spec} reports no success: expected 'success' or 'is_success' in the info of each step, "
                     f"found {sorted(info) or 'nothing'}; wrap the environment so that it reports one."
                 )
-            rewards.append(reward)
+            rewards.append(float(reward))
             successes.append(info["success"])
             if terminated or truncated:
                 break

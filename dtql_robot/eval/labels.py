@@ -61,11 +61,6 @@ def card(width: int, height: int, lines: Sequence[str]) -> Frame:
     top = (height + STRIP) / 2 - 14 * len(lines)
     for i, line in enumerate(lines):
         font = _fit(draw, line, 24 if i == 0 else 15, width - 28)
-        draw.text(
-            (width / 2, top + 28 * i + (0 if i == 0 else 10)),
-            line,
-            font=font,
-            fill=INK if i < 2 else MUTED,
-            anchor="mm",
-        )
+        y = top + 28 * i + (10 if i else 0)
+        draw.text((width / 2, y), line, font=font, fill=INK if i < 2 else MUTED, anchor="mm")
     return np.asarray(image)

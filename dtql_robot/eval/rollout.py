@@ -79,7 +79,7 @@ def run_episodes(
         envs = sorted(running)
         chunks = choose(policy, [running[e].obs for e in envs], [running[e].rng for e in envs])
         ended = []
-        for env, outcome in zip(envs, pool.run_chunks(envs, chunks), strict=True):
+        for env, outcome in zip(envs, pool.run_chunks(envs, list(chunks)), strict=True):
             episode = running[env]
             episode.obs = outcome.obs
             episode.rewards += outcome.rewards

@@ -55,9 +55,7 @@ class VideoSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
         if self.episodes < 1 or self.max_frames < 2:
-            raise InputError(
-                f"A video needs at least 1 episode and 2 frames, found {self.episodes}, {self.max_frames}."
-            )
+            raise InputError(f"A video needs 1 episode and 2 frames or more, found {self.episodes}, {self.max_frames}.")
         if self.width % 16 or self.height % 16 or min(self.width, self.height) < 160:
             raise InputError(
                 f"Video width and height must be multiples of 16 and at least 160, found {self.width}x{self.height}."

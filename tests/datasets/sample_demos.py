@@ -63,7 +63,9 @@ _JSON = st.none() | st.booleans() | st.integers() | st.floats(-9, 9) | st.text(m
 @st.composite
 def demonstrations(draw: st.DrawFn) -> Demonstrations:
     """Any demonstrations that `load` could return, with one action size and one set of observations."""
-    shapes = draw(st.dictionaries(st.sampled_from(["a", "b", "c/d"]), st.sampled_from([(1,), (3,), (2, 2)]), min_size=1))
+    shapes = draw(
+        st.dictionaries(st.sampled_from(["a", "b", "c/d"]), st.sampled_from([(1,), (3,), (2, 2)]), min_size=1)
+    )
     image = draw(st.booleans())
     dims = draw(st.integers(1, 3))
     names = draw(st.lists(st.sampled_from(["demo_7", "x", "demo_10"]), min_size=1, max_size=3))

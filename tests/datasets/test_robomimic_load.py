@@ -89,7 +89,11 @@ def test_obs_keys_choose_and_order(tmp_path: Path) -> None:
 
 def test_images_only_when_asked_for(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (T, 8, 8, 3), np.uint8)
-    extra = {f"{which}/{k}": v for which in ("obs", "next_obs") for k, v in {"view": image, "nested/x": image[:, 0, 0]}.items()}
+    extra = {
+        f"{which}/{k}": v
+        for which in ("obs", "next_obs")
+        for k, v in {"view": image, "nested/x": image[:, 0, 0]}.items()
+    }
     extra |= {f"{which}/depth": np.zeros((T, 40, 40, 1), np.float32) for which in ("obs", "next_obs")}
     path = write(tmp_path / "f.hdf5", demo(**extra))
     assert load(path).obs_shapes == {"eef": (2,), "nested/x": (3,), "object": (3,)}
@@ -103,7 +107,12 @@ def test_images_only_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_filter_keys(tmp_path: Path) -> None:
-    masks = {"train": np.array([b"demo_2", b"demo_0"]), "valid": ["demo_1"], "bad": ["demo_9"], "none": np.array([], "S1")}
+    masks = {
+        "train": np.array([b"demo_2", b"demo_0"]),
+        "valid": ["demo_1"],
+        "bad": ["demo_9"],
+        "none": np.array([], "S1"),
+    }
     path = write(tmp_path / "f.hdf5", demo(), demo(), demo(), masks=masks)
     assert [e.name for e in load(path, filter_key="train").episodes] == ["demo_0", "demo_2"]
     assert [e.name for e in load(path, filter_key="valid").episodes] == ["demo_1"]
@@ -165,7 +174,9 @@ def test_without_next_obs_the_end_is_unknown(tmp_path: Path) -> None:
 
 
 def test_columns_and_scalars_get_their_shape(tmp_path: Path) -> None:
-    path = write(tmp_path / "f.hdf5", demo(rewards=np.ones((T, 1)), **{"obs/object": np.ones(T), "next_obs/object": np.ones(T)}))
+    path = write(
+        tmp_path / "f.hdf5", demo(rewards=np.ones((T, 1)), **{"obs/object": np.ones(T), "next_obs/object": np.ones(T)})
+    )
     episode = load(path).episodes[0]
     assert episode.rewards.shape == (T,)
     assert episode.obs["object"].shape == (T, 1)
@@ -226,5 +237,5 @@ def test_public_lift_file(real_file: Callable[[str], Path]) -> None:
 
 @pytest.mark.parametrize("name", ["robosuite_lift_v140/demo.hdf5", "robosuite_handover_2021/demo.hdf5"])
 def test_raw_robosuite_files_must_be_converted(real_file: Callable[[str], Path], name: str) -> None:
-    with pytest.raises(InputError, match="simulator states and no observations.*must be converted"):
+    with pytest.raises(InputError, match=r"simulator states and no observations.*must be converted"):
         load(real_file(name))

@@ -18,7 +18,9 @@ from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(demos=demonstrations())
 def test_round_trip(tmp_path: Path, demos: Demonstrations) -> None:
     path = save_robomimic(demos, tmp_path / "f.hdf5", overwrite=True)

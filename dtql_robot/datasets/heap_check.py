@@ -1,0 +1,47 @@
+"""Guard against the one damage on which the HDF5 library does not stop.
+
+Text attributes live in "global heap" collections (signature GCOL): a 16-byte header, then objects, each a 16-byte
+header (index 2, references 2, reserved 4, size 8, little-endian) and its bytes, padded to 8; index 0 is free space,
+whose size counts its header.  The library walks them without checking: a free object of size 0 is an endless loop.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+
+from dtql_robot.errors import InputError
+
+_HEADER = 16
+_SIZE_LIMIT = 2**30  # larger files hold images; reading them twice costs more than the guard is worth
+
+
+def check_heaps(path: Path) -> None:
+    """InputError if `path` holds a global heap that cannot be walked to its end."""
+    size = path.stat().st_size
+    if not 0 < size <= _SIZE_LIMIT:
+        return
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(b"GCOL\x01")
+        while start >= 0:
+            if not _walks(content, start, size):
+                raise InputError(f"{path} cannot be read (its text storage at byte {start} is malformed). "
+                                 "The file is damaged or incomplete: fetch it again.")  # fmt: skip
+            start = content.find(b"GCOL\x01", start + 1)
+
+
+def _walks(content: mmap.mmap, start: int, file_size: int) -> bool:
+    if content[start + 5 : start + 8] != bytes(3) or start + _HEADER > file_size:
+        return True  # these bytes are values that look like a signature
+    (collection,) = struct.unpack_from("<Q", content, start + 8)
+    if start + collection > file_size:
+        return True  # the library refuses it
+    position = _HEADER
+    while position + _HEADER <= collection:
+        index, size = struct.unpack_from("<H6xQ", content, start + position)
+        step = size if index == 0 else _HEADER + (size + 7) // 8 * 8
+        if step == 0 or position + step > collection:
+            return False
+        position += step
+    return True

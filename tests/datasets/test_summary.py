@@ -1,0 +1,80 @@
+"""The summary's numbers, and its text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+from sample_demos import make_demos
+
+from dtql_robot.datasets import format_summary, inspect, save_robomimic
+from dtql_robot.types import Demonstrations
+
+
+def known_demos() -> Demonstrations:
+    """Lengths 5, 6, 7; dim 0 constant, dim 1 binary and out of range; returns 5, 6, 7; one success at the end."""
+    episodes = []
+    for index, episode in enumerate(make_demos(3).episodes):
+        steps = len(episode)
+        actions = np.stack([np.full(steps, 0.5), np.where(np.arange(steps) == 0, -2.0, 1.0)], axis=1).astype(np.float32)
+        success = np.zeros(steps, bool)
+        success[-1 if index == 0 else 1] = index < 2
+        obs = {"x": np.arange(steps * 2, dtype=np.float32).reshape(steps, 2)}
+        changes = {"actions": actions, "rewards": np.ones(steps, np.float32), "success": success, "obs": obs}
+        end = {"terminated": index == 0, "truncated": index > 0, "final_obs": {"x": obs["x"][0]} if index else None}
+        episodes.append(replace(episode, **changes, **end))
+    return Demonstrations(tuple(episodes), "made", "robomimic", "robosuite:Lift")
+
+
+def test_numbers() -> None:
+    summary = inspect(known_demos())
+    assert json.loads(json.dumps(summary)) == summary
+    assert (summary["source"], summary["format"], summary["env"]) == ("made", "robomimic", "robosuite:Lift")
+    assert (summary["episodes"], summary["transitions"]) == (3, 18)
+    assert summary["length"] == {"min": 5, "median": 6.0, "max": 7}
+    assert summary["return"] == {"min": 5.0, "mean": 6.0, "max": 7.0}
+    assert summary["success"] == {"known": 3, "at_end": 1, "ever": 2}
+    assert summary["obs"] == {"x": {"shape": [2], "dtype": "float32", "min": 0.0, "max": 13.0}}
+    assert (summary["terminated"], summary["truncated"], summary["final_obs"]) == (1, 2, 2)
+    first, second = summary["action"]
+    assert first == {"min": 0.5, "max": 0.5, "mean": 0.5, "std": 0.0, "constant": True, "binary": False}
+    assert (second["min"], second["max"], second["constant"], second["binary"]) == (-2.0, 1.0, False, True)
+    assert second["mean"] == (15 - 6) / 18
+    assert summary["warnings"] == [
+        "1 of 3 episodes lack the observation after the last action.",
+        "action dims [0] never change.",
+        "action dims [1] leave [-1, 1].",
+    ]
+
+
+def test_warnings_about_rewards_and_success() -> None:
+    demos = known_demos()
+    silent = [replace(e, success=None, rewards=e.rewards * 0, attrs={}) for e in demos.episodes]
+    warnings = inspect(replace(demos, episodes=tuple(silent)))["warnings"]
+    assert {"all rewards are zero.", "there is no success signal."} <= set(warnings)
+    failed = [replace(e, success=np.zeros(len(e), bool)) for e in demos.episodes]
+    assert "no episode reaches success." in inspect(replace(demos, episodes=tuple(failed)))["warnings"]
+
+
+def test_file_and_demonstrations_agree(tmp_path: object) -> None:
+    demos = known_demos()
+    path = save_robomimic(demos, f"{tmp_path}/f.hdf5", masks={"train": [0, 2]})
+    from_file = inspect(path)
+    assert from_file["filter_keys"] == {"train": 2}
+    for key in ("episodes", "length", "return", "success", "obs", "action", "warnings"):
+        assert from_file[key] == inspect(demos)[key]
+    assert inspect(path, filter_key="train")["episodes"] == 2
+
+
+def test_text_shows_everything_in_it() -> None:
+    summary = inspect(known_demos()) | {"left_out": {"view": "uint8 (84, 84, 3)"}, "filter_keys": {"train": 2}}
+    text = format_summary(summary | {"notes": ["a note."], "extras": {"states": {"shape": [9], "dtype": "float64"}}})
+    for part in (
+        "robosuite:Lift", "3, 18 transitions", "5 to 7 steps, median 6", "1 of 3 episodes at the end, 2 at some step",
+        "train (2)", "left out     view: uint8 (84, 84, 3)", "two values", "constant", "states (9)", "note: a note.",
+        "warning: action dims [0] never change.", "1 terminated, 2 truncated, 2 of 3 with a final observation",
+    ):  # fmt: skip
+        assert part in text
+    assert "not recorded" in format_summary(summary | {"env": None, "success": None})
+    assert all(len(line) < 100 for line in text.splitlines())

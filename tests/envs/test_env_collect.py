@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+
+from dtql_robot.envs import make_env
+from dtql_robot.envs.collect import collect
+from dtql_robot.envs.experts import expert
+from dtql_robot.envs.seeding import check_run, collection_seed, evaluation_seed
+from dtql_robot.envs.workers import Worker, WorkerError, map_ordered
+from dtql_robot.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def push():
+    return collect("FetchPush-v4", 6, seed=4, noise=0.3, workers=2, progress=False)
+
+
+def test_demonstrations_do_not_depend_on_the_number_of_workers(push):
+    alone = collect("FetchPush-v4", 6, seed=4, noise=0.3, workers=1, progress=False)
+    for a, b in zip(alone.episodes, push.episodes, strict=True):
+        assert (a.name, a.attrs, a.truncated) == (b.name, b.attrs, b.truncated)
+        for x, y in ((a.actions, b.actions), (a.rewards, b.rewards), (a.success, b.success)):
+            assert np.array_equal(x, y)
+        for key in a.obs:
+            assert np.array_equal(a.obs[key], b.obs[key])
+            assert np.array_equal(a.final_obs[key], b.final_obs[key])
+
+
+def test_what_an_episode_holds(push):
+    assert push.env_spec == "FetchPush-v4"
+    assert push.env_args["env_name"] == "FetchPush-v4"
+    assert push.env_args["type"] == 2
+    for i, episode in enumerate(push.episodes):
+        assert len(episode) == 50
+        assert (episode.terminated, episode.truncated) == (False, True)
+        assert episode.attrs["seed"] == 400_000 + i
+        assert 0 <= episode.attrs["noise"] <= 0.3
+        assert episode.actions.dtype == np.float32
+        assert np.abs(episode.actions).max() <= 1
+        assert episode.obs["observation"].shape == (50, 25)
+        assert episode.obs["observation"].dtype == np.float32
+        assert np.array_equal(episode.success, episode.rewards == 0)
+    assert len({e.attrs["noise"] for e in push.episodes}) == 6
+
+
+def test_a_recording_plays_back(push):
+    """The recorded seed and the recorded float32 actions give the recorded observations again."""
+    episode = push.episodes[2]
+    env = make_env(push.env_spec)
+    obs, _ = env.reset(seed=episode.attrs["seed"])
+    for t, action in enumerate(episode.actions):
+        assert np.array_equal(obs["observation"], episode.obs["observation"][t])
+        obs = env.step(action)[0]
+    assert np.array_equal(obs["observation"], episode.final_obs["observation"])
+    env.close()
+
+
+@pytest.mark.parametrize("task", ["FetchReach-v4", "FetchPush-v4", "FetchPickAndPlace-v4"])
+def test_the_experts_succeed_without_noise(task):
+    """Over 200 episodes: 100%, 99.5% and 100%; 15 keep the test short."""
+    demos = collect(task, 15, seed=77, noise=0.0, workers=1, progress=False)
+    assert sum(e.ends_in_success for e in demos.episodes) >= 14
+
+
+def test_noise_makes_the_data_mixed():
+    clean, noisy = (
+        collect("FetchReach-v4", 2, noise=noise, workers=1, progress=False).episodes for noise in (0.0, 0.8)
+    )
+    assert clean[0].attrs["noise"] == 0
+    assert not np.array_equal(clean[0].actions, noisy[0].actions)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        ({"task": "FetchSlide-v4"}, "no scripted expert for 'FetchSlide-v4'.*FetchPush-v4"),
+        ({"task": "AdroitHandDoor-v1"}, "no scripted expert"),
+        ({"episodes": 0}, "episodes must be between 1"),
+        ({"seed": -1}, "seed must be between 0"),
+        ({"noise": 9.0}, "noise must be between 0 and 2"),
+    ],
+)
+def test_what_the_user_got_wrong_is_said_in_a_sentence(kwargs, sentence):
+    with pytest.raises(InputError, match=sentence):
+        collect(**{"task": "FetchReach-v4", "episodes": 1, **kwargs})
+
+
+def test_collection_and_evaluation_never_share_a_seed():
+    check_run(9_999, 100_000)
+    assert collection_seed(9_999, 99_999) < evaluation_seed(0, 0)
+    assert evaluation_seed(9_999, 99_999) < 2**31
+    assert collection_seed(1, 0) == collection_seed(0, 99_999) + 1
+
+
+def test_the_expert_is_a_function_of_the_observation():
+    env = make_env("FetchPickAndPlace-v4")
+    obs, _ = env.reset(seed=0)
+    policy = expert("FetchPickAndPlace-v4")
+    assert np.array_equal(policy(obs), policy(obs))
+    env.close()
+
+
+class Echo:
+    """Runs inside a worker."""
+
+    def __init__(self, fail: str | None = None) -> None:
+        print("a line that must not reach the answers")
+        if fail:
+            raise InputError(fail)
+
+    def double(self, x):
+        print("nor this one")
+        return 2 * x
+
+    def crash(self, code):
+        import os
+
+        os._exit(code)
+
+    def torch_is_loaded(self, _):
+        import sys
+
+        return "torch" in sys.modules
+
+
+def worker(*args):
+    import sys
+    from pathlib import Path
+
+    folder = str(Path(__file__).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return Worker("test_env_collect:Echo", *args)
+
+
+def test_workers_answer_in_order_and_start_without_torch():
+    workers = [worker(), worker()]
+    assert list(map_ordered(workers, "double", range(11))) == [2 * i for i in range(11)]
+    assert list(map_ordered(workers, "torch_is_loaded", [0, 0])) == [False, False]
+    for w in workers:
+        w.close()
+
+
+def test_a_workers_errors_reach_the_caller():
+    refusing = worker("expected a robot")
+    refusing.send("double", 1)
+    with pytest.raises(InputError, match="expected a robot"):
+        refusing.recv()
+    failing = worker()
+    failing.send("double", None)
+    with pytest.raises(WorkerError, match="TypeError"):
+        failing.recv()
+    dying = worker()
+    dying.send("crash", 3)
+    with pytest.raises(WorkerError, match="exit status 3"):
+        dying.recv()
+    for w in (refusing, failing, dying):
+        w.close()
+        w.close()

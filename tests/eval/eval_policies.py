@@ -1,0 +1,37 @@
+"""Small policies for the tests of evaluation: numpy only."""
+
+import numpy as np
+
+from dtql_robot.envs.experts import expert
+
+
+class ScriptedPolicy:
+    """The scripted expert of a Fetch task with the policy's own noise, as chunks of actions."""
+
+    action_dim = 4
+
+    def __init__(self, task: str = "FetchPush-v4", n_action_steps: int = 3, noise: float = 0.2) -> None:
+        self.n_action_steps = n_action_steps
+        self._expert, self._noise = expert(task), noise
+        self.batch_sizes: list[int] = []
+
+    def predict(self, obs, rngs):
+        self.batch_sizes.append(len(rngs))
+        chunks = []
+        for b, rng in enumerate(rngs):
+            action = self._expert({key: value[b] for key, value in obs.items()})
+            chunks.append(action + self._noise * rng.standard_normal((self.n_action_steps, 4)))
+        return np.asarray(chunks, np.float32)
+
+
+class ConstantPolicy:
+    """The same action for ever."""
+
+    n_action_steps = 1
+
+    def __init__(self, action) -> None:
+        self._action = np.asarray(action, np.float32)
+        self.action_dim = len(self._action)
+
+    def predict(self, obs, rngs):
+        return np.broadcast_to(self._action, (len(rngs), 1, self.action_dim))

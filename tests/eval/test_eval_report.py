@@ -1,0 +1,79 @@
+import re
+
+import numpy as np
+import pytest
+
+from dtql_robot.errors import InputError
+from dtql_robot.eval.curves import plot_curves, series, smooth
+from dtql_robot.eval.report import write_report
+from dtql_robot.eval.result import EpisodeResult, EvalResult
+
+
+@pytest.fixture
+def results():
+    episodes = tuple(EpisodeResult(1000 + i, i % 4 > 0, -10.0 - i, 50, 7 if i % 4 else None) for i in range(8))
+    return EvalResult("FetchPush-v4", 0, episodes, "last", 50, 1, 2000.0, 500.0, {"mujoco": "3.8.1"}).to_dict()
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    return [{"step": str(i), "q_loss": str(1 / (i + 1)), "nll": rng.normal(), "note": "text"} for i in range(100)]
+
+
+def test_the_report_holds_everything_and_needs_nothing_beside_it(tmp_path, results, rows):
+    video = tmp_path / "v.mp4"
+    video.write_bytes(b"mp4 bytes")
+    html = write_report(
+        tmp_path / "report.html",
+        title="Push & <run>",
+        results=results,
+        config={"train": {"lr": 3e-4, "hidden": [256, 256]}, "compile": False},
+        dataset={"source": "push.hdf5", "episodes": 200},
+        curves_png=plot_curves(rows, tmp_path / "curves.png"),
+        video=video,
+        command=["dtql-robot train --data push.hdf5", "dtql-robot eval"],
+        versions={"torch": "2.13.0"},
+    ).read_text()
+    assert "75.0%" in html
+    assert "6 of 8" in html
+    assert "Push &amp; &lt;run&gt;" in html
+    assert "data:video/mp4;base64,bXA0IGJ5dGVz" in html
+    assert "data:image/png;base64," in html
+    for text in ("train.lr", "0.0003", "256, 256", "push.hdf5", "2.13.0", "dtql-robot train --data push.hdf5"):
+        assert text in html
+    assert html.count('class="ok-text"') == 6
+    assert html.count('class="bad-text"') == 2
+    assert not re.search(r"""(src|href)=["'](?!data:)|https?://|@import|url\(""", html)
+
+
+def test_the_report_says_what_is_missing(tmp_path, results):
+    results["video_note"] = "No video. Run `sudo apt-get install -y libegl1 libgl1`."
+    html = write_report(tmp_path / "r.html", title="t", results=results, config={}).read_text()
+    assert "libegl1" in html
+    assert "No learning curves" in html
+    assert "does not say which data" in html
+    assert "3.8.1" in html
+
+
+def test_only_numbers_become_curves(rows):
+    rows[3]["nll"] = ""
+    found = series(rows)
+    assert list(found) == ["q_loss", "nll"]
+    assert len(found["nll"][0]) == 99
+
+
+def test_smoothing_keeps_constants_and_averages_neighbours():
+    assert np.allclose(smooth(np.full(9, 2.0), 5), 2.0)
+    assert smooth(np.array([0.0, 3.0, 6.0, 0.0]), 3).tolist() == [1.5, 3.0, 3.0, 3.0]
+
+
+def test_curves_are_written_as_png(tmp_path, rows):
+    assert plot_curves(rows, tmp_path / "a" / "c.png").read_bytes()[:4] == b"\x89PNG"
+    assert plot_curves(rows[:1], tmp_path / "one.png").is_file()
+
+
+@pytest.mark.parametrize("empty", [[], [{"step": 1, "note": "x"}]])
+def test_a_log_without_numbers_is_refused(tmp_path, empty):
+    with pytest.raises(InputError, match="no curve to draw"):
+        plot_curves(empty, tmp_path / "c.png")

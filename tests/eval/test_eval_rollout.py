@@ -1,0 +1,140 @@
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+from eval_policies import ConstantPolicy, ScriptedPolicy
+
+from dtql_robot.envs import make_env
+from dtql_robot.envs.seeding import episode_rng, evaluation_seed
+from dtql_robot.errors import InputError
+from dtql_robot.eval import EpisodeResult, EvalResult, evaluate
+from dtql_robot.types import Policy
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return evaluate(ScriptedPolicy(), "FetchPush-v4", episodes=9, seed=3, num_envs=1, progress=False)
+
+
+@pytest.mark.parametrize("num_envs", [2, 8])
+def test_results_do_not_depend_on_the_number_of_environments(alone, num_envs):
+    together = evaluate(ScriptedPolicy(), "FetchPush-v4", episodes=9, seed=3, num_envs=num_envs, progress=False)
+    assert together.per_episode == alone.per_episode
+
+
+def test_policy_calls_are_batched_over_the_environments():
+    policy = ScriptedPolicy(n_action_steps=25)
+    evaluate(policy, "FetchPush-v4", episodes=5, num_envs=2, progress=False)
+    rollout = policy.batch_sizes[-6:]
+    assert rollout == [2, 2, 2, 2, 1, 1]
+
+
+def test_an_evaluation_is_what_a_hand_written_loop_gives(alone):
+    """Actions chosen every third step, noise from the episode's own generator, the last chunk cut by the horizon."""
+    policy, env = ScriptedPolicy(), make_env("FetchPush-v4")
+    for i in (0, 4):
+        seed = evaluation_seed(3, i)
+        rng, rewards, queue = episode_rng(seed), [], []
+        obs, _ = env.reset(seed=seed)
+        truncated = False
+        while not truncated:
+            if not queue:
+                queue = list(policy.predict({k: v[None] for k, v in obs.items()}, [rng])[0])
+            obs, reward, _, truncated, info = env.step(queue.pop(0))
+            rewards.append(reward)
+        recorded = alone.per_episode[i]
+        assert (recorded.seed, recorded.length, recorded.episode_return) == (seed, 50, sum(rewards))
+        assert recorded.success == info["success"]
+        first = next((t + 1 for t, r in enumerate(rewards) if r == 0), None)
+        assert recorded.time_to_success == first
+    env.close()
+
+
+def test_another_seed_plays_other_episodes(alone):
+    other = evaluate(ScriptedPolicy(), "FetchPush-v4", episodes=2, seed=4, num_envs=1, progress=False)
+    assert not {e.seed for e in other.per_episode} & {e.seed for e in alone.per_episode}
+
+
+def test_results_json_holds_the_promised_keys(alone, tmp_path):
+    path = alone.save(tmp_path / "deep" / "results.json")
+    data = json.loads(path.read_text())
+    for key in ("env", "success_rate", "ci95", "episodes", "seed", "mean_return", "mean_length", "policy_hz"):
+        assert key in data
+    assert data["env"] == "FetchPush-v4"
+    assert data["episodes"] == len(data["per_episode"]) == 9
+    assert data["success_rate"] == sum(e["success"] for e in data["per_episode"]) / 9
+    low, high = data["ci95"]
+    assert 0 <= low < data["success_rate"] <= high <= 1
+    assert data["mean_length"] == 50
+    assert data["mean_return"] == pytest.approx(np.mean([e["return"] for e in data["per_episode"]]))
+    assert data["env_steps_per_s"] > 10
+    assert data["policy_hz"] > 100
+    assert set(data["per_episode"][0]) >= {"seed", "success", "return", "length", "time_to_success"}
+    assert data["per_episode"][0]["seed"] == evaluation_seed(3, 0)
+    assert [p.name for p in path.parent.iterdir()] == ["results.json"]
+
+
+def test_an_interrupted_save_leaves_the_old_file(tmp_path):
+    episode = EpisodeResult(seed=1, success=True, episode_return=float("nan"), length=1, time_to_success=1)
+    result = EvalResult("e", 0, (episode,), "any", 1, 1, 1.0, 1.0)
+    path = tmp_path / "results.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="Out of range float"):
+        result.save(path)
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_adroit_runs_its_full_horizon():
+    result = evaluate(ConstantPolicy(np.zeros(28)), "AdroitHandDoor-v1", episodes=1, progress=False)
+    assert (result.success_rule, result.horizon, result.per_episode[0].length) == ("any", 200, 200)
+
+
+def test_the_policies_satisfy_the_protocol():
+    assert isinstance(ScriptedPolicy(), Policy)
+
+
+class Bad(ConstantPolicy):
+    def __init__(self, chunk):
+        super().__init__([0, 0, 0, 0])
+        self._chunk = np.asarray(chunk)
+
+    def predict(self, obs, rngs):
+        return self._chunk
+
+
+@pytest.mark.parametrize(
+    ("chunk", "sentence"),
+    [(np.zeros((1, 4)), r"shape \(1, 4\), expected .* \(1, 1, 4\)"), (np.full((1, 1, 4), np.nan), "NaN")],
+)
+def test_a_broken_policy_is_told_apart(chunk, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        evaluate(Bad(chunk), "FetchReach-v4", episodes=1, num_envs=1, progress=False)
+
+
+def test_a_policy_for_other_actions_is_refused():
+    with pytest.raises(InputError, match="28 entries, but this policy was trained for 4"):
+        evaluate(ScriptedPolicy(), "AdroitHandDoor-v1", episodes=1, num_envs=1, progress=False)
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_an_environment_without_a_success_signal_is_refused(num_envs):
+    with pytest.raises(InputError, match="Pendulum-v1 reports no success"):
+        evaluate(ConstantPolicy([0.0]), "Pendulum-v1", episodes=2, num_envs=num_envs, progress=False)
+
+
+def test_an_environment_without_a_time_limit_needs_one():
+    name = "NoLimit-v0"
+    gymnasium.register(name, entry_point="gymnasium.envs.classic_control:PendulumEnv")
+    try:
+        with pytest.raises(InputError, match="no time limit"):
+            evaluate(ConstantPolicy([0.0]), name, episodes=1, num_envs=1, progress=False)
+    finally:
+        del gymnasium.registry[name]
+
+
+@pytest.mark.parametrize(("kwargs", "sentence"), [({"episodes": 0}, "episodes"), ({"seed": 10_000}, "seed")])
+def test_numbers_out_of_range_are_refused(kwargs, sentence):
+    with pytest.raises(InputError, match=sentence):
+        evaluate(ScriptedPolicy(), "FetchPush-v4", **kwargs)

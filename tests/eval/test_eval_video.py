@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from eval_policies import ScriptedPolicy
+
+from dtql_robot.envs.camera import check_frame
+from dtql_robot.envs.gl import gl_missing
+from dtql_robot.errors import InputError
+from dtql_robot.eval import VideoSpec, evaluate, video
+from dtql_robot.eval.labels import GREEN, RED, STRIP, caption, card
+from dtql_robot.eval.stills import read_video, write_gif, write_sheet
+from dtql_robot.eval.video import pace, pick_episodes
+
+needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
+
+
+@pytest.mark.parametrize(
+    ("successes", "count", "shown"),
+    [
+        ([1, 0, 1, 0, 1, 0, 1, 0], 6, [0, 1, 2, 3, 4, 5]),
+        ([1, 1, 1, 1, 1, 0], 4, [0, 1, 2, 5]),
+        ([0, 0, 0, 0, 1], 4, [0, 1, 2, 4]),
+        ([1] * 9, 3, [0, 1, 2]),
+        ([0] * 9, 3, [0, 1, 2]),
+        ([1, 0], 6, [0, 1]),
+        ([0, 0, 1], 1, [2]),
+    ],
+)
+def test_the_video_mixes_failures_and_successes(successes, count, shown):
+    assert pick_episodes([bool(s) for s in successes], count) == shown
+
+
+@pytest.mark.parametrize(
+    ("fps", "horizon", "expected"), [(25, 50, (1, 25, 1.0)), (100, 200, (4, 25, 1.0)), (12, 280, (2, 12, 2.0))]
+)
+def test_pace(fps, horizon, expected):
+    timing = pace(fps, horizon, VideoSpec("v.mp4"))
+    assert (timing.stride, timing.fps, timing.speed) == expected
+
+
+def test_the_badge_says_how_the_episode_ended():
+    frame = np.full((160, 160, 3), 200, np.uint8)
+    for success, colour in ((True, GREEN), (False, RED)):
+        shown = caption(frame, title="Episode 1 of 2", detail="seed 1   step 2/50", success=success)
+        assert shown.shape == (160 + STRIP, 160, 3)
+        assert np.array_equal(shown[:160], frame)
+        assert (shown[160:] == colour).all(axis=2).sum() > 800
+    assert card(160, 160, ["50% success", "x" * 80]).shape == (160 + STRIP, 160, 3)
+
+
+@pytest.mark.parametrize("kwargs", [{"width": 250}, {"height": 40}, {"path": "v.avi"}, {"episodes": 0}])
+def test_impossible_videos_are_refused(kwargs):
+    with pytest.raises(InputError):
+        VideoSpec(**{"path": "v.mp4", **kwargs})
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    spec = VideoSpec(tmp_path_factory.mktemp("video") / "rollouts.mp4", episodes=2, width=160, height=160)
+    policy = ScriptedPolicy("FetchReach-v4", noise=0.9)
+    return evaluate(policy, "FetchReach-v4", episodes=6, num_envs=2, video=spec, progress=False), spec
+
+
+@needs_gl
+def test_the_video_shows_labelled_episodes(filmed):
+    result, spec = filmed
+    assert (result.video, result.video_note) == (spec.path, None)
+    assert 0 < result.successes < result.episodes
+    frames, fps = read_video(spec.path)
+    assert fps == 25
+    assert frames[0].shape == (160 + STRIP, 160, 3)
+    card_frames, hold = round(video.CARD_SECONDS * 25), round(video.HOLD_SECONDS * 25)
+    assert len(frames) == card_frames + 2 * (51 + hold)
+    badges = []
+    for frame in (frames[card_frames + 5], frames[-5]):
+        check_frame(frame[:160])
+        strip = frame[160:].astype(int)
+        green = (np.abs(strip - GREEN).max(axis=2) < 40).sum()
+        red = (np.abs(strip - RED).max(axis=2) < 40).sum()
+        badges.append("green" if green > red else "red")
+    assert sorted(badges) == ["green", "red"]
+    assert [p.name for p in spec.path.parent.iterdir()] == ["rollouts.mp4"]
+
+
+@needs_gl
+def test_pictures_for_a_readme(filmed, tmp_path):
+    _, spec = filmed
+    sheet = write_sheet(spec.path, tmp_path / "sheet.png", columns=3, rows=2)
+    gif = write_gif(spec.path, tmp_path / "v.gif", width=120, seconds=3)
+    assert sheet.read_bytes()[:4] == b"\x89PNG"
+    assert gif.read_bytes()[:3] == b"GIF"
+
+
+@needs_gl
+def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path):
+    class Moody(ScriptedPolicy):
+        def predict(self, obs, rngs):
+            chunks = super().predict(obs, rngs)
+            return chunks if len(rngs) > 1 else np.zeros_like(chunks)
+
+    spec = VideoSpec(tmp_path / "v.mp4", episodes=2, width=160, height=160)
+    result = evaluate(Moody("FetchReach-v4"), "FetchReach-v4", episodes=2, num_envs=2, video=spec, progress=False)
+    assert result.success_rate == 1
+    assert "seed 1000000000, 1000000001 ended otherwise than recorded" in result.video_note
+
+
+def test_without_a_graphics_library_the_evaluation_stands_and_the_note_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, "gl_missing", lambda: "run `sudo apt-get install -y libegl1 libgl1`")
+    policy, spec = ScriptedPolicy("FetchReach-v4"), VideoSpec(tmp_path / "v.mp4")
+    result = evaluate(policy, "FetchReach-v4", episodes=1, num_envs=1, video=spec, progress=False)
+    assert result.episodes == 1
+    assert result.video is None
+    assert "libegl1" in result.to_dict()["video_note"]

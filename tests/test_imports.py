@@ -1,0 +1,73 @@
+"""Dependencies point one way, and nothing heavy is imported before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dtql_robot
+
+PACKAGE = Path(dtql_robot.__file__).parent
+
+ALLOWED = {
+    "errors": set(),
+    "types": set(),
+    "config": {"errors"},
+    "normalize": {"types"},
+    "networks": set(),
+    "diffusion": set(),
+    "losses": {"diffusion"},
+    "agent": {"config", "diffusion", "losses", "networks", "types"},
+    "checkpoint": {"agent", "config", "errors", "normalize"},
+    "policy": {"agent", "checkpoint", "config", "errors", "normalize", "types"},
+    "train": {"agent", "checkpoint", "config", "datasets", "errors", "normalize", "types"},
+    "datasets": {"config", "errors", "normalize", "types"},
+    "envs": {"errors", "types"},
+    "eval": {"envs", "errors", "types"},
+}
+"""Module or sub-package -> what it may import of the package, itself aside.  `cli` and `commands` join all sides."""
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dtql_robot":
+            tail = node.module.split(".")[1:]
+            names |= {tail[0]} if tail else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("dtql_robot.")}
+    return names - {"__version__"}
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_dependencies_point_one_way(part):
+    files = sorted((PACKAGE / part).rglob("*.py")) or [PACKAGE / f"{part}.py"]
+    for file in files:
+        assert imports_of(file) <= ALLOWED[part] | {part}, file
+
+
+def test_every_module_has_its_place():
+    parts = {p.stem for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert parts - {"__init__", "cli", "commands"} == set(ALLOWED)
+
+
+HEAVY = ("torch", "mujoco", "gymnasium", "gymnasium_robotics", "minari", "matplotlib", "imageio", "h5py")
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("dtql_robot.cli", HEAVY),
+        ("dtql_robot.envs", HEAVY),
+        ("dtql_robot.eval", HEAVY),
+        ("dtql_robot.policy", ("mujoco", "gymnasium", "minari", "matplotlib", "imageio")),
+        ("dtql_robot.train", ("mujoco", "gymnasium", "minari", "matplotlib", "imageio")),
+        ("dtql_robot.datasets", ("torch", "mujoco", "gymnasium", "minari", "matplotlib")),
+    ],
+)
+def test_importing_stays_light(module, forbidden):
+    code = f"import sys, {module}; print([m for m in {forbidden!r} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert found == "[]"
