@@ -56,7 +56,8 @@ class DTQL:
         torch.manual_seed(cfg.seed)
         self.q = TwinQ(obs_dim, math.prod(chunk), cfg.critic.critic_hidden, activation).to(device)
         self.v = Value(obs_dim, cfg.critic.critic_hidden, activation).to(device)
-        net = DenoiserNet(obs_dim, chunk, cfg.diffusion.denoiser_hidden, activation)
+        d = cfg.diffusion
+        net = DenoiserNet(obs_dim, chunk, d.denoiser_width, d.denoiser_blocks, activation)
         self.denoiser = Denoiser(net, sigma_data).to(device)
         self.policy = make_policy(cfg, obs_dim, action_dim).to(device)
         self.target_q = copy.deepcopy(self.q).requires_grad_(False)

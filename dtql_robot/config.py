@@ -57,8 +57,10 @@ class DiffusionConfig:
     """Location of log sigma's logistic density in denoiser training."""
     sigma_scale: float = 0.5
     """Scale of log sigma's logistic density in denoiser training."""
-    denoiser_hidden: tuple[int, ...] = (256, 256, 256, 256)
-    """Widths of the denoiser's hidden layers."""
+    denoiser_width: int = 256
+    """Width of the denoiser's layers."""
+    denoiser_blocks: int = 2
+    """Residual blocks of the denoiser."""
 
     def __post_init__(self) -> None:
         _require(0 < self.sigma_min < self.sigma_max, "sigma_min", self.sigma_min, "0 < sigma_min < sigma_max")

@@ -82,20 +82,38 @@ class SinusoidalEmbedding(nn.Module):
 
 
 class DenoiserNet(nn.Module):
-    """EDM's raw network F(c_in x, c_noise | obs): an MLP over [chunk, obs, embedding of c_noise]."""
+    """EDM's raw network F(c_in x, c_noise | obs).
 
-    def __init__(self, obs_dim: int, chunk: tuple[int, int], hidden: Sequence[int], activation: str):
+    The state has an encoder of its own, which enters every residual block and, through a gate on the noise level,
+    the output itself.  At high noise the best answer is a plain regression on the state; a single MLP over
+    [chunk, obs, embedding], as in the paper's code, must first learn to ignore hundreds of noisy inputs, and
+    after some thousand updates its trust region pulls to the wrong place (docs/recipe.md).
+    """
+
+    def __init__(self, obs_dim: int, chunk: tuple[int, int], width: int, blocks: int, activation: str):
         super().__init__()
         self.chunk = chunk
         size = math.prod(chunk)
-        self.embed = nn.Sequential(
-            SinusoidalEmbedding(16), nn.Linear(16, 32), ACTIVATIONS[activation](), nn.Linear(32, 16)
-        )
-        self.net = mlp(size + obs_dim + 16, hidden, size, activation)
+        act = ACTIVATIONS[activation]
+        self.act = act()
+        self.embed = nn.Sequential(SinusoidalEmbedding(16), nn.Linear(16, 32), act())
+        self.encode = nn.Sequential(nn.Linear(obs_dim, width), act(), nn.Linear(width, width), act())
+        self.enter = nn.Linear(size + 32, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(blocks))
+        self.ups = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(blocks))
+        self.downs = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.leave = nn.Linear(width, size)
+        self.regress = nn.Linear(width, size)
+        self.gate = nn.Linear(32, 1)
 
     def forward(self, x: Tensor, c_noise: Tensor, obs: Tensor) -> Tensor:
         """x: (B, H, A).  c_noise: (B,).  obs: (B, O).  Returns (B, H, A)."""
-        return self.net(torch.cat([x.flatten(1), obs, self.embed(c_noise)], dim=-1)).unflatten(1, self.chunk)
+        level, state = self.embed(c_noise), self.encode(obs)
+        h = self.enter(torch.cat([x.flatten(1), level], dim=-1))
+        for norm, up, down in zip(self.norms, self.ups, self.downs, strict=True):
+            h = h + down(self.act(up(torch.cat([norm(h), state], dim=-1))))
+        out = self.leave(self.act(h)) + self.gate(level) * self.regress(state)
+        return out.unflatten(1, self.chunk)
 
 
 class GaussianPolicy(nn.Module):

@@ -22,7 +22,7 @@ def small(steps: int = 30, **policy) -> Config:
         log_every=5,
         checkpoint_every=10,
         data=DataConfig(horizon=4, n_action_steps=2),
-        diffusion=DiffusionConfig(denoiser_hidden=(16, 16)),
+        diffusion=DiffusionConfig(denoiser_width=16, denoiser_blocks=1),
         policy=PolicyConfig(policy_hidden=(16, 16), **policy),
         critic=CriticConfig(critic_hidden=(16, 16)),
         optim=OptimConfig(batch_size=32, lr_decay=False),
