@@ -42,6 +42,13 @@ def make_policy(cfg: Config, obs_dim: int, action_dim: int) -> nn.Module:
     return GaussianPolicy(obs_dim, chunk, p.policy_hidden, cfg.optim.activation, bounds)
 
 
+def make_denoiser(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -> Denoiser:
+    """The preconditioned denoiser that `cfg.diffusion` asks for."""
+    d = cfg.diffusion
+    chunk = (cfg.data.horizon, action_dim)
+    return Denoiser(DenoiserNet(obs_dim, chunk, d.denoiser_width, d.denoiser_blocks, cfg.optim.activation), sigma_data)
+
+
 class DTQL:
     """Denoiser, one-step policy and IQL critics with their optimizers.
 
@@ -50,127 +57,163 @@ class DTQL:
     """
 
     def __init__(self, cfg: Config, obs_dim: int, action_dim: int, sigma_data: float, device: torch.device):
-        self.cfg, self.device = cfg, device
-        chunk = (cfg.data.horizon, action_dim)
-        activation = cfg.optim.activation
+        self.cfg, self.device, self.step = cfg, device, 0
         torch.manual_seed(cfg.seed)
-        self.q = TwinQ(obs_dim, math.prod(chunk), cfg.critic.critic_hidden, activation).to(device)
-        self.v = Value(obs_dim, cfg.critic.critic_hidden, activation).to(device)
-        d = cfg.diffusion
-        net = DenoiserNet(obs_dim, chunk, d.denoiser_width, d.denoiser_blocks, activation)
-        self.denoiser = Denoiser(net, sigma_data).to(device)
+        action_size, c, activation = cfg.data.horizon * action_dim, cfg.critic, cfg.optim.activation
+        self.q = TwinQ(obs_dim, action_size, c.critic_hidden, activation).to(device)
+        self.v = Value(obs_dim, c.critic_hidden, activation).to(device)
+        self.denoiser = make_denoiser(cfg, obs_dim, action_dim, sigma_data).to(device)
         self.policy = make_policy(cfg, obs_dim, action_dim).to(device)
         self.target_q = copy.deepcopy(self.q).requires_grad_(False)
         self.ema_policy = copy.deepcopy(self.policy).requires_grad_(False)
+        self.networks = {n: getattr(self, n) for n in ("q", "v", "target_q", "denoiser", "policy", "ema_policy")}
+        self.optimizers = {
+            "critic": self._adam(self.q, self.v),
+            "denoiser": self._adam(self.denoiser),
+            "policy": self._adam(self.policy),
+        }
+        if cfg.policy.regularizer == "kl":
+            self.fake = self.networks["fake"] = copy.deepcopy(self.denoiser)
+            self.optimizers["fake"] = self._adam(self.fake)
         self.generator = torch.Generator(device).manual_seed(cfg.seed)
-        self.critic_optimizer = self._adam(self.q, self.v)
-        self.denoiser_optimizer = self._adam(self.denoiser)
-        self.policy_optimizer = self._adam(self.policy)
-        self.step = 0
-
-    def _adam(self, *modules: nn.Module) -> torch.optim.Adam:
-        return torch.optim.Adam([p for m in modules for p in m.parameters()], lr=self.cfg.optim.lr, fused=True)
-
-    def _noise(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, device=self.device, generator=self.generator)
-
-    def _sigma(self, batch_size: int, low: float, high: float) -> Tensor:
-        d = self.cfg.diffusion
-        u = torch.rand(batch_size, device=self.device, generator=self.generator)
-        return sample_sigma(u, d.sigma_loc, d.sigma_scale, low, high)
-
-    def critic_loss(self, b: Batch) -> tuple[Tensor, Losses]:
-        """Eqs. 6 and 7.  V regresses on the *target* Q as in the paper."""
-        with torch.no_grad():
-            target_q = self.target_q(b.obs, b.action)
-            next_v = self.v(b.next_obs)
-        v, q = self.v(b.obs), self.q(b.obs, b.action)
-        v_loss = losses.value_loss(v, target_q, self.cfg.critic.expectile).mean()
-        q_loss = losses.masked_mean(losses.q_loss(q, b.reward, b.discount, next_v), b.td_valid)
-        return v_loss + q_loss, {"v_loss": v_loss, "q_loss": q_loss, "v": v.mean(), "q": q.mean()}
-
-    def denoiser_loss(self, b: Batch) -> tuple[Tensor, Losses]:
-        """Eq. 2: behaviour cloning by denoising."""
-        d = self.cfg.diffusion
-        sigma = self._sigma(len(b.obs), d.sigma_min, d.sigma_max)
-        loss = losses.denoising_loss(self.denoiser, b.action, b.obs, sigma, self._noise(b.action), b.valid).mean()
-        return loss, {"denoiser_loss": loss}
-
-    def policy_loss(self, b: Batch) -> tuple[Tensor, Losses]:
-        """Eq. 5 with the likelihood term: alpha * L_TR - Q + gamma * NLL."""
-        p = self.cfg.policy
-        noise = self._noise(b.action) if p.tr_at == "sample" else torch.zeros_like(b.action)
-        action = self.policy(b.obs, noise)
-        sigma = self._sigma(len(b.obs), p.tr_sigma_min, p.tr_sigma_max)
-        tr = losses.denoising_loss(self.denoiser, action, b.obs, sigma, self._noise(action), b.valid).mean()
-        nll = self._likelihood(b)
-        loss = p.trust_region_weight * tr + p.nll_weight * nll
-        log = {"trust_region": tr, "nll": nll}
-        if p.q_weight:
-            q = self.q(b.obs, action).min(dim=0).values
-            q_scale = q.detach().std().clamp(min=1e-6) if p.normalize_q else 1.0
-            loss = loss - p.q_weight * (q / q_scale).mean()
-            log["policy_q"] = q.mean()
-        return loss, log | {"policy_loss": loss}
-
-    def _likelihood(self, b: Batch) -> Tensor:
-        p = self.cfg.policy
-        if p.nll_weight == 0:
-            return torch.zeros((), device=self.device)
-        if p.nll == "mse":
-            error = (self.policy(b.obs, torch.zeros_like(b.action)) - b.action) ** 2
-            return losses.chunk_mean(error, b.valid).mean()
-        assert isinstance(self.policy, GaussianPolicy)
-        return losses.tanh_gaussian_nll(*self.policy.distribution(b.obs), b.action, b.valid).mean()
 
     def update(self, b: Batch) -> Losses:
         """One iteration of Algorithm 1.  Returns scalar tensors, still on the device."""
         self._set_lr()
         if self.cfg.optim.obs_noise:
             b = b._replace(obs=b.obs + self.cfg.optim.obs_noise * self._noise(b.obs))
-        log: Losses = {}
-        log |= self._step(self.critic_optimizer, self.critic_loss(b))
-        log |= self._step(self.denoiser_optimizer, self.denoiser_loss(b))
+        log = self._step("critic", *self.critic_loss(b))
+        log |= self._step("denoiser", *self.denoiser_loss(b))
         if self.step >= self.cfg.optim.pretrain_steps:
+            if self.cfg.policy.regularizer == "kl":
+                log |= self._step("fake", *self.fake_loss(b))
             with frozen(self.denoiser, self.q):
-                log |= self._step(self.policy_optimizer, self.policy_loss(b))
+                log |= self._step("policy", *self.policy_loss(b, log["q_spread"]))
             polyak_(self.ema_policy, self.policy, 1 - self.cfg.optim.ema_decay)
         polyak_(self.target_q, self.q, self.cfg.critic.tau)
         self.step += 1
         return log
 
-    def _step(self, optimizer: torch.optim.Optimizer, loss_and_log: tuple[Tensor, Losses]) -> Losses:
-        loss, log = loss_and_log
+    def critic_loss(self, b: Batch) -> tuple[Tensor, Losses]:
+        """Eqs. 6 and 7."""
+        c = self.cfg.critic
+        with torch.no_grad():
+            regressed_q = (self.target_q if c.v_target == "target" else self.q)(b.obs, b.action)
+            next_v = self.v(b.next_obs)
+        v, q = self.v(b.obs), self.q(b.obs, b.action)
+        v_loss = losses.value_loss(v, regressed_q, c.expectile).mean()
+        q_loss = losses.masked_mean(losses.q_loss(q, b.reward, b.discount, next_v), b.td_valid)
+        log = {"v_loss": v_loss, "q_loss": q_loss, "v": v.mean(), "q": q.mean(), "q_spread": q.min(dim=0).values.std()}
+        return v_loss + q_loss, log
+
+    def denoiser_loss(self, b: Batch) -> tuple[Tensor, Losses]:
+        """Eq. 2: behaviour cloning by denoising."""
+        sigma, noise = self._sigma(b.obs), self._noise(b.action)
+        loss = losses.denoising_loss(self.denoiser, b.action, b.obs, sigma, noise, b.valid).mean()
+        return loss, {"denoiser_loss": loss}
+
+    def fake_loss(self, b: Batch) -> tuple[Tensor, Losses]:
+        """The second denoiser of the KL regularizer learns the policy's own actions."""
+        with torch.no_grad():
+            action = self.policy(b.obs, self._policy_noise(b.action))
+        loss = losses.denoising_loss(self.fake, action, b.obs, self._sigma(b.obs), self._noise(action), b.valid).mean()
+        return loss, {"fake_loss": loss}
+
+    def policy_loss(self, b: Batch, q_spread: Tensor) -> tuple[Tensor, Losses]:
+        """Eq. 5 with the likelihood term: alpha * L_TR - Q / q_spread + gamma * NLL.
+
+        q_spread: standard deviation of Q over recorded actions, the unit that makes the weights mean the same on
+        every reward scale (1 with normalize_q off).
+        """
+        p = self.cfg.policy
+        action = self.policy(b.obs, self._policy_noise(b.action))
+        nll, regularizer, q = self._likelihood(b), self._regularizer(action, b), self._q_at(action, b)
+        if p.normalize_q:
+            q = q / q_spread.clamp(min=1e-6)
+        loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * q
+        return loss, {p.regularizer: regularizer, "nll": nll, "policy_q": q, "policy_loss": loss}
+
+    def _regularizer(self, action: Tensor, b: Batch) -> Tensor:
+        """Eq. 4, or the KL of section 3, at the policy's own action."""
+        p = self.cfg.policy
+        if p.trust_region_weight == 0:
+            return action.new_zeros(())
+        sigma, noise = self._sigma(b.obs, p.tr_sigma_min, p.tr_sigma_max), self._noise(action)
+        if p.regularizer == "kl":
+            return losses.kl_loss(self.denoiser, self.fake, action, b.obs, sigma, noise, b.valid).mean()
+        return losses.denoising_loss(self.denoiser, action, b.obs, sigma, noise, b.valid).mean()
+
+    def _q_at(self, action: Tensor, b: Batch) -> Tensor:
+        """Mean of min(Q1, Q2) at the policy's action."""
+        if self.cfg.policy.q_weight == 0:
+            return action.new_zeros(())
+        return self.q(b.obs, action).min(dim=0).values.mean()
+
+    def _likelihood(self, b: Batch) -> Tensor:
+        """Section 2.3's term on recorded actions, weighted by their advantage if asked for."""
+        p = self.cfg.policy
+        if p.nll_weight == 0:
+            return b.obs.new_zeros(())
+        if p.nll == "mse":
+            nll = losses.chunk_mean((self.policy(b.obs, torch.zeros_like(b.action)) - b.action) ** 2, b.valid)
+        else:
+            assert isinstance(self.policy, GaussianPolicy)
+            mean, log_std = self.policy.distribution(b.obs)
+            nll = losses.tanh_gaussian_nll(mean, log_std, b.action, b.valid)
+        if p.awr_temperature:
+            with torch.no_grad():
+                advantage = self.target_q(b.obs, b.action).min(dim=0).values - self.v(b.obs)
+                weight = losses.advantage_weights(advantage, p.awr_temperature)
+            nll = nll * weight / weight.mean()
+        return nll.mean()
+
+    def _policy_noise(self, like: Tensor) -> Tensor:
+        return self._noise(like) if self.cfg.policy.tr_at == "sample" else torch.zeros_like(like)
+
+    def _noise(self, like: Tensor) -> Tensor:
+        return torch.randn(like.shape, dtype=like.dtype, device=self.device, generator=self.generator)
+
+    def _sigma(self, obs: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+        """(B,) noise levels between low and high, by default the denoiser's own range."""
+        d = self.cfg.diffusion
+        u = torch.rand(len(obs), dtype=obs.dtype, device=self.device, generator=self.generator)
+        return sample_sigma(u, d.sigma_density, d.sigma_loc, d.sigma_scale, low or d.sigma_min, high or d.sigma_max)
+
+    def _adam(self, *modules: nn.Module) -> torch.optim.Adam:
+        return torch.optim.Adam([p for m in modules for p in m.parameters()], lr=self.cfg.optim.lr, fused=True)
+
+    def _step(self, name: str, loss: Tensor, log: Losses) -> Losses:
+        optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         return {k: v.detach() for k, v in log.items()}
 
-    @property
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        names = ("q", "v", "target_q", "denoiser", "policy", "ema_policy")
-        optimizers = ("critic_optimizer", "denoiser_optimizer", "policy_optimizer")
-        return {name: getattr(self, name) for name in names + optimizers}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that continuing needs: weights, optimizer moments, random state, step."""
-        state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts.items()}
-        return state | {"generator": self.generator.get_state(), "step": self.step}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`.  A generator state of another device type is not restored exactly."""
-        for name, part in self._parts.items():
-            part.load_state_dict(state[name])
-        if state["generator"].numel() == self.generator.get_state().numel():
-            self.generator.set_state(state["generator"].cpu())
-        self.step = state["step"]
-
     def _set_lr(self) -> None:
         o = self.cfg.optim
         factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.cfg.steps))) if o.lr_decay else 1.0
-        for optimizer in (self.critic_optimizer, self.denoiser_optimizer, self.policy_optimizer):
+        for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = o.lr * factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that continuing needs: weights, optimizer moments, random state, step."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "generator": self.generator.get_state(),
+            "step": self.step,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`.  A random state saved on another kind of device cannot be continued and is left."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        if state["generator"].numel() == self.generator.get_state().numel():
+            self.generator.set_state(state["generator"].cpu())
+        self.step = state["step"]
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ COMMANDS = {
     "inspect": "show what a demonstration file holds",
     "train": "train DTQL on demonstrations",
     "eval": "roll a trained policy out: success rate, interval, video, report",
+    "toy": "the paper's 2-D bandits: trust region against KL, as one figure",
     "demo": "all of the above on FetchPickAndPlace, in a few minutes",
 }
 """Command -> summary.  `dtql_robot.commands.<command>` holds its Options and `run(options)`."""

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from dtql_robot.errors import InputError
 
+SigmaDensity = Literal["log-logistic", "log-normal", "log-uniform"]
+Act = Literal["sample", "mean", "best", "softmax", "diffusion"]
 Reward = Literal["auto", "success", "dataset"]
 
 
@@ -31,6 +33,10 @@ class DataConfig:
     """Use only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
     reward: Reward = "auto"
     """success: 0 at a successful step, -1 elsewhere. dataset: as recorded. auto: success where the data has it."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this ..."""
+    reward_shift: float = 0.0
+    """... and then this is added (antmaze: -1)."""
     action_norm: Literal["range", "none"] = "range"
     """range: each action dimension's recorded range becomes [-1, 1]. none: actions are in [-1, 1] already."""
     horizon: int = 8
@@ -53,10 +59,14 @@ class DiffusionConfig:
     """Smallest noise level."""
     sigma_max: float = 80.0
     """Largest noise level."""
+    sigma_density: SigmaDensity = "log-logistic"
+    """Density of the noise levels, truncated to [sigma_min, sigma_max] (the paper: log-logistic; EDM: log-normal)."""
     sigma_loc: float = math.log(0.5)
-    """Location of log sigma's logistic density in denoiser training."""
+    """Location of log sigma's density; unused by log-uniform."""
     sigma_scale: float = 0.5
-    """Scale of log sigma's logistic density in denoiser training."""
+    """Scale of log sigma's density; unused by log-uniform."""
+    sampler_steps: int = 12
+    """Heun steps when the denoiser itself acts (act=diffusion)."""
     denoiser_width: int = 256
     """Width of the denoiser's layers."""
     denoiser_blocks: int = 2
@@ -80,24 +90,29 @@ class PolicyConfig:
     """Lower bound of the Gaussian's log standard deviation (before tanh)."""
     log_std_max: float = 2.0
     """Upper bound of the Gaussian's log standard deviation (before tanh)."""
+    regularizer: Literal["trust_region", "kl"] = "trust_region"
+    """What ties the policy to the data. kl: distillation with a second denoiser (section 3 of the paper)."""
     trust_region_weight: float = 1.0
-    """Weight of the trust region loss (the paper's alpha)."""
+    """Weight of that regularizer (the paper's alpha)."""
     tr_sigma_min: float = 0.002
-    """Smallest noise level at which the trust region loss is taken."""
+    """Smallest noise level at which the regularizer is taken."""
     tr_sigma_max: float = 80.0
-    """Largest noise level at which the trust region loss is taken."""
+    """Largest noise level at which the regularizer is taken."""
     tr_at: Literal["sample", "mean"] = "sample"
-    """The policy's action that the trust region and Q see: a sample (the paper) or the Gaussian's mean."""
+    """The policy's action that the regularizer and Q see: a sample (the paper) or the mean."""
     nll: Literal["tanh", "mse"] = "tanh"
     """Likelihood of recorded actions. tanh: under the Gaussian (the paper). mse: squared error of the mean."""
     nll_weight: float = 1.0
     """Weight of the likelihood term (the paper's gamma)."""
+    awr_temperature: float = 0.0
+    """Above 0, recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL)."""
     q_weight: float = 1.0
     """Weight of the Q term. 0 makes DTQL plain behaviour cloning inside the trust region."""
     normalize_q: bool = True
     """Divide Q by its spread over the batch, so that weights mean the same on every reward scale."""
-    act: Literal["sample", "mean", "best", "softmax"] = "mean"
-    """Action choice: a sample, the mean, or of `candidates` samples the best or a softmax draw by target min-Q."""
+    act: Act = "mean"
+    """Action choice: a sample, the mean, of `candidates` samples the best or a softmax draw by target min-Q,
+    or the denoiser's own many-step sampler (a baseline, not DTQL)."""
     candidates: int = 32
     """Samples to choose from with act=best and act=softmax (the paper's code: 1024, softmax)."""
 
@@ -105,7 +120,7 @@ class PolicyConfig:
         _require(self.log_std_min < self.log_std_max, "log_std_min", self.log_std_min, "below log_std_max")
         _require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
         _require(self.tr_sigma_min < self.tr_sigma_max, "tr_sigma_min", self.tr_sigma_min, "below tr_sigma_max")
-        for name in ("trust_region_weight", "nll_weight", "q_weight"):
+        for name in ("trust_region_weight", "nll_weight", "q_weight", "awr_temperature"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
 
@@ -119,6 +134,8 @@ class CriticConfig:
     """Expectile of V's regression on Q."""
     discount: float = 0.99
     """Discount factor per environment step."""
+    v_target: Literal["target", "online"] = "target"
+    """Which Q the value function regresses on. target: the paper. online: the authors' code."""
     tau: float = 0.005
     """Polyak step of the target Q networks, per update."""
 
@@ -178,8 +195,9 @@ class Config:
         _require(self.steps >= 1, "steps", self.steps, "at least 1")
         _require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
         _require(self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1")
-        if self.policy.policy == "implicit":
-            _require(self.policy.nll_weight == 0, "nll_weight", self.policy.nll_weight, "0 with policy='implicit'")
+        p = self.policy
+        if p.policy == "implicit" and p.nll == "tanh":
+            _require(p.nll_weight == 0, "nll_weight", p.nll_weight, "0 with policy=implicit, which has no likelihood")
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, ready for JSON."""

@@ -22,15 +22,23 @@ def edm_scalings(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tens
     return c_skip, c_out, c_in, c_noise
 
 
-def sample_sigma(u: Tensor, loc: float, scale: float, low: float, high: float) -> Tensor:
-    """Log-logistic noise levels, truncated to [low, high], by inverse CDF.
+def sample_sigma(u: Tensor, density: str, loc: float, scale: float, low: float, high: float) -> Tensor:
+    """Noise levels of a density truncated to [low, high], by inverse CDF.
 
-    u: uniform in [0, 1), any shape.  log sigma ~ Logistic(loc, scale).  Returns sigma of u's shape.
+    u: uniform in [0, 1), any shape.  log sigma is Logistic(loc, scale) for "log-logistic", Normal(loc, scale) for
+    "log-normal", uniform for "log-uniform".  Returns sigma of u's shape.
     """
-    cdf_low = 1 / (1 + math.exp(-(math.log(low) - loc) / scale))
-    cdf_high = 1 / (1 + math.exp(-(math.log(high) - loc) / scale))
-    p = cdf_low + u * (cdf_high - cdf_low)
-    return (loc + scale * torch.logit(p)).exp().clamp(low, high)
+    bounds = torch.tensor([math.log(low), math.log(high)], dtype=torch.float64)
+    if density == "log-uniform":
+        log_sigma = bounds[0] + u * (bounds[1] - bounds[0])
+    else:
+        cdf, inverse = {
+            "log-logistic": (torch.sigmoid, torch.logit),
+            "log-normal": (torch.special.ndtr, torch.special.ndtri),
+        }[density]
+        first, last = cdf((bounds - loc) / scale).tolist()
+        log_sigma = loc + scale * inverse(first + u * (last - first))
+    return log_sigma.exp().clamp(low, high).to(u.dtype)
 
 
 class Denoiser(nn.Module):

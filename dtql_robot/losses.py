@@ -69,3 +69,26 @@ def q_loss(q: Tensor, reward: Tensor, discount: Tensor, next_v: Tensor) -> Tenso
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where mask is 1.  (B,), (B,) -> scalar."""
     return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def kl_loss(
+    real: Denoiser, fake: Denoiser, action: Tensor, obs: Tensor, sigma: Tensor, noise: Tensor, valid: Tensor
+) -> Tensor:
+    """A loss whose gradient is that of KL(policy || behaviour) (section 3 of the paper; Yin et al. 2023).
+
+    The score difference of the two noised distributions is proportional to D_fake - D_real at the same noisy
+    action; dividing by mean|action - D_real| evens out noise levels.  Both denoisers are read without gradient:
+    the value is half the squared step, the gradient on `action` is the step itself.
+    Shapes as in `denoising_loss`.  Returns (B,).
+    """
+    with torch.no_grad():
+        noisy = action + sigma[:, None, None] * noise
+        clean = real(noisy, sigma, obs)
+        step = (fake(noisy, sigma, obs) - clean) / (action - clean).abs().mean(dim=(1, 2), keepdim=True).clamp(min=1e-6)
+    return chunk_mean(0.5 * (action - (action - step).detach()) ** 2, valid)
+
+
+def advantage_weights(advantage: Tensor, temperature: float, largest: float = 100.0) -> Tensor:
+    """IQL's policy weights exp(temperature * advantage), the advantage in units of its spread.  (B,) -> (B,)."""
+    spread = advantage.std().clamp(min=1e-6)
+    return (temperature * advantage / spread).exp().clamp(max=largest)

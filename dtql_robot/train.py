@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dtql_robot import __version__, checkpoint
 from dtql_robot.agent import DTQL
@@ -20,6 +19,7 @@ from dtql_robot.checkpoint import Interface
 from dtql_robot.config import Config
 from dtql_robot.datasets.buffer import ChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
 from dtql_robot.errors import InputError
+from dtql_robot.progress import progress_bar
 from dtql_robot.types import Demonstrations
 
 
@@ -129,8 +129,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _loop(run: Path, agent: DTQL, buffer: ChunkBuffer, interface: Interface, progress: bool) -> None:
     cfg = agent.cfg
-    bar = tqdm(total=cfg.steps, initial=agent.step, unit="step", disable=not progress, dynamic_ncols=True)
-    bar.set_description("training")
+    bar = progress_bar("train", total=cfg.steps, unit="step", initial=agent.step, enabled=progress)
     metrics = MetricsFile(run / checkpoint.METRICS, agent.step)
     try:
         while agent.step < cfg.steps:

@@ -12,6 +12,7 @@ from dtql_robot.errors import InputError
 from dtql_robot.types import Batch
 
 OBS, ACT, HORIZON, SIZE = 5, 2, 3, 16
+ONE = torch.ones(())
 SMALL = {"policy_hidden": (16, 16)}
 
 
@@ -83,7 +84,7 @@ def test_pretraining_leaves_the_policy_alone():
 def test_policy_loss_reaches_the_policy_only():
     agent = make_agent(small_config())
     with frozen(agent.denoiser, agent.q):
-        loss, _ = agent.policy_loss(random_batch())
+        loss, _ = agent.policy_loss(random_batch(), ONE)
         loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in agent.policy.parameters())
     for module in (agent.denoiser, agent.q, agent.v, agent.target_q):
@@ -112,7 +113,7 @@ def test_steps_past_the_end_teach_nothing(term):
     batch = random_batch()._replace(valid=torch.tensor([[1.0, 1.0, 0.0]]).expand(SIZE, -1))
     captured = []
     last.register_forward_hook(lambda module, inputs, output: captured.append(output.retain_grad() or output))
-    agent.policy_loss(batch)[0].backward()
+    agent.policy_loss(batch, ONE)[0].backward()
     grads = sum(o.grad for o in captured if o.grad is not None).unflatten(-1, (-1, HORIZON, ACT))
     direct = grads[:, :, :2].abs().sum()
     past_end = grads[:, :, 2].abs().sum()
@@ -134,8 +135,9 @@ def test_q_normalization_makes_weights_mean_the_same_on_every_reward_scale():
             head.weight.mul_(scale)
             head.bias.mul_(scale)
         agent.policy.zero_grad()
+        _, log = agent.critic_loss(random_batch())
         with frozen(agent.denoiser, agent.q):
-            agent.policy_loss(random_batch())[0].backward()
+            agent.policy_loss(random_batch(), log["q_spread"].detach())[0].backward()
         grads.append(torch.cat([p.grad.flatten() for p in agent.policy.parameters()]))
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-6)
 
@@ -166,14 +168,14 @@ def test_learning_rate_follows_the_cosine():
     rates = []
     for _ in range(100):
         agent.update(random_batch())
-        rates.append(agent.policy_optimizer.param_groups[0]["lr"])
+        rates.append(agent.optimizers["policy"].param_groups[0]["lr"])
     assert rates[0] == pytest.approx(3e-4)
     assert rates[50] == pytest.approx(1.5e-4)
     assert rates[-1] < 1e-6
 
 
 def test_clones_a_bimodal_behaviour_into_one_mode():
-    """Data at -0.7 and +0.7: the mean (0) is outside the data; trust region and Q move the policy to the better mode."""
+    """Data at -0.7 and +0.7: the mean (0) is outside; trust region and Q find the better mode."""
     cfg = Config(
         steps=1500,
         data=DataConfig(horizon=1, n_action_steps=1),

@@ -21,7 +21,7 @@ def test_scalings_are_table_1_of_edm():
 def test_sigma_has_the_truncated_log_logistic_distribution():
     loc, scale, low, high = np.log(0.5), 0.5, 0.05, 5.0
     u = torch.rand(200_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    sigma = sample_sigma(u, loc, scale, low, high).numpy()
+    sigma = sample_sigma(u, "log-logistic", loc, scale, low, high).numpy()
     assert sigma.min() >= low
     assert sigma.max() <= high
     logistic = stats.logistic(loc, scale)
@@ -29,6 +29,20 @@ def test_sigma_has_the_truncated_log_logistic_distribution():
     for q in (0.05, 0.25, 0.5, 0.75, 0.95):
         expected = np.exp(logistic.ppf(logistic.cdf(np.log(low)) + q * mass))
         assert np.quantile(sigma, q) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("density", "distribution"),
+    [
+        ("log-normal", stats.truncnorm((np.log(0.01) + 1.2) / 1.2, (np.log(10) + 1.2) / 1.2, -1.2, 1.2)),
+        ("log-uniform", stats.uniform(np.log(0.01), np.log(1000))),
+    ],
+)
+def test_other_sigma_densities(density, distribution):
+    u = torch.rand(100_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    log_sigma = sample_sigma(u, density, -1.2, 1.2, 0.01, 10.0).log().numpy()
+    for q in (0.05, 0.5, 0.95):
+        assert np.quantile(log_sigma, q) == pytest.approx(distribution.ppf(q), abs=0.03)
 
 
 class GaussianOracle(torch.nn.Module):

@@ -22,10 +22,12 @@ ALLOWED = {
     "agent": {"config", "diffusion", "losses", "networks", "types"},
     "checkpoint": {"agent", "config", "errors", "normalize"},
     "policy": {"agent", "checkpoint", "config", "errors", "normalize", "types"},
-    "train": {"agent", "checkpoint", "config", "datasets", "errors", "normalize", "types"},
+    "train": {"agent", "checkpoint", "config", "datasets", "errors", "normalize", "progress", "types"},
+    "progress": set(),
+    "toy": {"agent", "config", "normalize", "types"},
     "datasets": {"config", "errors", "normalize", "types"},
-    "envs": {"errors", "types"},
-    "eval": {"envs", "errors", "types"},
+    "envs": {"errors", "progress", "types"},
+    "eval": {"envs", "errors", "progress", "types"},
 }
 """Module or sub-package -> what it may import of the package, itself aside.  `cli` and `commands` join all sides."""
 

@@ -121,7 +121,8 @@ def make_buffer(
         steps = len(e)
         obs = concatenate(e.obs, obs_keys)
         final = obs[-1:] if e.final_obs is None else concatenate({k: v[None] for k, v in e.final_obs.items()}, obs_keys)
-        reward, n = chunk_returns(episode_rewards(e, cfg.reward), discount, cfg.horizon)
+        rewards = cfg.reward_scale * episode_rewards(e, cfg.reward) + cfg.reward_shift
+        reward, n = chunk_returns(rewards, discount, cfg.horizon)
         at_end = np.arange(steps) + n == steps
         # Success keeps reward 0 for ever, so ending in it is worth 0, like a terminal state.
         done = e.terminated or (cfg.reward == "success" and e.ends_in_success)

@@ -23,7 +23,7 @@ _LIBRARY_ERRORS = (
 _MAX_DEPTH = 8
 _MAX_MEMBERS = 1_000_000
 _MAX_EXPANSION = 2000  # deflate reaches about 1030 : 1
-_ALWAYS_ALLOWED = 64 * 2**20
+_ALWAYS_ALLOWED = 2**20  # bytes
 
 
 @contextmanager
@@ -103,10 +103,9 @@ def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
         if not isinstance(node, h5py.Group):
             raise InputError(f"{where(group, key)}: {part!r} was looked for inside an array. The layout is not known.")
         with reading(group, key):
-            link = node.get(part, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                raise InputError(f"{where(group, key)} is a link into another file ({link.filename!r}), which is not "
-                                 "followed. Copy the data into one file, e.g. with h5repack or h5copy.")  # fmt: skip
+            if node.id.links.get_info(part.encode()).type == h5py.h5l.TYPE_EXTERNAL:
+                raise InputError(f"{where(group, key)} is a link into another file, which is not followed. "
+                                 "Copy the data into one file, e.g. with h5repack or h5copy.")  # fmt: skip
             node = node[part]
     if not isinstance(node, (h5py.Group, h5py.Dataset)):
         raise InputError(f"{where(group, key)} is neither a group nor an array.")
@@ -146,40 +145,53 @@ def _describe(node: h5py.Dataset, group: h5py.Group, key: str) -> tuple[tuple[in
         return tuple(node.shape), node.dtype
 
 
-def read_array(group: h5py.Group, key: str, *, last_row: bool = False) -> Array:
-    """Values of the numeric array `key` (of its last row alone with `last_row`), as stored."""
+def _numeric(group: h5py.Group, key: str) -> tuple[h5py.Dataset, tuple[int, ...]]:
     node = dataset(group, key)
     shape, dtype = _describe(node, group, key)
     if dtype.kind not in "biuf":
         raise InputError(f"{where(group, key)} holds {_kind(dtype)}; numbers were expected.")
-    _check_size(group, key, shape, dtype)
-    if last_row and (not shape or shape[0] == 0):
+    _check_size(node, group, key)
+    return node, shape
+
+
+def read_array(group: h5py.Group, key: str) -> Array:
+    """Values of the numeric array `key`, as stored."""
+    node, _ = _numeric(group, key)
+    with reading(group, key):
+        return np.asarray(node[()])
+
+
+def read_last(group: h5py.Group, key: str) -> tuple[int, Array]:
+    """Number of rows of the numeric array `key`, and the last one, as stored."""
+    node, shape = _numeric(group, key)
+    if not shape or shape[0] == 0:
         raise InputError(f"{where(group, key)} has no rows.")
     with reading(group, key):
-        return np.asarray(node[-1 if last_row else ()])
+        return shape[0], np.asarray(node[-1])
 
 
 def read_strings(group: h5py.Group, key: str) -> list[str]:
     """Values of the one-dimensional text array `key`, stored as bytes or as strings."""
-    shape, dtype = describe(group, key)
+    node = dataset(group, key)
+    shape, dtype = _describe(node, group, key)
     if dtype.kind not in "SUO" or len(shape) != 1:
         raise InputError(f"{where(group, key)} holds {_kind(dtype)} of shape {shape}; a list of names was expected.")
-    _check_size(group, key, shape, dtype)
+    _check_size(node, group, key)
     with reading(group, key):
-        values = dataset(group, key)[()]
+        values = node[()]
         return [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values]
 
 
-def _check_size(group: h5py.Group, key: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """A flipped bit in a shape would otherwise ask for terabytes."""
-    claimed = math.prod(shape) * dtype.itemsize
-    if claimed <= _ALWAYS_ALLOWED:
-        return
+def _check_size(node: h5py.Dataset, group: h5py.Group, key: str) -> None:
+    """A flipped bit in a shape would otherwise ask for terabytes, or for millions of chunks that are not there."""
     with reading(group, key):
-        size = Path(str(group.file.filename)).stat().st_size
-    if claimed > _MAX_EXPANSION * size:
-        raise InputError(f"{where(group, key)} claims shape {shape}, {claimed / 2**30:.0f} GiB, in a file of {size} "
-                         "bytes. The file is damaged or incomplete: fetch it again.")  # fmt: skip
+        claimed = math.prod(node.shape) * node.dtype.itemsize
+        if claimed <= _ALWAYS_ALLOWED:
+            return
+        stored = int(node.id.get_storage_size())
+    if claimed > _MAX_EXPANSION * stored:
+        raise InputError(f"{where(group, key)} claims shape {node.shape}, {claimed} bytes, but {stored} are stored. "
+                         "The file is damaged or incomplete: fetch it again.")  # fmt: skip
 
 
 def _kind(dtype: np.dtype[Any]) -> str:

@@ -61,7 +61,7 @@ def _obs_array(group: h5py.Group, key: str) -> ObsArray:
     shape, dtype = hdf5.describe(group, key)
     jpeg = h5py.check_vlen_dtype(dtype) == np.uint8
     if dtype == np.uint8 and len(shape) == 2 and shape[0] > 0 and shape[1] > 3:
-        jpeg = bytes(hdf5.read_array(group, key, last_row=True)[:3]) == b"\xff\xd8\xff"
+        jpeg = bytes(hdf5.read_last(group, key)[1][:3]) == b"\xff\xd8\xff"
     return ObsArray(shape, dtype, jpeg)
 
 

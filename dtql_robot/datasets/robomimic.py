@@ -123,7 +123,7 @@ def _conventions(data: h5py.Group, names: list[str]) -> _Conventions:
         if "rewards" in keys and (not rewards or rewards <= {0.0, 1.0}):
             rewards |= set(np.unique(hdf5.read_array(demo, "rewards")).tolist())
         if "dones" in keys and len(done_at_end) < 2:
-            done_at_end.add(bool(hdf5.read_array(demo, "dones", last_row=True).any()))
+            done_at_end.add(bool(hdf5.read_last(demo, "dones")[1].any()))
     return _Conventions(rewards <= {0.0, 1.0} and 1.0 in rewards, len(done_at_end) == 2)
 
 
@@ -175,11 +175,9 @@ def _final_obs(demo: h5py.Group, keys: Sequence[str], steps: int, place: Place) 
     group = _obs_group(demo, "next_obs", keys, place)
     found = {}
     for key in keys:
-        shape, dtype = hdf5.describe(group, key)
-        if not shape:
-            raise place.error(f"'next_obs/{key}' is a single value; one row a step was expected")
-        check_rows(f"next_obs/{key}", shape[0], steps, place)
-        found[key] = as_obs(hdf5.read_array(group, key, last_row=True)[None].astype(dtype), key, place)[0]
+        rows, last = hdf5.read_last(group, key)
+        check_rows(f"next_obs/{key}", rows, steps, place)
+        found[key] = as_obs(last[None], key, place)[0]
     return found
 
 
@@ -187,9 +185,9 @@ def _obs_group(demo: h5py.Group, which: str, keys: Sequence[str], place: Place) 
     if which not in hdf5.children(demo):
         raise place.error(f"there is no {which!r}")
     group = hdf5.subgroup(demo, which)
-    available = hdf5.array_keys(group)
+    members = hdf5.children(group)
     for key in keys:
-        if key not in available:
+        if key not in members and key not in (available := hdf5.array_keys(group)):
             raise place.error(f"no observation {key!r} in {which!r} (available: {', '.join(available)})")
     return group
 

@@ -6,7 +6,7 @@ touches the solver's warm start, so an episode that is filmed could differ from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Camera:
 
     view: attributes of `mujoco.MjvCamera` (lookat, distance, azimuth, elevation) or {"name": <camera of the model>}.
     before: called before each frame, for markers that follow the goal; it must not change the physics.
+    hidden_groups: groups of geometry that are not drawn (collision shapes, say).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Camera:
         height: int,
         view: Mapping[str, Any],
         before: Callable[[], None] | None = None,
+        hidden_groups: Sequence[int] = (),
     ) -> None:
         import mujoco
 
@@ -74,6 +76,7 @@ class Camera:
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._scene.flags[flag] = 0
         self._option = mujoco.MjvOption()
+        self._option.geomgroup[list(hidden_groups)] = 0
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._view = self._make_view(view)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dtql_robot.errors import InputError
+
 SuccessRule = Literal["last", "any"]
 
 
@@ -19,6 +21,8 @@ class EnvInfo:
     fps           steps per second of simulated time, the natural speed of a video
     action_dim    entries of one action
     obs_shapes    key -> shape of one observation
+    cameras       names that `make_env(..., camera=...)` takes besides its own choice
+    subtasks      parts of the task whose success is reported on its own (FrankaKitchen)
     """
 
     spec: str
@@ -27,3 +31,12 @@ class EnvInfo:
     fps: int
     action_dim: int
     obs_shapes: dict[str, tuple[int, ...]]
+    cameras: tuple[str, ...] = ()
+    subtasks: tuple[str, ...] = ()
+
+    def check_camera(self, name: str | None) -> str | None:
+        """`name`, which must be one of `cameras`; None stays None."""
+        if name is not None and name not in self.cameras:
+            known = f"it has {', '.join(self.cameras)}" if self.cameras else "it has none with a name"
+            raise InputError(f"{self.spec} has no camera {name!r}; {known}.")
+        return name

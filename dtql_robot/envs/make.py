@@ -1,7 +1,8 @@
 """`make_env(spec)`: from a name to an environment, one file per simulator family behind it.
 
 A spec is a Gymnasium id ("FetchPush-v4", "AdroitHandDoor-v1", "my_package:MyEnv-v0") or "family:task".  To add a
-family, write `dtql_robot/envs/<family>.py` with `make(task, request) -> gymnasium.Env` and list it in FAMILIES.
+family, write a module with `make(task, request) -> gymnasium.Env` and list it in FAMILIES.  After the name may follow
+observations to compose, see dtql_robot.envs.compose.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from dtql_robot.errors import InputError
 if TYPE_CHECKING:
     import gymnasium
 
-FAMILIES: dict[str, str] = {}
-PLANNED = ("robosuite", "metaworld", "ogbench")
+FAMILIES: dict[str, str] = {
+    "robosuite": "dtql_robot.envs.robosuite_tasks",
+    "metaworld": "dtql_robot.envs.metaworld_tasks",
+    "ogbench": "dtql_robot.envs.ogbench_tasks",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class EnvRequest:
     height: int = 256
     max_episode_steps: int | None = None
     env_args: dict[str, Any] = field(default_factory=dict)
+    camera: str | None = None
 
 
 def split_spec(spec: str) -> tuple[str, str]:
@@ -38,11 +43,6 @@ def split_spec(spec: str) -> tuple[str, str]:
     family, colon, task = spec.partition(":")
     if colon and family in FAMILIES:
         return family, task
-    if colon and family in PLANNED:
-        raise InputError(
-            f"{spec}: {family} environments are not supported yet; use a Gymnasium id such as FetchPickAndPlace-v4, "
-            "or train with this data set and evaluate with your own loop."
-        )
     return "gymnasium", spec
 
 
@@ -54,10 +54,12 @@ def make_env(
     height: int = 256,
     max_episode_steps: int | None = None,
     env_args: dict[str, Any] | None = None,
+    camera: str | None = None,
 ) -> gymnasium.Env:
     """An environment with flat float32 observations, clipped actions and `info["success"]`.
 
     spec: Gymnasium id or "family:task".  render: `env.render()` gives (height, width, 3) uint8 frames.
+    camera: a camera of the simulation by its name; None is a view that shows the task.
     max_episode_steps: overrides the environment's own time limit.  env_args: keyword arguments of the environment, or
     a data set's record of it (robomimic `env_args`, Minari `env_spec`), whose keyword arguments are used.
     `env.unwrapped` is the simulator's own object; `env.get_wrapper_attr("facts")` is the EnvInfo.
@@ -67,14 +69,20 @@ def make_env(
         raise InputError(f"Expected an environment id such as 'FetchPickAndPlace-v4', found {spec!r}.")
     if max_episode_steps is not None and max_episode_steps < 1:
         raise InputError(f"{spec}: max_episode_steps must be at least 1, found {max_episode_steps}.")
-    family, task = split_spec(spec)
+    base, recipes = split_recipes(spec)
+    family, task = split_spec(base)
     if render:
         require_gl()
     else:
         prepare_gl()
-    request = EnvRequest(spec, render, width, height, max_episode_steps, dict(env_args or {}))
-    module = FAMILIES.get(family, "dtql_robot.envs.gymnasium_ids")
-    return importlib.import_module(module).make(task, request)
+    request = EnvRequest(base, render, width, height, max_episode_steps, dict(env_args or {}), camera)
+    module = importlib.import_module(FAMILIES.get(family, "dtql_robot.envs.gymnasium_ids"))
+    env = module.make(task, request)
+    if not recipes:
+        return env
+    from dtql_robot.envs.compose import ComposedObs
+
+    return ComposedObs(env, spec, recipes, getattr(module, "expand", lambda part: (part,)))
 
 
 def env_info(spec: str, *, max_episode_steps: int | None = None, env_args: dict[str, Any] | None = None) -> EnvInfo:

@@ -13,6 +13,7 @@ from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
 
 SuccessSignal = Callable[[gymnasium.Env, dict[str, Any]], "bool | None"]
+SubtaskSignal = Callable[[gymnasium.Env, dict[str, Any]], "dict[str, bool]"]
 Renderer = Callable[[gymnasium.Env], Any]
 
 
@@ -49,12 +50,20 @@ class UniformEnv(gymnasium.Wrapper):
     """Flat float32 observations, clipped float32 actions, `info["success"]` after every step.
 
     Where the environment reports no success, `info` has no "success" key; evaluation says so.
+    Where it tells the parts of its task apart, `info["subtasks"]` has part -> whether it has been done so far.
     """
 
-    def __init__(self, env: gymnasium.Env, facts: EnvInfo, success: SuccessSignal, camera: Renderer | None) -> None:
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        facts: EnvInfo,
+        success: SuccessSignal,
+        camera: Renderer | None,
+        subtasks: SubtaskSignal | None = None,
+    ) -> None:
         super().__init__(env)
         self.facts = facts
-        self._success = success
+        self._success, self._subtasks = success, subtasks
         self._make_camera = camera
         self._camera: Any = None
         self.observation_space = spaces.Dict(dict(flat_space(env.observation_space, facts.spec)))
@@ -71,6 +80,8 @@ class UniformEnv(gymnasium.Wrapper):
         success = self._success(self.env, info)
         if success is not None:
             info = {**info, "success": success}
+        if self._subtasks is not None:
+            info = {**info, "subtasks": self._subtasks(self.env, info)}
         return flatten_obs(obs), float(reward), bool(terminated), bool(truncated), info
 
     def render(self) -> Any:

@@ -1,0 +1,159 @@
+"""The family "robosuite:": Lift, Stack, PickPlaceCan, NutAssemblySquare, Door, ToolHang, TwoArmTransport and others."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+from gymnasium.wrappers import TimeLimit
+
+from dtql_robot.envs import robosuite_versions as versions
+from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
+from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    from dtql_robot.envs.make import EnvRequest
+
+expand = versions.expand_version
+
+# Steps of an episode: robomimic's for its tasks, enough for a person at 20 Hz for the others.
+HORIZONS = {
+    "Lift": 400,
+    "Stack": 400,
+    "PickPlaceCan": 400,
+    "NutAssemblySquare": 400,
+    "ToolHang": 700,
+    "TwoArmTransport": 700,
+}
+OTHER_HORIZON = 500
+# Ours to decide: how it is drawn and when an episode ends, whatever the recording did.
+DECIDED = {
+    "has_renderer": False,
+    "has_offscreen_renderer": False,
+    "use_camera_obs": False,
+    "use_object_obs": True,
+    "ignore_done": True,
+    "renderer": "mujoco",
+}
+DRAWING = ("camera_names", "camera_heights", "camera_widths", "camera_depths", "camera_segmentations")
+DROPPED = (*DECIDED, *DRAWING, "render_camera", "render_gpu_device_id", "renderer_config", "horizon", "seed")
+CAMERA = "agentview"
+
+
+def _import() -> Any:
+    """robosuite, without the lines that it logs while it is imported."""
+    logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
+    try:
+        import robosuite
+    except ModuleNotFoundError as error:
+        if error.name != "robosuite":
+            raise
+        raise InputError(
+            "robosuite environments need the package robosuite: `pip install 'dtql-robot[robosuite]'`."
+        ) from error
+    return robosuite
+
+
+def _check_task(task: str, robosuite: Any) -> None:
+    known = sorted(robosuite.ALL_ENVIRONMENTS)
+    if task not in known:
+        close = difflib.get_close_matches(task, known, n=1, cutoff=0.4)
+        hint = f"Did you mean robosuite:{close[0]}? " if close else ""
+        raise InputError(f"robosuite has no task {task!r}. {hint}It has {', '.join(known)}.")
+
+
+def environment_kwargs(task: str, env_args: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """(arguments of `robosuite.make`, whether the record is of robosuite 1.4 or before).
+
+    env_args: robomimic's record {"env_name", "env_version", "env_kwargs"}, plain keyword arguments, or empty.
+    """
+    old = versions.is_old(env_args)
+    kwargs = dict(env_args["env_kwargs"] or {}) if "env_kwargs" in env_args else dict(env_args)
+    kwargs = {k: v for k, v in kwargs.items() if k not in DROPPED}
+    kwargs.setdefault("robots", ["Panda"] * (2 if task.startswith("TwoArm") else 1))
+    kwargs.setdefault("hard_reset", False)
+    if old:
+        kwargs.setdefault("lite_physics", False)
+    if kwargs.get("controller_configs") is not None:
+        kwargs["controller_configs"] = _controllers(kwargs["controller_configs"], kwargs["robots"], old)
+    return kwargs | DECIDED, old
+
+
+def _controllers(configs: Any, robots: Any, old: bool) -> Any:
+    """Controller configurations for every robot, upgraded where they are of the old form."""
+    from robosuite.models.robots.robot_model import REGISTERED_ROBOTS
+
+    names = [robots] if isinstance(robots, str) else list(robots)
+    each = list(configs) if isinstance(configs, (list, tuple)) else [configs] * len(names)
+    upgraded = []
+    for name, config in zip(names, each, strict=True):
+        arms = getattr(REGISTERED_ROBOTS.get(name), "arms", ["right"])
+        upgraded.append(versions.upgrade_controller(config, name, arms, old))
+    return upgraded if len(upgraded) > 1 else upgraded[0]
+
+
+class RobosuiteFrames:
+    """Frames by an own renderer, made anew whenever the simulation was.
+
+    robosuite's own one silently returns noise once an older simulation has been collected.
+    """
+
+    def __init__(self, env: gymnasium.Env, width: int, height: int, name: str) -> None:
+        self._sim_env: Any = env.unwrapped.sim_env  # type: ignore[attr-defined]
+        self._size, self._name = (width, height), name
+        self._camera: Any = None
+        self._model: Any = None
+
+    def frame(self) -> Any:
+        from dtql_robot.envs.camera import Camera
+
+        sim = self._sim_env.sim
+        if self._model is not sim.model._model:
+            self.close()
+            self._model = sim.model._model
+            view = {"name": self._name}
+            self._camera = Camera(self._model, sim.data._data, *self._size, view, hidden_groups=(0,))
+        return self._camera.frame()
+
+    def close(self) -> None:
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = self._model = None
+
+
+def make(task: str, request: EnvRequest) -> gymnasium.Env:
+    """The robosuite task of this name, as its data set recorded it or with robosuite's defaults for a Panda."""
+    robosuite = _import()
+    from dtql_robot.envs.robosuite_sim import RobosuiteEnv
+
+    _check_task(task, robosuite)
+    recorded = dict(request.env_args)
+    end_at_success = bool(recorded.pop("end_at_success", True))
+    try:
+        kwargs, old = environment_kwargs(task, recorded)
+        env = RobosuiteEnv(task, kwargs, old=old, end_at_success=end_at_success)
+    except (TypeError, ValueError, AssertionError, KeyError) as error:
+        raise InputError(f"{request.spec} cannot be made with arguments {recorded}: {error!r}.") from error
+    horizon = request.max_episode_steps or HORIZONS.get(task, OTHER_HORIZON)
+    facts = EnvInfo(
+        spec=request.spec,
+        horizon=horizon,
+        success_rule="any",
+        fps=round(env.sim_env.control_freq),
+        action_dim=box_action_dim(env, request.spec),
+        obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, request.spec).items()},
+        cameras=tuple(env.sim_env.sim.model.camera_names),
+    )
+    camera = facts.check_camera(request.camera) or CAMERA
+
+    def frames(wrapped: gymnasium.Env) -> RobosuiteFrames:
+        return RobosuiteFrames(wrapped, request.width, request.height, camera)
+
+    return UniformEnv(TimeLimit(env, horizon), facts, _success, frames if request.render else None)
+
+
+def _success(env: gymnasium.Env, info: dict[str, Any]) -> bool:
+    return bool(info["success"])
