@@ -45,7 +45,9 @@ class Ends:
     timeouts_used: bool
 
 
-def read(file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None) -> Reading:
+def read(
+    file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None, problems: list[str] | None = None
+) -> Reading:
     """Adapter for D4RL files; see the module's docstring for the rules."""
     name = hdf5.file_name(file)
     if filter_key is not None:
@@ -70,7 +72,7 @@ def read(file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None
     episodes = _split(obs, next_obs, actions, rewards, extras, ends)
     env_args = _metadata(file) if "metadata" in keys else {}
     demos = Demonstrations(episodes, name, "d4rl", None, env_args)
-    return Reading(demos, _notes(keys, ends, timeouts), choice.left_out)
+    return Reading(demos, _notes(keys, ends, timeouts), choice.left_out, {}, choice.available)
 
 
 def _observations(file: h5py.File, which: str, rows: int, place: Place) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 from dtql_robot.datasets import hdf5
 from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_alike
 from dtql_robot.datasets.detect import EPISODE
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.layout import Reading, read_each
 from dtql_robot.datasets.obs_keys import ObsArray, ObsChoice, choose
 from dtql_robot.datasets.source import METADATA_FILE
 from dtql_robot.errors import InputError
@@ -32,18 +32,20 @@ _SUCCESS_KEYS = ("success", "is_success")
 _STORAGE_ATTRS = {"id", "total_steps", OWN_ATTRS, HAS_FINAL_OBS}
 
 
-def read(file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None) -> Reading:
+def read(
+    file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None, problems: list[str] | None = None
+) -> Reading:
     """Adapter for Minari files; see the module's docstring for the rules."""
     name = hdf5.file_name(file)
     if filter_key is not None:
         raise InputError(f"{name} is a Minari file and has no filter keys; {filter_key!r} was asked for.")
     names = sorted((k for k in hdf5.children(file) if EPISODE.fullmatch(k)), key=lambda k: int(k[len("episode_") :]))
     choice = choose(_available(hdf5.subgroup(file, names[0]), name), obs_keys, name)
-    episodes = tuple(_episode(hdf5.subgroup(file, k), k, choice, name) for k in names)
+    episodes = read_each(names, lambda k: _episode(hdf5.subgroup(file, k), k, choice, name), problems)
     check_alike(episodes, name)
     env_spec, env_args = _environment(file)
     notes = () if env_spec else ("the dataset does not name its environment (no env_spec).",)
-    return Reading(Demonstrations(episodes, name, "minari", env_spec, env_args), notes, choice.left_out)
+    return Reading(Demonstrations(episodes, name, "minari", env_spec, env_args), notes, choice.left_out, {}, choice.available)
 
 
 def _available(episode: h5py.Group, file: str) -> dict[str, ObsArray]:

@@ -33,10 +33,11 @@ class ObsArray:
 
 @dataclass(frozen=True)
 class ObsChoice:
-    """keys: loaded, in order.  left_out: key -> what it holds."""
+    """keys: loaded, in order.  left_out: key -> what it holds.  available: everything that is there."""
 
     keys: tuple[str, ...]
     left_out: dict[str, str]
+    available: dict[str, ObsArray]
 
 
 def choose(available: Mapping[str, ObsArray], requested: Sequence[str] | None, file: str) -> ObsChoice:
@@ -62,4 +63,4 @@ def choose(available: Mapping[str, ObsArray], requested: Sequence[str] | None, f
             if available[key].jpeg:
                 raise InputError(f"{file}: observation {key!r} is stored as JPEG images, which is lossy and not "
                                  "supported. Write the dataset with jpeg_encoding=False.")  # fmt: skip
-    return ObsChoice(keys, {k: str(v) for k, v in available.items() if k not in keys})
+    return ObsChoice(keys, {k: str(v) for k, v in available.items() if k not in keys}, dict(available))

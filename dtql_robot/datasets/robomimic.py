@@ -24,7 +24,7 @@ import numpy as np
 
 from dtql_robot.datasets import hdf5
 from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.layout import Reading, read_each
 from dtql_robot.datasets.obs_keys import ObsArray, ObsChoice, choose
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -46,7 +46,9 @@ class _Conventions:
     done_is_terminal: bool
 
 
-def read(file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None) -> Reading:
+def read(
+    file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None, problems: list[str] | None = None
+) -> Reading:
     """Adapter for robomimic files; see the module's docstring for the rules."""
     name = hdf5.file_name(file)
     data = hdf5.subgroup(file, "data")
@@ -57,11 +59,11 @@ def read(file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None
     chosen = _select(names, filters, filter_key, name)
     choice = choose(_available(hdf5.subgroup(data, chosen[0]), name), obs_keys, name)
     conventions = _conventions(data, names)
-    episodes = tuple(_episode(hdf5.subgroup(data, k), k, choice, conventions, name) for k in chosen)
+    episodes = read_each(chosen, lambda k: _episode(hdf5.subgroup(data, k), k, choice, conventions, name), problems)
     check_alike(episodes, name)
     env_args = _env_args(data, name)
     demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args)
-    return Reading(demos, _notes(demos, conventions), choice.left_out, {k: len(v) for k, v in filters.items()})
+    return Reading(demos, _notes(demos, conventions), choice.left_out, filters, choice.available)
 
 
 def env_spec_of(env_args: dict[str, Any]) -> str | None:

@@ -49,7 +49,7 @@ def inspect(
         "final_obs": sum(e.final_obs is not None for e in episodes),
         "terminated": sum(e.terminated for e in episodes),
         "truncated": sum(e.truncated for e in episodes),
-        "filter_keys": dict(reading.filter_keys),
+        "filter_keys": {k: len(v) for k, v in reading.filter_keys.items()},
         "notes": list(reading.notes),
     }
     return summary | {"warnings": _warnings(demos, summary, lengths)}

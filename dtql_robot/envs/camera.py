@@ -115,3 +115,37 @@ class Camera:
             self._context.free()
             self._gl.free()
             self._gl = None
+
+
+class FollowingCamera:
+    """A Camera on whatever simulation is current: made anew when `simulation()` returns another model.
+
+    simulation: returns (model, data).  The rest as for Camera.
+    """
+
+    def __init__(
+        self,
+        simulation: Callable[[], tuple[Any, Any]],
+        width: int,
+        height: int,
+        view: Mapping[str, Any],
+        hidden_groups: Sequence[int] = (),
+    ) -> None:
+        self._simulation, self._size, self._view, self._hidden = simulation, (width, height), view, hidden_groups
+        self._camera: Camera | None = None
+        self._model: Any = None
+
+    def frame(self) -> Frame:
+        """The scene as it is now."""
+        model, data = self._simulation()
+        if self._camera is None or self._model is not model:
+            self.close()
+            self._model = model
+            self._camera = Camera(model, data, *self._size, self._view, hidden_groups=self._hidden)
+        return self._camera.frame()
+
+    def close(self) -> None:
+        """Free the OpenGL objects.  Safe to call twice."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = self._model = None

@@ -104,8 +104,17 @@ def collect(
     return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=_env_args(task))
 
 
+ENV_TYPE_ROBOSUITE, ENV_TYPE_GYM = 1, 2
+PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
+
+
 def _env_args(task: str) -> dict[str, Any]:
-    """robomimic's record of a Gymnasium environment (type 2)."""
+    """robomimic's record of an environment.  Other families than robosuite keep their name in ours."""
     from importlib.metadata import version
 
-    return {"env_name": task, "type": 2, "env_version": version("gymnasium-robotics"), "env_kwargs": {}}
+    base = task.partition("+")[0]
+    family, _, name = base.partition(":")
+    package = PACKAGES.get(family, "gymnasium-robotics")
+    if family == "robosuite":
+        return {"env_name": name, "type": ENV_TYPE_ROBOSUITE, "env_version": version(package), "env_kwargs": {}}
+    return {"env_name": base, "type": ENV_TYPE_GYM, "env_version": version(package), "env_kwargs": {}}

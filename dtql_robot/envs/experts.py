@@ -1,4 +1,4 @@
-"""Scripted experts for the Fetch tasks: closed loop, a function of the observation alone.
+"""Scripted experts: closed loop, a function of the observation alone.  Here those of the Fetch tasks.
 
 The robot's action is (dx, dy, dz, gripper) in [-1, 1]; one unit moves the gripper's target by 5 cm.  Entries of
 "observation" used: [0:3] gripper position, [3:6] object position, [9:11] opening of the two fingers (m).
@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from dtql_robot.envs.robosuite_expert import lift
 from dtql_robot.errors import InputError
 from dtql_robot.types import Obs
 
@@ -83,12 +84,19 @@ EXPERTS: dict[str, Expert] = {
     "FetchReach-v4": reach,
     "FetchPush-v4": push,
     "FetchPickAndPlace-v4": pick_and_place,
+    "robosuite:Lift": lift,
 }
 
 
 def expert(task: str) -> Expert:
     """The scripted expert of a task; InputError where there is none."""
-    if task in EXPERTS:
-        return EXPERTS[task]
-    reason = "a sliding puck cannot be corrected after release" if task.startswith("FetchSlide") else "none is written"
-    raise InputError(f"There is no scripted expert for {task!r} ({reason}); choose one of {', '.join(EXPERTS)}.")
+    base = task.partition("+")[0]  # observations that are composed for the data set are no matter to the expert
+    if base in EXPERTS:
+        return EXPERTS[base]
+    if base.startswith("metaworld:"):
+        from dtql_robot.envs import metaworld_tasks
+
+        return metaworld_tasks.expert(base.removeprefix("metaworld:"))
+    reason = "a sliding puck cannot be corrected after release" if base.startswith("FetchSlide") else "none is written"
+    choice = f"{', '.join(EXPERTS)} or a Meta-World task such as metaworld:pick-place-v3"
+    raise InputError(f"There is no scripted expert for {task!r} ({reason}); choose one of {choice}.")

@@ -7,13 +7,14 @@ import difflib
 import io
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 
 from dtql_robot.envs.info import EnvInfo, SuccessRule
+from dtql_robot.envs.recorded import recorded_kwargs
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError
 
@@ -30,20 +31,6 @@ VIEWS: dict[str, dict[str, Any]] = {
 }
 # Goal-reaching tasks after HER: what counts is the last step.
 LAST_STEP_TASKS = re.compile(r"^(Fetch|HandReach|HandManipulate)")
-DROPPED_KWARGS = ("render_mode", "width", "height", "id")
-
-
-def recorded_kwargs(env_args: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
-    """(keyword arguments, time limit) of plain keyword arguments, robomimic `env_args` or a Minari `env_spec`."""
-    limit = None
-    if "env_kwargs" in env_args:  # robomimic: {"env_name", "type", "env_version", "env_kwargs"}
-        kwargs = dict(env_args["env_kwargs"] or {})
-    elif "entry_point" in env_args:  # Minari: gymnasium.envs.registration.EnvSpec as JSON
-        kwargs, limit = dict(env_args.get("kwargs") or {}), env_args.get("max_episode_steps")
-    else:
-        kwargs = dict(env_args)
-    limit = kwargs.pop("max_episode_steps", limit)
-    return {k: v for k, v in kwargs.items() if k not in DROPPED_KWARGS}, limit
 
 
 def _register_robotics() -> None:
@@ -103,6 +90,12 @@ def read_success(env: gymnasium.Env, info: dict[str, Any]) -> bool | None:
     return None
 
 
+def read_subtasks(env: gymnasium.Env, info: dict[str, Any]) -> dict[str, bool]:
+    """FrankaKitchen: each task of the goal, and whether it has been completed in this episode."""
+    done = set(info["episode_task_completions"])
+    return {task: task in done for task in sorted(env.unwrapped.goal)}  # type: ignore[attr-defined]
+
+
 def _fetch_scene(sim: Any) -> Callable[[], None]:
     """Prepare a Fetch scene for drawing; returns what puts the goal marker in its place before each frame.
 
@@ -132,14 +125,20 @@ class GymFrames:
         pass
 
 
-def _camera_maker(env_id: str, width: int, height: int) -> Callable[[gymnasium.Env], Any]:
+def _camera_names(env: gymnasium.Env) -> tuple[str, ...]:
+    model = getattr(env.unwrapped, "model", None)
+    return tuple(model.camera(i).name for i in range(model.ncam)) if hasattr(model, "ncam") else ()
+
+
+def _camera_maker(env_id: str, width: int, height: int, name: str | None) -> Callable[[gymnasium.Env], Any]:
     def make_camera(env: gymnasium.Env) -> Any:
         sim: Any = env.unwrapped
         if not (hasattr(sim, "model") and hasattr(sim, "data")):
             return GymFrames(env)
         from dtql_robot.envs.camera import Camera
 
-        view = next((v for prefix, v in VIEWS.items() if env_id.startswith(prefix)), {})
+        usual = next((v for prefix, v in VIEWS.items() if env_id.startswith(prefix)), {})
+        view = {"name": name} if name else usual
         before = _fetch_scene(sim) if env_id.startswith("Fetch") else None
         return Camera(sim.model, sim.data, width, height, view, before)
 
@@ -158,6 +157,7 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
     env = _build(task, kwargs)
     rule: SuccessRule = "last" if LAST_STEP_TASKS.match(task) else "any"
     action_dim = box_action_dim(env, task)
+    kitchen = task.startswith("FrankaKitchen")
     facts = EnvInfo(
         spec=request.spec,
         horizon=env.spec.max_episode_steps if env.spec else None,
@@ -165,6 +165,9 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         fps=int(env.metadata.get("render_fps") or 25),
         action_dim=action_dim,
         obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, task).items()},
+        cameras=_camera_names(env),
+        subtasks=tuple(sorted(env.unwrapped.goal)) if kitchen else (),  # type: ignore[attr-defined]
     )
-    camera = _camera_maker(task, request.width, request.height) if request.render else None
-    return UniformEnv(env, facts, read_success, camera)
+    name = facts.check_camera(request.camera)
+    camera = _camera_maker(task, request.width, request.height, name) if request.render else None
+    return UniformEnv(env, facts, read_success, camera, read_subtasks if kitchen else None)

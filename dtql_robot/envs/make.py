@@ -69,6 +69,8 @@ def make_env(
         raise InputError(f"Expected an environment id such as 'FetchPickAndPlace-v4', found {spec!r}.")
     if max_episode_steps is not None and max_episode_steps < 1:
         raise InputError(f"{spec}: max_episode_steps must be at least 1, found {max_episode_steps}.")
+    from dtql_robot.envs.compose import ComposedObs, split_recipes
+
     base, recipes = split_recipes(spec)
     family, task = split_spec(base)
     if render:
@@ -78,11 +80,7 @@ def make_env(
     request = EnvRequest(base, render, width, height, max_episode_steps, dict(env_args or {}), camera)
     module = importlib.import_module(FAMILIES.get(family, "dtql_robot.envs.gymnasium_ids"))
     env = module.make(task, request)
-    if not recipes:
-        return env
-    from dtql_robot.envs.compose import ComposedObs
-
-    return ComposedObs(env, spec, recipes, getattr(module, "expand", lambda part: (part,)))
+    return ComposedObs(env, spec, recipes, getattr(module, "expand", lambda part: (part,))) if recipes else env
 
 
 def env_info(spec: str, *, max_episode_steps: int | None = None, env_args: dict[str, Any] | None = None) -> EnvInfo:

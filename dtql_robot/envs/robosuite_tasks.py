@@ -10,6 +10,7 @@ import gymnasium
 from gymnasium.wrappers import TimeLimit
 
 from dtql_robot.envs import robosuite_versions as versions
+from dtql_robot.envs.camera import FollowingCamera
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError
@@ -40,12 +41,22 @@ DECIDED = {
 }
 DRAWING = ("camera_names", "camera_heights", "camera_widths", "camera_depths", "camera_segmentations")
 DROPPED = (*DECIDED, *DRAWING, "render_camera", "render_gpu_device_id", "renderer_config", "horizon", "seed")
-CAMERA = "agentview"
+TABLE_VIEW = {"lookat": (-0.15, 0.0, 0.98), "distance": 1.35, "azimuth": 145.0, "elevation": -22.0}
+VIEWS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("Lift", "Stack", "Door", "ToolHang", "Wipe"), TABLE_VIEW),
+    **dict.fromkeys(("NutAssembly", "NutAssemblySquare", "NutAssemblyRound", "NutAssemblySingle"), TABLE_VIEW),
+    **dict.fromkeys(("TwoArmHandover", "TwoArmTransport"), {**TABLE_VIEW, "lookat": (0.0, 0.0, 0.95), "distance": 2.4}),
+}
+OTHER_VIEW = {"name": "agentview"}
+
+
+def _errors_only(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 def _import() -> Any:
-    """robosuite, without the lines that it logs while it is imported."""
-    logging.getLogger("robosuite_logs").addFilter(lambda record: record.levelno >= logging.ERROR)
+    """robosuite, without the lines that it logs while it is imported and whenever a model is built."""
+    logging.getLogger("robosuite_logs").addFilter(_errors_only)
     try:
         import robosuite
     except ModuleNotFoundError as error:
@@ -95,35 +106,6 @@ def _controllers(configs: Any, robots: Any, old: bool) -> Any:
     return upgraded if len(upgraded) > 1 else upgraded[0]
 
 
-class RobosuiteFrames:
-    """Frames by an own renderer, made anew whenever the simulation was.
-
-    robosuite's own one silently returns noise once an older simulation has been collected.
-    """
-
-    def __init__(self, env: gymnasium.Env, width: int, height: int, name: str) -> None:
-        self._sim_env: Any = env.unwrapped.sim_env  # type: ignore[attr-defined]
-        self._size, self._name = (width, height), name
-        self._camera: Any = None
-        self._model: Any = None
-
-    def frame(self) -> Any:
-        from dtql_robot.envs.camera import Camera
-
-        sim = self._sim_env.sim
-        if self._model is not sim.model._model:
-            self.close()
-            self._model = sim.model._model
-            view = {"name": self._name}
-            self._camera = Camera(self._model, sim.data._data, *self._size, view, hidden_groups=(0,))
-        return self._camera.frame()
-
-    def close(self) -> None:
-        if self._camera is not None:
-            self._camera.close()
-            self._camera = self._model = None
-
-
 def make(task: str, request: EnvRequest) -> gymnasium.Env:
     """The robosuite task of this name, as its data set recorded it or with robosuite's defaults for a Panda."""
     robosuite = _import()
@@ -147,10 +129,15 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, request.spec).items()},
         cameras=tuple(env.sim_env.sim.model.camera_names),
     )
-    camera = facts.check_camera(request.camera) or CAMERA
+    name = facts.check_camera(request.camera)
+    view = {"name": name} if name else VIEWS.get(task, OTHER_VIEW)
 
-    def frames(wrapped: gymnasium.Env) -> RobosuiteFrames:
-        return RobosuiteFrames(wrapped, request.width, request.height, camera)
+    def frames(_: gymnasium.Env) -> FollowingCamera:
+        # robosuite's own renderer silently returns noise once an older simulation has been collected.
+        def simulation() -> tuple[Any, Any]:
+            return env.sim_env.sim.model._model, env.sim_env.sim.data._data
+
+        return FollowingCamera(simulation, request.width, request.height, view, hidden_groups=(0,))
 
     return UniformEnv(TimeLimit(env, horizon), facts, _success, frames if request.render else None)
 
