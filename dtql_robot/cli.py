@@ -33,6 +33,10 @@ exit codes: 0 done, 2 something given is wrong (one message says what), 1 anythi
 COMMANDS = {
     "collect": "record scripted demonstrations in simulation",
     "inspect": "show what a demonstration file holds",
+    "validate": "find everything in a file that would make training or evaluation wrong",
+    "convert": "robomimic, Minari, D4RL and raw robosuite files into robomimic or Minari",
+    "split": "write train and valid filter keys into a robomimic file",
+    "playback": "replay demonstrations in the simulator: how many still succeed, and a video",
     "train": "train DTQL on demonstrations",
     "eval": "roll a trained policy out: success rate, interval, video, report",
     "toy": "the paper's 2-D bandits: trust region against KL, as one figure",

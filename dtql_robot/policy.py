@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dtql_robot import checkpoint
 from dtql_robot.agent import DTQL
 from dtql_robot.checkpoint import Interface
-from dtql_robot.config import PolicyConfig
+from dtql_robot.diffusion import heun_sample, karras_sigmas
 from dtql_robot.errors import InputError
 from dtql_robot.normalize import concatenate
 from dtql_robot.types import Array, Obs
@@ -21,21 +21,18 @@ from dtql_robot.types import Array, Obs
 class OneStepPolicy:
     """DTQL's one-step policy with normalization and chunking inside.
 
-    network: (obs (B, O), noise (B, H, A)) -> action chunk (B, H, A).  critic: (obs, action) -> (2, B) target Q.
+    It acts with the moving average of the policy; the target Q only chooses among candidates, if asked to.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        critic: nn.Module,
-        interface: Interface,
-        cfg: PolicyConfig,
-        horizon: int,
-        n_action_steps: int,
-        device: torch.device,
-    ):
-        self.network, self.critic, self.interface, self.cfg, self.device = network, critic, interface, cfg, device
-        self.horizon, self.n_action_steps, self.action_dim = horizon, n_action_steps, interface.action_dim
+    def __init__(self, agent: DTQL, interface: Interface):
+        cfg = agent.cfg
+        self.network: nn.Module = agent.ema_policy
+        self.critic, self.denoiser, self.device = agent.target_q, agent.denoiser, agent.device
+        self.interface, self.cfg = interface, cfg.policy
+        self.horizon, self.n_action_steps = cfg.data.horizon, cfg.data.n_action_steps
+        self.action_dim = interface.action_dim
+        d = cfg.diffusion
+        self.sigmas = karras_sigmas(d.sampler_steps, d.sigma_min, d.sigma_max, device=agent.device)
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
@@ -75,8 +72,10 @@ class OneStepPolicy:
         shape = (self.horizon, self.action_dim)
         if self.cfg.act == "mean":
             return self.network(obs, torch.zeros(1, *shape, device=self.device))[0].cpu().numpy()
-        count = 1 if self.cfg.act == "sample" else self.cfg.candidates
+        count = 1 if self.cfg.act in ("sample", "diffusion") else self.cfg.candidates
         noise = torch.from_numpy(rng.standard_normal((count, *shape), dtype=np.float32)).to(self.device)
+        if self.cfg.act == "diffusion":
+            return heun_sample(self.denoiser, obs, noise, self.sigmas)[0].cpu().numpy()
         obs = obs.expand(count, -1)
         chunks = self.network(obs, noise)
         return chunks[self._choose(obs, chunks, rng)].cpu().numpy()
@@ -92,20 +91,6 @@ class OneStepPolicy:
         return int(rng.choice(len(probability), p=probability / probability.sum()))
 
 
-def from_agent(agent: DTQL, interface: Interface) -> OneStepPolicy:
-    """The acting policy of an agent: its moving average."""
-    data = agent.cfg.data
-    return OneStepPolicy(
-        agent.ema_policy,
-        agent.target_q,
-        interface,
-        agent.cfg.policy,
-        data.horizon,
-        data.n_action_steps,
-        agent.device,
-    )
-
-
 def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
     """The policy of a run folder, ready to act.
 
@@ -115,4 +100,4 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
     cfg, interface, state = checkpoint.read(Path(run), target)
     agent = DTQL(cfg, interface.obs_dim, interface.action_dim, interface.sigma_data, target)
     agent.load_state_dict(state)
-    return from_agent(agent, interface)
+    return OneStepPolicy(agent, interface)

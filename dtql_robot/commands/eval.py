@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
 from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    from dtql_robot.eval.video_spec import VideoSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,22 @@ class Options:
     """mp4 of episodes, failures first-class, labelled with seed, step and outcome."""
     video_episodes: int = 6
     """Episodes in the video."""
+    video_filter: Literal["all", "failures", "successes"] = "all"
+    """Episodes that may be in the video; "all" mixes both."""
+    video_pick: tuple[int, ...] = ()
+    """These episodes of the evaluation (0 is the first) in the video."""
+    video_random: bool = False
+    """A random choice of episodes, not the first ones."""
+    video_grid: bool = False
+    """All episodes of the video at once, side by side."""
+    video_size: int = 320
+    """Width and height of one episode's picture in pixels, a multiple of 16."""
+    camera: str | None = None
+    """A camera of the simulation by its name. Default: a view that shows the task."""
+    where: Literal["auto", "processes", "in-process"] = "auto"
+    """Simulators in processes of their own or in this one. Default: as measured."""
+    worker_timeout: float = 120.0
+    """Seconds after which a simulator that does not answer is replaced and its episode run again."""
     json: Path | None = None
     """A further copy of results.json."""
 
@@ -43,7 +62,6 @@ def run(options: Options) -> None:
     from dtql_robot import checkpoint
     from dtql_robot.commands.report import write_run_report
     from dtql_robot.eval.evaluation import evaluate
-    from dtql_robot.eval.video import VideoSpec
     from dtql_robot.policy import load_policy
 
     settings = checkpoint.read_config(options.run)
@@ -59,7 +77,9 @@ def run(options: Options) -> None:
         num_envs=options.num_envs,
         max_episode_steps=options.max_episode_steps,
         env_args=settings["env_args"] if spec == settings["env"] else None,
-        video=VideoSpec(options.video, episodes=options.video_episodes) if options.video else None,
+        video=_video(options),
+        where=options.where,
+        worker_timeout=options.worker_timeout,
     )
     result.save(options.run / checkpoint.RESULTS)
     if options.json:
@@ -73,10 +93,39 @@ def run(options: Options) -> None:
         print(f"  {result.video_note}")
 
 
+def _video(options: Options) -> VideoSpec | None:
+    """What to film; None without --video."""
+    if options.video is None:
+        return None
+    from dtql_robot.eval.video_spec import VideoSpec
+
+    return VideoSpec(
+        options.video,
+        episodes=options.video_episodes,
+        filter=options.video_filter,
+        pick=options.video_pick,
+        random=options.video_random,
+        grid=options.video_grid,
+        camera=options.camera,
+        width=options.video_size,
+        height=options.video_size,
+    )
+
+
 def _command(options: Options) -> list[str]:
     """The evaluation's own command line, for the report."""
     words: list[Any] = ["dtql-robot", "eval", options.run, "--episodes", options.episodes, "--seed", options.seed]
-    for name in ("env", "max_episode_steps", "video"):
-        if (value := getattr(options, name)) is not None:
-            words += [f"--{name.replace('_', '-')}", value]
+    for field in fields(options):
+        if field.name not in ("run", "episodes", "seed", "json", "num_envs", "where", "worker_timeout"):
+            words += _option(field.name, getattr(options, field.name), field.default)
     return [str(w) for w in words]
+
+
+def _option(name: str, value: Any, default: Any) -> list[Any]:
+    """One option as words of a command line; none where it has its default."""
+    flag = f"--{name.replace('_', '-')}"
+    if value == default:
+        return []
+    if value is True:
+        return [flag]
+    return [flag, *value] if isinstance(value, tuple) else [flag, value]

@@ -25,24 +25,36 @@ class Options:
     """robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, or minari:NAMESPACE/ID."""
     env: str | None = None
     """Environment to evaluate in, e.g. AdroitHandDoor-v1. Default: the one that the data names."""
+    preset: str | None = None
+    """Start from a named recipe instead of the default one: mse-bc, diffusion-bc, iql, tr-only, kl, paper, or the
+    paper's settings for a D4RL dataset such as pen-human-v1 (dtql_robot/presets.py lists all)."""
     resume: bool = False
     """Continue the run in --out with its settings, up to --steps."""
     config: Config = field(default_factory=Config)
 
 
 def defaults(arguments: Sequence[str]) -> Options | None:
-    """With --resume, the run's own settings are the defaults."""
-    if "--resume" not in arguments:
-        return None
-    from dtql_robot import checkpoint
+    """With --resume the run's own settings are the defaults, with --preset the preset's."""
+    out, name = _value(arguments, "--out"), _value(arguments, "--preset")
+    if "--resume" in arguments and out is not None:
+        from dtql_robot import checkpoint
 
-    out = next((b for a, b in itertools.pairwise(arguments) if a == "--out"), None)
-    out = out or next((a.split("=", 1)[1] for a in arguments if a.startswith("--out=")), None)
-    if out is None:
-        return None
-    saved = checkpoint.read_config(Path(out))
-    config = Config.from_dict(saved["config"])
-    return Options(out=Path(out), data=saved["data"], env=saved["env"], resume=True, config=config)
+        saved = checkpoint.read_config(Path(out))
+        config = Config.from_dict(saved["config"])
+        return Options(out=Path(out), data=saved["data"], env=saved["env"], resume=True, config=config)
+    if name is not None:
+        from dtql_robot.presets import preset
+
+        config = preset(name)
+        return Options(out=Path(out), preset=name, config=config) if out is not None else None
+    return None
+
+
+def _value(arguments: Sequence[str], flag: str) -> str | None:
+    """What follows `flag` on the command line, as "--flag value" or "--flag=value"."""
+    spaced = (b for a, b in itertools.pairwise(arguments) if a == flag)
+    joined = (a.split("=", 1)[1] for a in arguments if a.startswith(f"{flag}="))
+    return next(itertools.chain(spaced, joined), None)
 
 
 def run(options: Options) -> None:
@@ -50,11 +62,12 @@ def run(options: Options) -> None:
         raise InputError("--data is missing; give a demonstration file (see --help).")
     from dtql_robot import train as training
     from dtql_robot.commands.fit import check_fit
-    from dtql_robot.datasets import inspect, load
+    from dtql_robot.commands.validate import load_valid
+    from dtql_robot.datasets import inspect
     from dtql_robot.datasets.buffer import choose_obs_keys
 
     cfg = options.config
-    demos = load(options.data, obs_keys=cfg.data.obs_keys or None, filter_key=cfg.data.filter_key)
+    demos = load_valid(options.data, cfg.data)
     note = check_fit(demos, options.env, choose_obs_keys(demos, cfg.data.obs_keys))
     print(training.headline(demos, cfg))
     if note:

@@ -3,7 +3,8 @@
 from dtql_robot.datasets.loader import load
 from dtql_robot.datasets.summary import inspect
 from dtql_robot.datasets.summary_text import format_summary
+from dtql_robot.datasets.validate import validate
 from dtql_robot.datasets.write_minari import save_minari
 from dtql_robot.datasets.write_robomimic import save_robomimic
 
-__all__ = ["format_summary", "inspect", "load", "save_minari", "save_robomimic"]
+__all__ = ["format_summary", "inspect", "load", "save_minari", "save_robomimic", "validate"]

@@ -18,6 +18,7 @@ class Reading:
     left_out     observation key -> what it holds, for those not loaded
     filter_keys  name -> episodes' names, for the subsets that the file defines
     available    observation key -> how it is stored, loaded or not
+    names        all episodes of a file with filter keys, chosen or not
     """
 
     demos: Demonstrations
@@ -25,6 +26,7 @@ class Reading:
     left_out: dict[str, str] = field(default_factory=dict)
     filter_keys: dict[str, list[str]] = field(default_factory=dict)
     available: dict[str, ObsArray] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
 
 def read_each(

@@ -34,7 +34,8 @@ ENV_TYPE_GYM = 2
 ATTRS_JSON = "attrs_json"  # attributes that HDF5 cannot hold as they are
 HAS_SUCCESS = "has_success"
 HAS_FINAL_OBS = "has_final_obs"
-OWN_ATTRS = {"num_samples", "terminated", "truncated", HAS_SUCCESS, HAS_FINAL_OBS, ATTRS_JSON}
+CLAIMED_STEPS = "num_samples_recorded"  # attribute num_samples, where it contradicts the arrays
+OWN_ATTRS = {"num_samples", "terminated", "truncated", HAS_SUCCESS, HAS_FINAL_OBS, ATTRS_JSON, CLAIMED_STEPS}
 MAIN_KEYS = {"actions", "obs", "next_obs", "rewards", "dones", "success"}
 
 
@@ -52,10 +53,10 @@ def read(
     """Adapter for robomimic files; see the module's docstring for the rules."""
     name = hdf5.file_name(file)
     data = hdf5.subgroup(file, "data")
-    names = sorted((k for k in hdf5.children(data) if isinstance(hdf5.member(data, k), h5py.Group)), key=_natural)
+    names = demo_names(data)
     if not names:
         raise InputError(f"{name} holds no demonstrations: its group 'data' has no demo_N.")
-    filters = _filters(file)
+    filters = read_filters(file)
     chosen = _select(names, filters, filter_key, name)
     choice = choose(_available(hdf5.subgroup(data, chosen[0]), name), obs_keys, name)
     conventions = _conventions(data, names)
@@ -63,7 +64,7 @@ def read(
     check_alike(episodes, name)
     env_args = _env_args(data, name)
     demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args)
-    return Reading(demos, _notes(demos, conventions), choice.left_out, filters, choice.available)
+    return Reading(demos, _notes(demos, conventions), choice.left_out, filters, choice.available, tuple(names))
 
 
 def env_spec_of(env_args: dict[str, Any]) -> str | None:
@@ -82,7 +83,13 @@ def _natural(name: str) -> tuple[int, int, str]:
     return (0, int(number.group(1)), name) if number else (1, 0, name)
 
 
-def _filters(file: h5py.File) -> dict[str, list[str]]:
+def demo_names(data: h5py.Group) -> list[str]:
+    """Names of the groups in `data`, demo_10 after demo_9."""
+    return sorted((k for k in hdf5.children(data) if isinstance(hdf5.member(data, k), h5py.Group)), key=_natural)
+
+
+def read_filters(file: h5py.File) -> dict[str, list[str]]:
+    """mask/<key> -> names of its demos."""
     if "mask" not in hdf5.children(file):
         return {}
     mask = hdf5.subgroup(file, "mask")
@@ -110,7 +117,8 @@ def _available(demo: h5py.Group, file: str) -> dict[str, ObsArray]:
         name = str(demo.name).rsplit("/", 1)[-1]
         if "states" in keys:
             raise InputError(f"{file} holds simulator states and no observations ({name} has {', '.join(keys)}). It is "
-                             "a raw robosuite recording and must be converted to observations first.")  # fmt: skip
+                             "a raw robosuite recording and must be converted to observations first: "
+                             f"`dtql-robot convert {file} OUT.hdf5`.")  # fmt: skip
         raise InputError(f"{name}: no 'obs' in {file}; it has {', '.join(keys) or 'nothing'}.")
     obs = hdf5.subgroup(demo, "obs")
     return {key: ObsArray(*hdf5.describe(obs, key)) for key in hdf5.array_keys(obs)}
@@ -157,7 +165,7 @@ def _episode(demo: h5py.Group, name: str, choice: ObsChoice, conventions: _Conve
         truncated=bool(attrs.get("truncated", not terminated)),
         success=success,
         extras=_extras(demo, steps),
-        attrs=_attrs(attrs, place),
+        attrs=_attrs(attrs, steps, place),
     )
 
 
@@ -224,8 +232,10 @@ def _extras(demo: h5py.Group, steps: int) -> dict[str, Array]:
     return found
 
 
-def _attrs(attrs: dict[str, Any], place: Place) -> dict[str, Any]:
+def _attrs(attrs: dict[str, Any], steps: int, place: Place) -> dict[str, Any]:
     kept = {k: v for k, v in attrs.items() if k not in OWN_ATTRS}
+    if attrs.get("num_samples", steps) != steps:
+        kept[CLAIMED_STEPS] = attrs["num_samples"]
     if ATTRS_JSON in attrs:
         kept |= hdf5.parse_json_object(attrs[ATTRS_JSON], f"{place.episode}: attribute {ATTRS_JSON!r} in {place.file}")
     return kept

@@ -13,6 +13,7 @@ import numpy as np
 from dtql_robot.datasets.atomic import new_folder
 from dtql_robot.datasets.checks import Place, check_alike, check_episode
 from dtql_robot.datasets.minari_h5 import HAS_FINAL_OBS, OBS_KEY, OWN_ATTRS, OWN_ENV_SPEC
+from dtql_robot.datasets.robomimic import CLAIMED_STEPS
 from dtql_robot.datasets.source import MAIN_FILE, is_dataset_id, minari_root
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -154,5 +155,5 @@ def _with_final(episode: Episode, key: str) -> Array:
 
 
 def _episode_attrs(episode: Episode) -> dict[str, Any]:
-    attrs = {k: v for k, v in episode.attrs.items() if not (k == "seed" and isinstance(v, int))}
+    attrs = {k: v for k, v in episode.attrs.items() if not (k == "seed" and isinstance(v, int)) and k != CLAIMED_STEPS}
     return {HAS_FINAL_OBS: episode.final_obs is not None} | ({OWN_ATTRS: json.dumps(attrs)} if attrs else {})

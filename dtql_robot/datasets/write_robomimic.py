@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,41 @@ def save_robomimic(
     Raises InputError when `path` exists and `overwrite` is not set, or when an episode is malformed; nothing is
     left behind then.
     """
+    name = Path(path).name
+    for episode in demos.episodes:  # before anything is written
+        check_episode(episode, name)
+    check_alike(demos.episodes, name)
+    return save_robomimic_stream(
+        demos.episodes, path, env_args=robomimic_env_args(demos), overwrite=overwrite, masks=masks
+    )
+
+
+def save_robomimic_stream(
+    episodes: Iterable[Episode],
+    path: str | Path,
+    *,
+    env_args: Mapping[str, Any],
+    overwrite: bool = False,
+    masks: Mapping[str, Sequence[int]] | None = None,
+) -> Path:
+    """As `save_robomimic` for episodes that come one by one and are never all in memory."""
     path = Path(path).expanduser()
-    for episode in demos.episodes:
-        check_episode(episode, path.name)
-    check_alike(demos.episodes, path.name)
     with new_file(path, overwrite) as temporary, h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
         data = file.create_group("data")
-        data.attrs["total"] = demos.num_transitions
-        data.attrs["env_args"] = json.dumps(robomimic_env_args(demos))
-        for index, episode in enumerate(demos.episodes):
-            _write_episode(data.create_group(f"demo_{index}"), episode, path.name)
+        first: Episode | None = None
+        count = total = 0
+        for count, episode in enumerate(episodes, 1):
+            check_episode(episode, path.name)
+            first = first or episode
+            check_alike((first, episode), path.name)
+            _write_episode(data.create_group(f"demo_{count - 1}"), episode, path.name)
+            total += len(episode)
+        if not count:
+            raise InputError(f"{path.name} holds no episodes.")
+        data.attrs["total"] = total
+        data.attrs["env_args"] = json.dumps(env_args)
         for key, indices in (masks or {}).items():
-            file[f"mask/{key}"] = _mask(key, indices, len(demos), path.name)
+            file[f"mask/{key}"] = _mask(key, indices, count, path.name)
     return path
 
 

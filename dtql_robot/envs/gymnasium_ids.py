@@ -126,7 +126,7 @@ class GymFrames:
 
 
 def _camera_names(env: gymnasium.Env) -> tuple[str, ...]:
-    model = getattr(env.unwrapped, "model", None)
+    model: Any = getattr(env.unwrapped, "model", None)
     return tuple(model.camera(i).name for i in range(model.ncam)) if hasattr(model, "ncam") else ()
 
 

@@ -42,8 +42,8 @@ class RobosuiteEnv(gymnasium.Env):
             self._order_observables(self._object)
         low, high = self.sim_env.action_spec
         self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
-        boxes = {k: spaces.Box(-np.inf, np.inf, v.shape, np.float32) for k, v in self._observation(first).items()}
-        self.observation_space = spaces.Dict(boxes)
+        shapes = {key: value.shape for key, value in self._observation(first).items()}
+        self.observation_space = spaces.Dict({k: spaces.Box(-np.inf, np.inf, s, np.float32) for k, s in shapes.items()})
 
     def _observe_accelerations(self) -> None:
         """Add robot*_joint_acc, an observation since robosuite 1.5.2, sampled when the others are."""

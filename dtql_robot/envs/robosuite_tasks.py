@@ -41,13 +41,14 @@ DECIDED = {
 }
 DRAWING = ("camera_names", "camera_heights", "camera_widths", "camera_depths", "camera_segmentations")
 DROPPED = (*DECIDED, *DRAWING, "render_camera", "render_gpu_device_id", "renderer_config", "horizon", "seed")
-TABLE_VIEW = {"lookat": (-0.15, 0.0, 0.98), "distance": 1.35, "azimuth": 145.0, "elevation": -22.0}
-VIEWS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("Lift", "Stack", "Door", "ToolHang", "Wipe"), TABLE_VIEW),
-    **dict.fromkeys(("NutAssembly", "NutAssemblySquare", "NutAssemblyRound", "NutAssemblySingle"), TABLE_VIEW),
-    **dict.fromkeys(("TwoArmHandover", "TwoArmTransport"), {**TABLE_VIEW, "lookat": (0.0, 0.0, 0.95), "distance": 2.4}),
+TABLE_VIEW: dict[str, Any] = {"lookat": (-0.15, 0.0, 0.98), "distance": 1.35, "azimuth": 145.0, "elevation": -22.0}
+WIDE_VIEW = {**TABLE_VIEW, "lookat": (0.0, 0.0, 0.95), "distance": 2.4}
+TABLE_TASKS = ("Lift", "Stack", "Door", "ToolHang", "Wipe", "NutAssembly", "NutAssemblySquare", "NutAssemblyRound")
+VIEWS = {
+    **{task: TABLE_VIEW for task in TABLE_TASKS},
+    **{task: WIDE_VIEW for task in ("TwoArmHandover", "TwoArmTransport")},
 }
-OTHER_VIEW = {"name": "agentview"}
+OTHER_VIEW: dict[str, Any] = {"name": "agentview"}
 
 
 def _errors_only(record: logging.LogRecord) -> bool:

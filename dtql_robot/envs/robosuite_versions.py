@@ -91,7 +91,7 @@ def upgrade_controller(config: Any, robot: str, arms: Sequence[str], old: bool) 
 
 
 def expand_version(part: str) -> tuple[str, ...]:
-    """"robot0_proprio-state@1.5.2" as the observations that it was made of; other parts as they are."""
+    """ "robot0_proprio-state@1.5.2" as the observations that it was made of; other parts as they are."""
     key, at, version = part.partition("@")
     if not at:
         return (part,)

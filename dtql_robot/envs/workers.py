@@ -11,9 +11,12 @@ import contextlib
 import importlib
 import os
 import pickle
+import select
 import signal
+import struct
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
@@ -28,8 +31,15 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+LENGTH = struct.Struct("<Q")
+
+
 class WorkerError(RuntimeError):
     """A worker died or raised something that is not the user's to mend."""
+
+
+class WorkerLostError(WorkerError):
+    """A worker ended by itself or stopped answering; what it worked on can be done again by another."""
 
 
 class Worker:
@@ -43,25 +53,50 @@ class Worker:
         env = {**os.environ, **dict.fromkeys(THREAD_LIMITS, "1")}
         env["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
         command = [sys.executable, "-m", "dtql_robot.envs.workers"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, bufsize=0)
         self._write((factory, args))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """What `select` watches to learn that an answer is coming."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
 
     def send(self, method: str, *args: Any) -> None:
         self._write((method, args))
 
-    def recv(self) -> Any:
-        """The answer; InputError and WorkerError are raised here as they were there."""
-        assert self._process.stdout is not None
-        try:
-            kind, value = pickle.load(self._process.stdout)
-        except (EOFError, pickle.UnpicklingError) as error:
-            code = self._process.wait()
-            raise WorkerError(f"A simulator process ended unexpectedly (exit status {code}).") from error
+    def recv(self, deadline: float | None = None) -> Any:
+        """The answer; InputError and WorkerError are raised here as they were there.
+
+        deadline: time.monotonic() after which the worker counts as hung (WorkerLostError); None waits for ever.
+        """
+        (length,) = LENGTH.unpack(self._read(LENGTH.size, deadline))
+        kind, value = pickle.loads(self._read(length, deadline))
         if kind == "input_error":
             raise InputError(value)
         if kind == "error":
             raise WorkerError(f"A simulator process failed:\n{value}")
         return value
+
+    def _read(self, size: int, deadline: float | None) -> bytes:
+        parts: list[bytes] = []
+        while size:
+            if deadline is not None and not select.select([self], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise WorkerLostError("A simulator process stopped answering.")
+            part = os.read(self.fileno(), min(size, 1 << 20))
+            if not part:
+                raise WorkerLostError(f"A simulator process ended unexpectedly (exit status {self._process.wait()}).")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def kill(self) -> None:
+        """End the worker at once, hung or not."""
+        self._process.kill()
+        self.close()
 
     def close(self) -> None:
         """Ask the worker to end and wait for it; kill it if it does not.  Safe to call twice."""
@@ -77,9 +112,10 @@ class Worker:
 
     def _write(self, message: tuple[str, tuple]) -> None:
         assert self._process.stdin is not None
+        data = memoryview(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
         try:
-            pickle.dump(message, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-            self._process.stdin.flush()
+            while data:
+                data = data[os.write(self._process.stdin.fileno(), data) :]
         except BrokenPipeError:
             pass  # the reason is waiting in the worker's last answer, or in its exit status: recv reports it
 
@@ -98,7 +134,8 @@ def map_ordered(workers: Sequence[Worker], method: str, items: Sequence[Any]) ->
 
 
 def _answer(out: BinaryIO, kind: str, value: Any) -> None:
-    pickle.dump((kind, value), out, protocol=pickle.HIGHEST_PROTOCOL)
+    data = pickle.dumps((kind, value), protocol=pickle.HIGHEST_PROTOCOL)
+    out.write(LENGTH.pack(len(data)) + data)
     out.flush()
 
 

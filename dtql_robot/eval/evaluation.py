@@ -12,16 +12,19 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import check_run, evaluation_seed
-from dtql_robot.envs.workers import cpu_count
+from dtql_robot.envs.workers import WorkerError, cpu_count
 from dtql_robot.errors import InputError
-from dtql_robot.eval.env_pool import EnvPool, make_pool
-from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.eval.env_pool import EnvPool, Lost, Where, make_pool
+from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import run_episodes, stack_obs
-from dtql_robot.eval.video import VideoSpec, film
+from dtql_robot.eval.video import film
+from dtql_robot.eval.video_spec import VideoSpec
 from dtql_robot.types import Obs, Policy
 
 LATENCY_CALLS = 50
 LATENCY_SECONDS = 2.0
+PACKAGES = ("dtql-robot", "numpy", "gymnasium", "mujoco", "gymnasium-robotics", "robosuite", "metaworld", "ogbench")
+WORKER_TIMEOUT = 120.0
 
 
 def policy_rate(policy: Policy, obs: Obs) -> float:
@@ -36,6 +39,16 @@ def policy_rate(policy: Policy, obs: Obs) -> float:
         policy.predict(batch, [rng])
         seconds.append(time.perf_counter() - start)
     return 1.0 / max(float(np.median(seconds)), 1e-9)
+
+
+def _first_obs(pool: EnvPool, seed: int) -> Obs:
+    """An observation to time the policy with."""
+    pool.reset(0, seed)
+    ((_, reply),) = pool.wait()
+    if isinstance(reply, Lost):
+        raise WorkerError(f"The simulator does not start. {reply.reason}")
+    assert isinstance(reply, dict)
+    return reply
 
 
 def _check(policy: Policy, facts: EnvInfo) -> int:
@@ -55,7 +68,7 @@ def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for package in ("dtql-robot", "numpy", "gymnasium", "gymnasium-robotics", "mujoco"):
+    for package in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
@@ -71,6 +84,8 @@ def evaluate(
     max_episode_steps: int | None = None,
     env_args: dict[str, Any] | None = None,
     video: VideoSpec | None = None,
+    where: Where = "auto",
+    worker_timeout: float = WORKER_TIMEOUT,
     progress: bool = True,
 ) -> EvalResult:
     """Success rate of `policy` in the environment `spec`, each episode run to its end.
@@ -78,17 +93,22 @@ def evaluate(
     Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
     from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs` (default: one
     per core).  Collection of demonstrations uses other seeds.  env_args: as for `make_env`.
+    where: whether the environments run in processes of their own ("auto": as measured, see `make_pool`).
+    A process that dies, or takes longer than worker_timeout seconds for a call, is replaced and its episode run again
+    from its start; the result's `restarts` lists these.
     Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
     """
     check_run(seed, episodes)
     seeds = [evaluation_seed(seed, i) for i in range(episodes)]
     num_envs = max(1, min(num_envs or cpu_count(), episodes))
-    with contextlib.closing(make_pool(num_envs, spec, max_episode_steps, env_args)) as pool:
+    chunk, timeout = policy.n_action_steps, worker_timeout
+    making = make_pool(num_envs, spec, max_episode_steps, env_args, where=where, chunk=chunk, timeout=timeout)
+    with contextlib.closing(making) as pool:
         facts = pool.facts()
         horizon = _check(policy, facts)
-        rate = policy_rate(policy, pool.reset([0], seeds[:1])[0])
+        rate = policy_rate(policy, _first_obs(pool, seeds[0]))
         start = time.perf_counter()
-        results = _run_with_bar(policy, pool, num_envs, seeds, facts, progress)
+        results, restarts = _run_with_bar(policy, pool, num_envs, seeds, facts, progress)
         elapsed = time.perf_counter() - start
     result = EvalResult(
         env=spec,
@@ -100,6 +120,9 @@ def evaluate(
         policy_hz=rate,
         env_steps_per_s=sum(e.length for e in results) / elapsed,
         versions=_versions(),
+        restarts=tuple(restarts),
+        num_envs=num_envs,
+        where="in-process" if pool.in_process else "processes",
     )
     if video is None:
         return result
@@ -109,7 +132,7 @@ def evaluate(
 
 def _run_with_bar(
     policy: Policy, pool: EnvPool, num_envs: int, seeds: Sequence[int], facts: EnvInfo, progress: bool
-) -> list[EpisodeResult]:
+) -> tuple[list[EpisodeResult], list[Restart]]:
     """`run_episodes` under a progress bar with the success rate so far."""
     from tqdm import tqdm
 

@@ -19,6 +19,7 @@ class EpisodeResult:
 
     seed             `env.reset(seed=seed)` starts it, and seeds the policy's noise in it
     time_to_success  steps until the success signal first came on; None if it never did
+    subtasks         part of the task -> whether it was done, where the environment tells (FrankaKitchen)
     """
 
     seed: int
@@ -26,6 +27,7 @@ class EpisodeResult:
     episode_return: float
     length: int
     time_to_success: int | None
+    subtasks: dict[str, bool] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -34,7 +36,20 @@ class EpisodeResult:
             "return": self.episode_return,
             "length": self.length,
             "time_to_success": self.time_to_success,
+            **({"subtasks": self.subtasks} if self.subtasks else {}),
         }
+
+
+@dataclass(frozen=True)
+class Restart:
+    """An episode that was run again from its start, because its simulator process died or hung after `steps` steps."""
+
+    seed: int
+    steps: int
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"seed": self.seed, "steps": self.steps, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,8 @@ class EvalResult:
                      timed apart from the rollout.  Each decision yields `n_action_steps` actions.
     env_steps_per_s  environment steps of all episodes / wall seconds of the rollout (policy, physics and transport)
     video            the video that was written; video_note says why there is none, or what is odd about it
+    restarts         episodes that had to be run again; their results are those of the run that was completed
+    num_envs         environments that ran at once; where: "processes" of their own or "in-process"
     """
 
     env: str
@@ -58,6 +75,9 @@ class EvalResult:
     versions: dict[str, str] = field(default_factory=dict)
     video: Path | None = None
     video_note: str | None = None
+    restarts: tuple[Restart, ...] = ()
+    num_envs: int = 1
+    where: str = "in-process"
 
     @property
     def episodes(self) -> int:
@@ -76,6 +96,18 @@ class EvalResult:
         """Wilson's 95% interval of the success rate."""
         return wilson_interval(self.successes, self.episodes)
 
+    @property
+    def mean_time_to_success(self) -> float | None:
+        """Mean over the successful episodes of the steps until success; None where none succeeded."""
+        times = [e.time_to_success for e in self.per_episode if e.success and e.time_to_success is not None]
+        return sum(times) / len(times) if times else None
+
+    @property
+    def subtask_success(self) -> dict[str, float]:
+        """Part of the task -> share of the episodes in which it was done."""
+        names = self.per_episode[0].subtasks
+        return {name: sum(e.subtasks[name] for e in self.per_episode) / self.episodes for name in names}
+
     def to_dict(self) -> dict[str, Any]:
         """The content of results.json."""
         return {
@@ -86,11 +118,16 @@ class EvalResult:
             "seed": self.seed,
             "mean_return": sum(e.episode_return for e in self.per_episode) / self.episodes,
             "mean_length": sum(e.length for e in self.per_episode) / self.episodes,
+            "mean_time_to_success": self.mean_time_to_success,
+            "subtask_success": self.subtask_success,
             "policy_hz": self.policy_hz,
             "env_steps_per_s": self.env_steps_per_s,
             "success_rule": self.success_rule,
             "horizon": self.horizon,
             "n_action_steps": self.n_action_steps,
+            "num_envs": self.num_envs,
+            "where": self.where,
+            "restarts": [restart.to_dict() for restart in self.restarts],
             "versions": self.versions,
             "video": self.video.name if self.video else None,
             "video_note": self.video_note,
@@ -103,11 +140,15 @@ class EvalResult:
 
     def __str__(self) -> str:
         low, high = self.ci95
-        return (
+        lines = [
             f"{self.env}: success {self.success_rate:.1%} ({self.successes}/{self.episodes}, "
             f"95% interval {low:.1%} to {high:.1%}), {self.policy_hz:.0f} decisions/s, "
             f"{self.env_steps_per_s:.0f} environment steps/s"
-        )
+        ]
+        if self.subtask_success:
+            lines.append("  " + ", ".join(f"{name} {rate:.0%}" for name, rate in self.subtask_success.items()))
+        lines += [f"  episode with seed {r.seed} was run again: {r.reason}" for r in self.restarts]
+        return "\n".join(lines)
 
 
 def write_atomic(path: str | Path, text: str) -> Path:

@@ -9,30 +9,37 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import episode_rng
-from dtql_robot.eval.env_pool import EnvPool
+from dtql_robot.envs.workers import WorkerError
+from dtql_robot.eval.env_pool import ChunkResult, EnvPool, Lost
 from dtql_robot.eval.metrics import episode_success, first_success
-from dtql_robot.eval.result import EpisodeResult
+from dtql_robot.eval.result import EpisodeResult, Restart
 from dtql_robot.types import Array, Obs, Policy
+
+MAX_RERUNS = 2  # of one episode: a simulator that dies a third time on the same one dies of it
 
 
 @dataclass
 class Running:
-    """An episode in progress: what the policy sees next, its noise, and what happened so far."""
+    """An episode in progress: its noise, and what happened so far."""
 
     index: int
     seed: int
-    obs: dict[str, Array]
     rng: np.random.Generator
     rewards: list[float] = field(default_factory=list)
     successes: list[bool] = field(default_factory=list)
 
-    def finish(self, facts: EnvInfo) -> EpisodeResult:
+    def add(self, outcome: ChunkResult) -> None:
+        self.rewards += outcome.rewards
+        self.successes += outcome.successes
+
+    def finish(self, facts: EnvInfo, last: ChunkResult) -> EpisodeResult:
         return EpisodeResult(
             seed=self.seed,
             success=episode_success(self.successes, facts.success_rule),
             episode_return=float(sum(self.rewards)),
             length=len(self.rewards),
             time_to_success=first_success(self.successes),
+            subtasks=dict(last.subtasks),
         )
 
 
@@ -52,6 +59,68 @@ def choose(policy: Policy, observations: Sequence[Obs], rngs: Sequence[np.random
     return chunks
 
 
+class Rollout:
+    """The episodes of one evaluation on their way through the environments of a pool.
+
+    Each environment takes the next episode as soon as it is free.  An episode's outcome depends on its seed alone, so
+    neither this order nor which robots share a call of the policy matters.
+    """
+
+    def __init__(self, policy: Policy, pool: EnvPool, seeds: Sequence[int], facts: EnvInfo) -> None:
+        self.policy, self.pool, self.seeds, self.facts = policy, pool, seeds, facts
+        self.results: dict[int, EpisodeResult] = {}
+        self.restarts: list[Restart] = []
+        self._running: dict[int, Running] = {}
+        self._waiting = list(range(len(seeds)))[::-1]
+
+    def run(self, num_envs: int, report: Callable[[EpisodeResult], None]) -> list[EpisodeResult]:
+        for env in range(num_envs):
+            self._begin_next(env)
+        while self._running:
+            deciding: list[tuple[int, Obs]] = []
+            for env, reply in self.pool.wait():
+                if isinstance(reply, Lost):
+                    self._begin_again(env, reply)
+                elif not isinstance(reply, ChunkResult):
+                    deciding.append((env, reply))
+                elif self._continues(env, reply, report):
+                    deciding.append((env, reply.obs))
+            if deciding:
+                rngs = [self._running[env].rng for env, _ in deciding]
+                chunks = choose(self.policy, [obs for _, obs in deciding], rngs)
+                for (env, _), chunk in zip(deciding, chunks, strict=True):
+                    self.pool.run_chunk(env, chunk)
+        return [self.results[i] for i in range(len(self.seeds))]
+
+    def _begin(self, env: int, index: int) -> None:
+        self._running[env] = Running(index, self.seeds[index], episode_rng(self.seeds[index]))
+        self.pool.reset(env, self.seeds[index])
+
+    def _begin_next(self, env: int) -> None:
+        if self._waiting:
+            self._begin(env, self._waiting.pop())
+
+    def _begin_again(self, env: int, lost: Lost) -> None:
+        """The episode of a lost process from its start, in the process that replaced it."""
+        episode = self._running[env]
+        self.restarts.append(Restart(episode.seed, len(episode.rewards), lost.reason))
+        if sum(restart.seed == episode.seed for restart in self.restarts) > MAX_RERUNS:
+            raise WorkerError(f"The episode with seed {episode.seed} was lost {MAX_RERUNS + 1} times. {lost.reason}")
+        self._begin(env, episode.index)
+
+    def _continues(self, env: int, outcome: ChunkResult, report: Callable[[EpisodeResult], None]) -> bool:
+        """Take a chunk's outcome down; False where it ended the episode, whose environment then begins the next."""
+        episode = self._running[env]
+        episode.add(outcome)
+        if not outcome.done:
+            return True
+        del self._running[env]
+        self.results[episode.index] = episode.finish(self.facts, outcome)
+        report(self.results[episode.index])
+        self._begin_next(env)
+        return False
+
+
 def run_episodes(
     policy: Policy,
     pool: EnvPool,
@@ -59,37 +128,10 @@ def run_episodes(
     seeds: Sequence[int],
     facts: EnvInfo,
     report: Callable[[EpisodeResult], None] = lambda _: None,
-) -> list[EpisodeResult]:
-    """One result per seed, in the order of `seeds`.
+) -> tuple[list[EpisodeResult], list[Restart]]:
+    """(one result per seed, in the order of `seeds`; the episodes that were run again and why).
 
-    Environment e plays episodes e, e + num_envs, ...  Each round asks the policy once, for all robots together, and
-    executes the chunks it chose; an episode's end cuts its chunk short.
+    The policy is asked for all robots that await a decision together; an episode's end cuts its chunk short.
     """
-    results: dict[int, EpisodeResult] = {}
-
-    def start(envs: Sequence[int], indices: Sequence[int]) -> dict[int, Running]:
-        first = pool.reset(envs, [seeds[i] for i in indices])
-        return {
-            env: Running(i, seeds[i], obs, episode_rng(seeds[i]))
-            for env, i, obs in zip(envs, indices, first, strict=True)
-        }
-
-    running = start(range(num_envs), range(num_envs))
-    while running:
-        envs = sorted(running)
-        chunks = choose(policy, [running[e].obs for e in envs], [running[e].rng for e in envs])
-        ended = []
-        for env, outcome in zip(envs, pool.run_chunks(envs, list(chunks)), strict=True):
-            episode = running[env]
-            episode.obs = outcome.obs
-            episode.rewards += outcome.rewards
-            episode.successes += outcome.successes
-            if outcome.done:
-                results[episode.index] = episode.finish(facts)
-                report(results[episode.index])
-                ended.append(env)
-        following = [(env, running.pop(env).index + num_envs) for env in ended]
-        following = [(env, index) for env, index in following if index < len(seeds)]
-        if following:
-            running.update(start(*zip(*following, strict=True)))
-    return [results[i] for i in range(len(seeds))]
+    rollout = Rollout(policy, pool, seeds, facts)
+    return rollout.run(num_envs, report), rollout.restarts

@@ -10,19 +10,22 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dtql_robot.envs.gl import gl_missing
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
 from dtql_robot.errors import InputError
 from dtql_robot.eval.env_pool import EnvServer, LocalPool
-from dtql_robot.eval.labels import Frame, caption, card
+from dtql_robot.eval.labels import PAPER, Frame, caption, card
 from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.rollout import run_episodes
+from dtql_robot.eval.video_spec import VideoSpec, choose_episodes, pace
 from dtql_robot.types import Policy
 
 if TYPE_CHECKING:
@@ -32,87 +35,35 @@ CARD_SECONDS = 1.6
 HOLD_SECONDS = 0.7
 
 
-@dataclass(frozen=True)
-class VideoSpec:
-    """What to film.
-
-    path           the mp4 to write
-    episodes       how many episodes to show
-    max_failures   at most this many of them failures, where there are successes to show (default: half)
-    width, height  of the picture in pixels, multiples of 16; the caption adds a strip below
-    fps            frames per second of the video; None plays in real time where the episode is short enough
-    max_frames     longer episodes skip steps to stay within this many frames
-    """
-
-    path: Path
-    episodes: int = 6
-    max_failures: int | None = None
-    width: int = 320
-    height: int = 320
-    fps: int | None = None
-    max_frames: int = 150
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
-        if self.episodes < 1 or self.max_frames < 2:
-            raise InputError(f"A video needs 1 episode and 2 frames or more, found {self.episodes}, {self.max_frames}.")
-        if self.width % 16 or self.height % 16 or min(self.width, self.height) < 160:
-            raise InputError(
-                f"Video width and height must be multiples of 16 and at least 160, found {self.width}x{self.height}."
-            )
-        if self.path.suffix != ".mp4":
-            raise InputError(f"The video must be an .mp4 file, found {self.path}.")
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Every `stride`-th step is drawn and `fps` frames are shown a second, which is `speed` times real time."""
-
-    stride: int
-    fps: int
-    speed: float
-
-
-def pace(env_fps: int, horizon: int, spec: VideoSpec) -> Pace:
-    """Real time at no more than 30 frames a second, faster where the episode would exceed max_frames."""
-    real_time = math.ceil(env_fps / 30)
-    stride = max(real_time, math.ceil(horizon / spec.max_frames))
-    fps = spec.fps or max(1, round(env_fps / real_time))
-    return Pace(stride, fps, stride * fps / env_fps)
-
-
-def pick_episodes(successes: Sequence[bool], count: int, max_failures: int | None = None) -> list[int]:
-    """Indices of `count` episodes: up to `max_failures` (default half) failures, filled up with successes.
-
-    More failures are shown only where there are too few successes to fill the video.
-    """
-    limit = count // 2 if max_failures is None else max_failures
-    failed = [i for i, success in enumerate(successes) if not success]
-    won = [i for i, success in enumerate(successes) if success]
-    shown = failed[: min(limit, count)]
-    shown += won[: count - len(shown)]
-    shown += failed[limit:][: count - len(shown)]
-    return sorted(shown)
-
-
 def _filming(env: gymnasium.Env, stride: int) -> Any:
-    """The environment, keeping a frame of every `stride`-th step and of the last one in `frames` as (step, frame)."""
+    """The environment, keeping a frame of every `stride`-th step and of the last one in `frames` as (step, frame).
+
+    Every frame is checked; ValueError for one that is blank or noise.
+    """
     import gymnasium
+
+    from dtql_robot.envs.camera import check_frame
 
     class Filming(gymnasium.Wrapper):
         frames: list[tuple[int, Frame]]
         step_count: int
 
+        def _draw(self) -> None:
+            frame: Any = self.env.render()
+            check_frame(frame)
+            self.frames.append((self.step_count, frame))
+
         def reset(self, **kwargs: Any) -> tuple[Any, dict]:
             outcome = self.env.reset(**kwargs)
-            self.step_count, self.frames = 0, [(0, self.env.render())]  # type: ignore[list-item]
+            self.step_count, self.frames = 0, []
+            self._draw()
             return outcome
 
         def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
             outcome = self.env.step(action)
             self.step_count += 1
             if self.step_count % stride == 0 or outcome[2] or outcome[3]:
-                self.frames.append((self.step_count, self.env.render()))  # type: ignore[arg-type]
+                self._draw()
             return outcome
 
     return Filming(env)
@@ -166,14 +117,20 @@ def film(
 ) -> tuple[Path | None, str | None]:
     """Write the video of an evaluation; returns (its path, a note).
 
-    Where no frame can be drawn the path is None and the note says why.  An episode that ends otherwise than it was
-    recorded is left out and the note says so: then the policy's choice depends on the other robots in its batch.
+    Where no frame can be drawn, or the filter leaves no episode, the path is None and the note says why.  An episode
+    that ends otherwise than it was recorded is left out and the note says so: then the policy's choice depends on the
+    other robots in its batch.
     """
     missing = gl_missing()
     if missing is not None:
         return None, f"No video. {missing}"
+    chosen = choose_episodes([e.success for e in result.per_episode], spec)
+    if not chosen:
+        return None, f"No video. There are no {spec.filter} among the {result.episodes} episodes."
     try:
-        odd = _film(policy, result, spec, max_episode_steps, env_args, progress)
+        odd = _film(policy, result, spec, chosen, max_episode_steps, env_args, progress)
+    except InputError:
+        raise
     except Exception as error:  # a finished evaluation must not be lost to its video
         warnings.warn(f"The video could not be made: {error!r}", stacklevel=2)
         return None, f"No video. Drawing failed: {type(error).__name__}: {error}"
@@ -183,17 +140,31 @@ def film(
     return spec.path, f"Played again, the episodes with seed {seeds} ended otherwise than recorded and are left out."
 
 
+@dataclass(frozen=True)
+class Clip:
+    """The frames of one episode, as (step, frame)."""
+
+    index: int
+    episode: EpisodeResult
+    frames: list[tuple[int, Frame]]
+
+    def picture(self, i: int, title: str) -> Frame:
+        """Captioned frame i; the last one where there are fewer."""
+        step, frame = self.frames[min(i, len(self.frames) - 1)]
+        detail = f"seed {self.episode.seed}   step {step}/{self.episode.length}"
+        return caption(frame, title=title, detail=detail, success=self.episode.success)
+
+
 def _film(
     policy: Policy,
     result: EvalResult,
     spec: VideoSpec,
+    chosen: Sequence[int],
     max_episode_steps: int | None,
     env_args: dict[str, Any] | None,
     progress: bool,
 ) -> list[int]:
     """Film the chosen episodes; returns the seeds that ended otherwise than recorded."""
-    from tqdm import tqdm
-
     env = make_env(
         result.env,
         render=True,
@@ -201,39 +172,78 @@ def _film(
         height=spec.height,
         max_episode_steps=max_episode_steps,
         env_args=env_args,
+        camera=spec.camera,
     )
     facts: EnvInfo = env.get_wrapper_attr("facts")
     timing = pace(facts.fps, result.horizon, spec)
-    camera = _filming(env, timing.stride)
-    chosen = pick_episodes([e.success for e in result.per_episode], spec.episodes, spec.max_failures)
-    odd = []
+    odd: list[int] = []
+    shown = [result.per_episode[i] for i in chosen]
+    columns, rows = _grid_shape(len(chosen)) if spec.grid else (1, 1)
+    title = card(columns * spec.width, spec.height, _intro(result, shown, timing.speed))
     with (
-        contextlib.closing(LocalPool(EnvServer(result.env, env=camera))) as pool,
+        contextlib.closing(LocalPool([EnvServer(result.env, env=_filming(env, timing.stride))])) as pool,
         mp4_writer(spec.path, timing.fps) as writer,
     ):
-        shown = [result.per_episode[i] for i in chosen]
+        clips = _clips(policy, result, pool, chosen, facts, odd, progress)
+        hold = round(HOLD_SECONDS * timing.fps)
+        pictures = _in_grid(list(clips), columns, hold) if spec.grid else _in_turn(clips, result.episodes, hold)
         for _ in range(round(CARD_SECONDS * timing.fps)):
-            writer.append_data(card(spec.width, spec.height, _intro(result, shown, timing.speed)))
-        for index in tqdm(chosen, desc="film", unit="ep", disable=not progress):
-            recorded = result.per_episode[index]
-            (again,) = run_episodes(policy, pool, 1, [recorded.seed], facts)
-            if again != recorded:
-                odd.append(recorded.seed)
-                continue
-            _write_episode(writer, camera.frames, recorded, f"Episode {index + 1} of {result.episodes}", timing.fps)
+            writer.append_data(_centred(title, rows * title.shape[0]))
+        for picture in pictures:
+            writer.append_data(picture)
     return odd
 
 
-def _write_episode(
-    writer: Any, frames: Sequence[tuple[int, Frame]], episode: EpisodeResult, title: str, fps: int
-) -> None:
-    """Captioned frames of one episode; the last one stays a moment."""
-    from dtql_robot.envs.camera import check_frame
+def _clips(
+    policy: Policy,
+    result: EvalResult,
+    pool: LocalPool,
+    chosen: Sequence[int],
+    facts: EnvInfo,
+    odd: list[int],
+    progress: bool,
+) -> Iterator[Clip]:
+    """Play the chosen episodes again; those that end otherwise than recorded are left out and added to `odd`."""
+    from tqdm import tqdm
 
-    check_frame(frames[0][1])
-    for step, frame in frames:
-        detail = f"seed {episode.seed}   step {step}/{episode.length}"
-        picture = caption(frame, title=title, detail=detail, success=episode.success)
-        writer.append_data(picture)
-    for _ in range(round(HOLD_SECONDS * fps)):
-        writer.append_data(picture)
+    camera: Any = pool.servers[0].env
+    for index in tqdm(chosen, desc="film", unit="ep", disable=not progress):
+        recorded = result.per_episode[index]
+        ((again,), _) = run_episodes(policy, pool, 1, [recorded.seed], facts)
+        if again != recorded:
+            odd.append(recorded.seed)
+            continue
+        yield Clip(index, recorded, camera.frames)
+
+
+def _in_turn(clips: Iterator[Clip], episodes: int, hold: int) -> Iterator[Frame]:
+    """One episode after the other; the last frame of each stays a moment."""
+    for clip in clips:
+        for i in range(len(clip.frames) + hold):
+            yield clip.picture(i, f"Episode {clip.index + 1} of {episodes}")
+
+
+def _grid_shape(count: int) -> tuple[int, int]:
+    """(columns, rows) of the most nearly square grid."""
+    columns = math.ceil(math.sqrt(count))
+    return columns, math.ceil(count / columns)
+
+
+def _in_grid(clips: Sequence[Clip], columns: int, hold: int) -> Iterator[Frame]:
+    """All episodes at once; those that end early stay on their last frame."""
+    if not clips:
+        return
+    longest = max(len(clip.frames) for clip in clips)
+    for i in range(longest + hold):
+        cells = [clip.picture(i, f"Episode {clip.index + 1}") for clip in clips]
+        cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
+        rows = [np.concatenate(cells[k : k + columns], axis=1) for k in range(0, len(cells), columns)]
+        yield np.concatenate(rows)
+
+
+def _centred(picture: Frame, height: int) -> Frame:
+    """The picture between two bands that fill `height`."""
+    above = (height - picture.shape[0]) // 2
+    whole = np.full((height, *picture.shape[1:]), PAPER, np.uint8)
+    whole[above : above + picture.shape[0]] = picture
+    return whole

@@ -125,7 +125,6 @@ def test_the_callers_time_limit_wins():
         ("Qwertzuiop", {}, r"FetchPickAndPlace-v4 is one that exists"),
         ("no_such_package:Foo-v0", {}, r"`pip install no_such_package`"),
         ("CartPole-v1", {}, r"expected continuous actions .* found Discrete\(2\)"),
-        ("robosuite:Lift", {}, r"robosuite environments are not supported yet"),
         ("", {}, r"Expected an environment id"),
         ("FetchReach-v4", {"max_episode_steps": 0}, r"at least 1, found 0"),
         ("FetchReach-v4", {"env_args": {"wings": 2}}, r"cannot be made with arguments .*wings"),

@@ -25,7 +25,7 @@ def test_results_do_not_depend_on_the_number_of_environments(alone, num_envs):
 
 def test_policy_calls_are_batched_over_the_environments():
     policy = ScriptedPolicy(n_action_steps=25)
-    evaluate(policy, "FetchPush-v4", episodes=5, num_envs=2, progress=False)
+    evaluate(policy, "FetchPush-v4", episodes=5, num_envs=2, where="in-process", progress=False)
     rollout = policy.batch_sizes[-6:]
     assert rollout == [2, 2, 2, 2, 1, 1]
 

@@ -8,7 +8,7 @@ from dtql_robot.errors import InputError
 from dtql_robot.eval import VideoSpec, evaluate, video
 from dtql_robot.eval.labels import GREEN, RED, STRIP, caption, card
 from dtql_robot.eval.stills import read_video, write_gif, write_sheet
-from dtql_robot.eval.video import pace, pick_episodes
+from dtql_robot.eval.video_spec import choose_episodes, pace, pick_episodes
 
 needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 

@@ -1,0 +1,72 @@
+"""`dtql-robot validate`: what in a demonstration file would make training or evaluation wrong."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import Positional
+
+from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    from dtql_robot.config import DataConfig
+    from dtql_robot.datasets.findings import Validation
+    from dtql_robot.types import Demonstrations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Find everything that would make training or evaluation wrong (errors), and what is suspicious (warnings).
+
+    Each finding names its place and a remedy. Exit code 2 where there is an error. `train` does this by itself.
+    Example: dtql-robot validate low_dim.hdf5
+    """
+
+    data: Positional[str]
+    """robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, or minari:NAMESPACE/ID. Several: A,B."""
+    filter_key: str | None = None
+    """Look at the demonstrations listed under `mask/<filter_key>` only (robomimic files)."""
+    obs_keys: tuple[str, ...] = ()
+    """Observation keys that will be used. Default: every low-dimensional key."""
+    reward: Literal["auto", "success", "dataset"] = "auto"
+    """As `train` will use it: success needs a success signal."""
+    action_norm: Literal["range", "none"] = "range"
+    """As `train` will use it: none takes actions for [-1, 1] as they are."""
+    json: bool = False
+    """Print JSON for programs."""
+
+
+def run(options: Options) -> None:
+    import json
+
+    from dtql_robot.datasets.validate import Use, validate
+
+    use = Use(options.action_norm, options.reward, options.obs_keys)
+    found = validate(options.data, filter_key=options.filter_key, use=use)
+    print(json.dumps(found.to_dict(), indent=2) if options.json else describe(found))
+    if found.errors:
+        count = len(found.errors)
+        raise InputError(f"{options.data} has {count} error{'s' if count > 1 else ''}; see above.")
+
+
+def describe(found: Validation) -> str:
+    """One line a finding, and a line that sums up."""
+    size = "".join(f", {n} {what}" for what, n in found.checked.items())
+    total = f"{found.source}{size}: {len(found.errors)} errors, {len(found.warnings)} warnings"
+    return "\n".join([*map(str, found.findings), total])
+
+
+def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
+    """What `train` reads: the demonstrations, after every check.  Errors stop it, warnings go to stderr."""
+    from dtql_robot.datasets.loader import read_source
+    from dtql_robot.datasets.validate import Use, validate_reading
+
+    reading = read_source(data, obs_keys=cfg.obs_keys or None, filter_key=cfg.filter_key)
+    found = validate_reading(reading, Use(cfg.action_norm, cfg.reward, cfg.obs_keys))
+    for finding in found.warnings:
+        print(finding, file=sys.stderr)
+    if found.errors:
+        raise InputError(" ".join(map(str, found.errors)))
+    return reading.demos

@@ -1,0 +1,66 @@
+"""What `validate` reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (error) or suspicious (warning).
+
+    code     short name for programs, "actions-outside"
+    place    file, episode, array or dimension it was found in
+    problem  what was found, and why it matters
+    remedy   what to do about it
+    """
+
+    severity: Severity
+    code: str
+    place: str
+    problem: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (f"{self.severity}: {self.place}: {self.problem}", self.remedy) if part)
+
+
+def error(code: str, place: str, problem: str, remedy: str = "") -> Finding:
+    """Something that would make training or evaluation wrong."""
+    return Finding("error", code, place, problem, remedy)
+
+
+def warning(code: str, place: str, problem: str, remedy: str = "") -> Finding:
+    """Something suspicious."""
+    return Finding("warning", code, place, problem, remedy)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The findings of one source, errors first."""
+
+    source: str
+    findings: tuple[Finding, ...]
+    checked: Mapping[str, Any]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.severity == "warning")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: source, ok, errors, warnings, and what was looked at (episodes, transitions)."""
+        return {
+            "source": self.source,
+            "ok": not self.errors,
+            "errors": [asdict(f) for f in self.errors],
+            "warnings": [asdict(f) for f in self.warnings],
+            **self.checked,
+        }

@@ -1,0 +1,107 @@
+"""Recordings of simulator states: robosuite's collection files, and any robomimic file that kept its `states`.
+
+data/demo_N/{actions (T, A), states (T, S)} with attribute `model_file` (the simulated model as XML).  states[t] is the
+flattened MuJoCo state (time, qpos, qvel) before action t.  The environment is in `data`'s attribute `env_args`
+(robomimic), or in `env` and `env_info` (robosuite's own collection script: the arguments of `robosuite.make`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.datasets import hdf5
+from dtql_robot.datasets.checks import Place, as_actions, check_rows
+from dtql_robot.datasets.robomimic import ENV_TYPE_ROBOSUITE, demo_names, env_spec_of, read_filters
+from dtql_robot.datasets.source import resolve
+from dtql_robot.errors import InputError
+from dtql_robot.types import Array
+
+
+@dataclass(frozen=True)
+class StateDemo:
+    """One recording.  actions: (T, A) float32.  states: (T, S) float64, before each action.  model: XML or None."""
+
+    name: str
+    actions: Array
+    states: Array
+    model: str | None
+
+
+@dataclass(frozen=True)
+class StateRecording:
+    """What a file of states says as a whole.  names: its demos in order.  filter_keys: name -> names of demos."""
+
+    path: Path
+    env_spec: str
+    env_args: dict[str, Any]
+    names: tuple[str, ...]
+    filter_keys: dict[str, list[str]]
+
+
+def is_raw(data: str | Path) -> bool:
+    """Whether `data` is a file of states without observations, which `load` cannot read."""
+    with hdf5.open_file(resolve(data)) as file:
+        if "data" not in hdf5.children(file):
+            return False
+        group = hdf5.subgroup(file, "data")
+        names = demo_names(group)
+        keys = hdf5.children(hdf5.subgroup(group, names[0])) if names else []
+    return "states" in keys and "obs" not in keys
+
+
+def open_recording(data: str | Path) -> StateRecording:
+    """The file's demos and environment; InputError where it has no states or names no robosuite environment."""
+    path = resolve(data)
+    with hdf5.open_file(path) as file:
+        group = hdf5.subgroup(file, "data")
+        names = demo_names(group)
+        if not names:
+            raise InputError(f"{path.name} holds no demonstrations: its group 'data' has no demo_N.")
+        if "states" not in hdf5.children(hdf5.subgroup(group, names[0])):
+            raise InputError(f"{names[0]}: there are no 'states' in {path.name}, from which to draw observations.")
+        env_args = recorded_env_args(hdf5.attributes(group), path.name)
+        filters = read_filters(file)
+    spec = env_spec_of(env_args)
+    if spec is None or not spec.startswith("robosuite:"):
+        raise InputError(f"{path.name} names the environment {spec or 'nothing'}; states are replayed in robosuite only.")
+    return StateRecording(path, spec, env_args, tuple(names), filters)
+
+
+def read_state_demo(path: Path, name: str) -> StateDemo:
+    """Demo `name` of a file that `open_recording` accepted."""
+    with hdf5.open_file(path) as file:
+        demo = hdf5.subgroup(hdf5.subgroup(file, "data"), name)
+        place = Place(name, path.name)
+        for key in ("actions", "states"):
+            if key not in hdf5.children(demo):
+                raise place.error(f"there are no {key!r}")
+        actions = as_actions(hdf5.read_array(demo, "actions"), place)
+        states = np.asarray(hdf5.read_array(demo, "states"), np.float64)
+        if states.ndim != 2 or not np.isfinite(states).all():
+            raise place.error(f"'states' has shape {states.shape} or values that are not finite")
+        check_rows("states", len(states), len(actions), place)
+        model = hdf5.attributes(demo).get("model_file")
+    return StateDemo(name, actions, states, model if isinstance(model, str) else None)
+
+
+def recorded_env_args(attrs: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """robomimic's environment record, or the same made from robosuite's own attributes."""
+    if "env_args" in attrs:
+        return hdf5.parse_json_object(attrs["env_args"], f"attribute 'env_args' of 'data' in {file}")
+    info: dict[str, Any] = {}
+    if "env_info" in attrs:
+        info = hdf5.parse_json_object(attrs["env_info"], f"attribute 'env_info' of 'data' in {file}")
+    name = info.pop("env_name", None) or attrs.get("env")
+    if not isinstance(name, str) or not name:
+        raise InputError(f"{file} does not name its environment: 'data' has neither 'env_args' nor 'env_info' "
+                         f"(only {', '.join(attrs) or 'nothing'}).")  # fmt: skip
+    record: dict[str, Any] = {"env_name": name, "type": ENV_TYPE_ROBOSUITE, "env_kwargs": info}
+    if attrs.get("repository_version"):
+        record["env_version"] = str(attrs["repository_version"])
+    return json.loads(json.dumps(record))

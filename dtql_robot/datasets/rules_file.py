@@ -1,0 +1,116 @@
+"""Rules of `validate` about the file as a whole: images, constant observations, filter keys, versions."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import PackageNotFoundError, version
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dtql_robot.datasets.findings import Finding, error, warning
+from dtql_robot.datasets.layout import Reading
+
+if TYPE_CHECKING:
+    from dtql_robot.datasets.validate import Use
+
+_CHANNELS = (1, 3, 4)
+
+
+def images(reading: Reading, use: Use) -> list[Finding]:
+    """Images that are not (height, width, channels) uint8."""
+    found = []
+    for key, stored in reading.available.items():
+        if not stored.is_image:
+            continue
+        place = f"observation {key!r} in {reading.demos.source}"
+        make = error if key in use.obs_keys else warning
+        shape = stored.shape[1:]
+        if stored.jpeg:
+            found.append(make("image-jpeg", place, "the images are stored as JPEG, which is lossy and not read.",
+                              "Write the dataset with jpeg_encoding=False."))  # fmt: skip
+        elif len(shape) == 3 and shape[0] in _CHANNELS and shape[2] not in _CHANNELS:
+            found.append(make("image-layout", place, f"shape {shape} looks like channels first.",
+                              "Store (height, width, channels): np.moveaxis(images, 1, -1)."))  # fmt: skip
+        elif stored.dtype.kind == "f" and len(shape) == 3 and shape[2] == 3:
+            found.append(make("image-dtype", place, f"the images are {stored.dtype}; uint8 0 to 255 was expected, at "
+                              "a fraction of the size.", "Store np.uint8."))  # fmt: skip
+    return found
+
+
+def constant_obs(reading: Reading, use: Use) -> list[Finding]:
+    """Observation entries that never change tell nothing, and differ in evaluation at the first surprise."""
+    demos = reading.demos
+    found = []
+    for key in demos.obs_shapes:
+        arrays = [e.obs[key].reshape(len(e), -1) for e in demos.episodes]
+        if arrays[0].dtype == np.uint8:
+            continue
+        low = np.min([a.min(axis=0) for a in arrays], axis=0)
+        high = np.max([a.max(axis=0) for a in arrays], axis=0)
+        dims = [int(i) for i in np.flatnonzero(low == high)]
+        if dims:
+            which = "all entries" if len(dims) == len(low) else f"entries {dims[:8]}{'...' if len(dims) > 8 else ''}"
+            found.append(warning("constant-obs", f"observation {key!r} in {demos.source}", f"{which} never change.",
+                                 "Harmless where the task leaves them fixed; else leave the key out."))  # fmt: skip
+    return found
+
+
+def filter_keys(reading: Reading, use: Use) -> list[Finding]:
+    """Filter keys that name missing episodes, or share episodes although one is for training, one for validation."""
+    source = reading.demos.source
+    found = []
+    known = set(reading.names)
+    for key, members in reading.filter_keys.items():
+        if len(set(members)) < len(members):
+            found.append(warning("filter-key-repeats", f"mask/{key} in {source}", "it names episodes twice.",
+                                 "Write it again with `split`."))  # fmt: skip
+        missing = [m for m in members if known and m not in known]
+        if missing:
+            found.append(warning("filter-key-missing", f"mask/{key} in {source}", f"it names {missing[0]}, which is "
+                                 "not in the file.", "Write it again with `split`."))  # fmt: skip
+    for a, b in combinations(sorted(reading.filter_keys), 2):
+        apart = "valid" in b and "train" in a or "test" in a and "train" in b
+        shared = set(reading.filter_keys[a]) & set(reading.filter_keys[b])
+        if apart and shared and a.replace("train", "") == b.replace("valid", "").replace("test", ""):
+            found.append(warning("filter-key-leak", f"mask/{a} and mask/{b} in {source}", f"they share {len(shared)} "
+                                 "episodes, so validation is not held out.", "Write them again with `split`."))  # fmt: skip
+    return found
+
+
+def installed(package: str) -> str | None:
+    """Version of an installed package, None where it is missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def versions(reading: Reading, use: Use) -> list[Finding]:
+    """A simulator version other than the installed one: physics, observations and controllers changed in between."""
+    demos = reading.demos
+    spec, args = demos.env_spec or "", demos.env_args
+    place = f"env_args in {demos.source}"
+    if spec.startswith("robosuite:"):
+        here, recorded = installed("robosuite"), str(args.get("env_version") or args.get("repository_version") or "")
+        if here is None:
+            return [warning("simulator-missing", place, f"{spec} cannot be evaluated here: robosuite is not installed.",
+                            "`pip install 'dtql-robot[robosuite]'`.")]  # fmt: skip
+        if not recorded:
+            return [warning("simulator-version", place, "the version of robosuite it was recorded with is not named.",
+                            f"Compare success by `playback` with the installed {here}.")]  # fmt: skip
+        if recorded != here:
+            return [warning("simulator-version", place, f"recorded with robosuite {recorded}, installed is {here}.",
+                            "See how many demonstrations still succeed: `playback --use actions`.")]  # fmt: skip
+        return []
+    return _gymnasium_version(spec, place)
+
+
+def _gymnasium_version(spec: str, place: str) -> list[Finding]:
+    """Fetch, Adroit and Kitchen ids: -v0 and -v1 of Fetch are of the old simulator, not runnable today."""
+    old = re.fullmatch(r"(Fetch\w+)-v([0-3])", spec)
+    if old:
+        return [warning("simulator-version", place, f"{spec} is of an older Gymnasium-Robotics; its successor is "
+                        f"{old[1]}-v4.", f"Evaluate with --env {old[1]}-v4 and see `playback`.")]  # fmt: skip
+    return []

@@ -1,0 +1,92 @@
+"""Everything in a set of demonstrations that would make training or evaluation wrong, and what is suspicious."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtql_robot.datasets import rules_actions, rules_episodes, rules_file
+from dtql_robot.datasets.findings import Finding, Validation, error
+from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.loader import read_source
+from dtql_robot.errors import InputError
+
+
+@dataclass(frozen=True)
+class Use:
+    """How the data will be used, as far as it decides what is an error.
+
+    action_norm  "range" fits the recorded range; "none" takes actions for [-1, 1] as they are
+    reward       "success" needs a success signal
+    obs_keys     observations the policy will use; empty: every low-dimensional one
+    """
+
+    action_norm: str = "range"
+    reward: str = "auto"
+    obs_keys: tuple[str, ...] = ()
+
+
+Rule = Callable[[Reading, Use], "list[Finding]"]
+RULES: tuple[Rule, ...] = (
+    rules_actions.outside,
+    rules_actions.absolute,
+    rules_actions.constant,
+    rules_episodes.success,
+    rules_episodes.rewards,
+    rules_episodes.endings,
+    rules_episodes.short,
+    rules_episodes.final_obs,
+    rules_episodes.duplicates,
+    rules_episodes.sample_counts,
+    rules_file.images,
+    rules_file.constant_obs,
+    rules_file.filter_keys,
+    rules_file.versions,
+)
+_MOST = 20  # findings of one kind that are spelled out
+
+
+def validate(
+    data: str | Path,
+    *,
+    filter_key: str | None = None,
+    success_reward: float | None = None,
+    use: Use | None = None,
+) -> Validation:
+    """Look at a source as `load` would read it.  Never raises for what the file holds: that becomes an error."""
+    use = use or Use()
+    problems: list[str] = []
+    try:
+        reading = read_source(
+            data, obs_keys=use.obs_keys or None, filter_key=filter_key, success_reward=success_reward, problems=problems
+        )
+    except InputError as refused:
+        return Validation(str(data), tuple(_unreadable(str(data), [*problems, str(refused)])), {})
+    findings = _unreadable(str(data), problems) + apply_rules(reading, use)
+    return Validation(str(data), _sorted(findings), _checked(reading))
+
+
+def validate_reading(reading: Reading, use: Use | None = None) -> Validation:
+    """The same for demonstrations that were read already, whose lengths and values are therefore sound."""
+    return Validation(reading.demos.source, _sorted(apply_rules(reading, use or Use())), _checked(reading))
+
+
+def apply_rules(reading: Reading, use: Use) -> list[Finding]:
+    """What every rule finds."""
+    return [finding for rule in RULES for finding in rule(reading, use)]
+
+
+def _checked(reading: Reading) -> dict[str, int]:
+    return {"episodes": len(reading.demos), "transitions": reading.demos.num_transitions}
+
+
+def _unreadable(source: str, problems: Sequence[str]) -> list[Finding]:
+    found = [error("unreadable", source, problem) for problem in problems[:_MOST]]
+    if len(problems) > _MOST:
+        found.append(error("unreadable", source, f"{len(problems) - _MOST} further episodes cannot be read."))
+    return found
+
+
+def _sorted(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda f: f.severity != "error"))

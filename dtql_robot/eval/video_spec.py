@@ -1,0 +1,108 @@
+"""What a video shows: which episodes, how large, how fast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dtql_robot.errors import InputError
+
+Filter = Literal["all", "failures", "successes"]
+
+MAX_GRID = 36
+
+
+@dataclass(frozen=True)
+class VideoSpec:
+    """What to film.
+
+    path           the mp4 to write
+    episodes       how many episodes to show
+    filter         only failures, only successes, or all
+    pick           these episodes (0 is the first) instead of a choice
+    random         a random choice, from a fixed seed, instead of the first of each kind
+    max_failures   with filter "all": at most this many failures, where there are successes to show (default: half)
+    grid           all of them at once, side by side, instead of one after the other
+    camera         name of the camera; None for a view that shows the task
+    width, height  of one episode's picture in pixels, multiples of 16; the caption adds a strip below
+    fps            frames per second of the video; None plays in real time where the episode is short enough
+    max_frames     longer episodes skip steps to stay within this many frames
+    """
+
+    path: Path
+    episodes: int = 6
+    filter: Filter = "all"
+    pick: tuple[int, ...] = ()
+    random: bool = False
+    max_failures: int | None = None
+    grid: bool = False
+    camera: str | None = None
+    width: int = 320
+    height: int = 320
+    fps: int | None = None
+    max_frames: int = 150
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+        if self.episodes < 1 or self.max_frames < 2:
+            raise InputError(f"A video needs 1 episode and 2 frames or more, found {self.episodes}, {self.max_frames}.")
+        if self.width % 16 or self.height % 16 or min(self.width, self.height) < 160:
+            raise InputError(
+                f"Video width and height must be multiples of 16 and at least 160, found {self.width}x{self.height}."
+            )
+        if self.grid and max(self.episodes, len(self.pick)) > MAX_GRID:
+            raise InputError(f"A grid shows at most {MAX_GRID} episodes, found {max(self.episodes, len(self.pick))}.")
+        if self.path.suffix != ".mp4":
+            raise InputError(f"The video must be an .mp4 file, found {self.path}.")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Every `stride`-th step is drawn and `fps` frames are shown a second, which is `speed` times real time."""
+
+    stride: int
+    fps: int
+    speed: float
+
+
+def pace(env_fps: int, horizon: int, spec: VideoSpec) -> Pace:
+    """Real time at no more than 30 frames a second, faster where the episode would exceed max_frames."""
+    real_time = math.ceil(env_fps / 30)
+    stride = max(real_time, math.ceil(horizon / spec.max_frames))
+    fps = spec.fps or max(1, round(env_fps / real_time))
+    return Pace(stride, fps, stride * fps / env_fps)
+
+
+def pick_episodes(successes: Sequence[bool], count: int, max_failures: int | None = None) -> list[int]:
+    """Indices of `count` episodes: up to `max_failures` (default half) failures, filled up with successes.
+
+    More failures are shown only where there are too few successes to fill the video.
+    """
+    limit = count // 2 if max_failures is None else max_failures
+    failed = [i for i, success in enumerate(successes) if not success]
+    won = [i for i, success in enumerate(successes) if success]
+    shown = failed[: min(limit, count)]
+    shown += won[: count - len(shown)]
+    shown += failed[limit:][: count - len(shown)]
+    return sorted(shown)
+
+
+def choose_episodes(successes: Sequence[bool], spec: VideoSpec) -> list[int]:
+    """Indices of the episodes to film.  Empty where the filter leaves none; InputError for a pick out of range."""
+    if spec.pick:
+        beyond = [i for i in spec.pick if not 0 <= i < len(successes)]
+        if beyond:
+            raise InputError(f"There is no episode {beyond[0]} to film; expected 0 to {len(successes) - 1}.")
+        return list(spec.pick)
+    if spec.filter == "all" and not spec.random:
+        return pick_episodes(successes, spec.episodes, spec.max_failures)
+    wanted = {"all": (True, False), "failures": (False,), "successes": (True,)}[spec.filter]
+    eligible = [i for i, success in enumerate(successes) if success in wanted]
+    if spec.random:
+        eligible = np.random.default_rng(0).permutation(eligible).astype(int).tolist()
+    return sorted(eligible[: spec.episodes])
