@@ -40,6 +40,8 @@ COMMANDS = {
     "train": "train DTQL on demonstrations",
     "eval": "roll a trained policy out: success rate, interval, video, report",
     "toy": "the paper's 2-D bandits: trust region against KL, as one figure",
+    "compare": "evaluated runs side by side, with a paired test",
+    "export": "the policy as one TorchScript or ONNX file",
     "demo": "all of the above on FetchPickAndPlace, in a few minutes",
 }
 """Command -> summary.  `dtql_robot.commands.<command>` holds its Options and `run(options)`."""

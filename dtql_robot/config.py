@@ -94,19 +94,19 @@ class PolicyConfig:
     """What ties the policy to the data. kl: distillation with a second denoiser (section 3 of the paper)."""
     trust_region_weight: float = 1.0
     """Weight of that regularizer (the paper's alpha)."""
-    tr_sigma_min: float = 0.002
-    """Smallest noise level at which the regularizer is taken."""
-    tr_sigma_max: float = 80.0
-    """Largest noise level at which the regularizer is taken."""
-    tr_at: Literal["sample", "mean"] = "sample"
+    tr_sigma_min: float = 0.5
+    """Smallest noise level at which the regularizer is taken (the paper: 0.002)."""
+    tr_sigma_max: float = 3.0
+    """Largest noise level at which the regularizer is taken (the paper: 80)."""
+    tr_at: Literal["sample", "mean"] = "mean"
     """The policy's action that the regularizer and Q see: a sample (the paper) or the mean."""
-    nll: Literal["tanh", "mse"] = "tanh"
+    nll: Literal["tanh", "mse"] = "mse"
     """Likelihood of recorded actions. tanh: under the Gaussian (the paper). mse: squared error of the mean."""
     nll_weight: float = 1.0
     """Weight of the likelihood term (the paper's gamma)."""
     awr_temperature: float = 0.0
     """Above 0, recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL)."""
-    q_weight: float = 1.0
+    q_weight: float = 0.1
     """Weight of the Q term. 0 makes DTQL plain behaviour cloning inside the trust region."""
     normalize_q: bool = True
     """Divide Q by its spread over the batch, so that weights mean the same on every reward scale."""
@@ -175,7 +175,7 @@ class OptimConfig:
 class Config:
     """The whole recipe: what `train` uses and `config.json` holds."""
 
-    steps: int = 12_000
+    steps: int = 6_000
     """Updates."""
     seed: int = 0
     """Seed of weights, batches and noise."""

@@ -88,6 +88,8 @@ def toy_config(regularizer: str, steps: int, seed: int) -> Config:
             policy=kind,  # type: ignore[arg-type]
             regularizer=regularizer,  # type: ignore[arg-type]
             policy_hidden=(128, 128, 128),
+            tr_sigma_min=0.002,
+            tr_sigma_max=80.0,
             tr_at="sample",
             nll_weight=0.0,
             trust_region_weight=1.0,

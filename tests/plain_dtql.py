@@ -84,10 +84,10 @@ class PlainDTQL:
         grads = torch.autograd.grad(loss_of(leaves), list(leaves.values()))
         return dict(zip(leaves, grads, strict=True))
 
-    def draw_sigma(self, count):
+    def draw_sigma(self, count, low, high):
         d = self.cfg.diffusion
         u = torch.rand(count, dtype=torch.float64, generator=self.g)
-        first, last = (1 / (1 + math.exp(-(math.log(s) - d.sigma_loc) / d.sigma_scale)) for s in (0.002, 80.0))
+        first, last = (1 / (1 + math.exp(-(math.log(s) - d.sigma_loc) / d.sigma_scale)) for s in (low, high))
         p = first + u * (last - first)
         return torch.exp(d.sigma_loc + d.sigma_scale * torch.log(p / (1 - p)))
 
@@ -120,14 +120,14 @@ class PlainDTQL:
         self.adam["q"].step(self.w["q"], q_grads, lr)
 
         # 2. Diffusion policy learning: Eq. 2.
-        sigma = self.draw_sigma(len(b.obs))
+        sigma = self.draw_sigma(len(b.obs), self.cfg.diffusion.sigma_min, self.cfg.diffusion.sigma_max)
         noise = torch.randn(b.action.shape, dtype=torch.float64, generator=self.g)
         grads = self.gradients("denoiser", lambda w: self.denoising(w, b.action, b.obs, sigma, noise, b.valid))
         self.adam["denoiser"].step(self.w["denoiser"], grads, lr)
 
         # 3. Diffusion trust region policy learning: Eq. 5 with the entropy term.
         policy_noise = torch.randn(b.action.shape, dtype=torch.float64, generator=self.g)
-        tr_sigma = self.draw_sigma(len(b.obs))
+        tr_sigma = self.draw_sigma(len(b.obs), p.tr_sigma_min, p.tr_sigma_max)
         tr_noise = torch.randn(b.action.shape, dtype=torch.float64, generator=self.g)
 
         def policy_loss(w):

@@ -179,7 +179,7 @@ def test_clones_a_bimodal_behaviour_into_one_mode():
     cfg = Config(
         steps=1500,
         data=DataConfig(horizon=1, n_action_steps=1),
-        policy=PolicyConfig(policy_hidden=(64, 64), nll_weight=0.0, tr_at="mean"),
+        policy=PolicyConfig(policy_hidden=(64, 64), nll_weight=0.0, tr_sigma_min=0.1, tr_sigma_max=1.0),
         critic=CriticConfig(critic_hidden=(64, 64)),
         optim=OptimConfig(lr=1e-3, ema_decay=0.9),
     )
@@ -197,7 +197,7 @@ def test_clones_a_bimodal_behaviour_into_one_mode():
 
 def test_config_rejects_what_cannot_work():
     with pytest.raises(InputError, match="nll_weight"):
-        Config(policy=PolicyConfig(policy="implicit"))
+        Config(policy=PolicyConfig(policy="implicit", nll="tanh"))
     with pytest.raises(InputError, match="n_action_steps"):
         DataConfig(horizon=2, n_action_steps=3)
     with pytest.raises(InputError, match="expectile"):

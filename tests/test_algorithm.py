@@ -62,7 +62,8 @@ def replay_noise_in_double(agent, generator):
 
     def sigma(obs, low=None, high=None):
         u = torch.rand(len(obs), dtype=torch.float64, generator=generator)
-        return sample_sigma(u, d.sigma_density, d.sigma_loc, d.sigma_scale, d.sigma_min, d.sigma_max).to(obs.dtype)
+        bounds = (low or d.sigma_min, high or d.sigma_max)
+        return sample_sigma(u, d.sigma_density, d.sigma_loc, d.sigma_scale, *bounds).to(obs.dtype)
 
     agent._sigma = sigma
 

@@ -20,7 +20,7 @@ from dtql_robot.datasets.checks import Place, as_actions, check_rows
 from dtql_robot.datasets.robomimic import ENV_TYPE_ROBOSUITE, demo_names, env_spec_of, read_filters
 from dtql_robot.datasets.source import resolve
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array
+from dtql_robot.types import Array, Demonstrations, Episode
 
 
 @dataclass(frozen=True)
@@ -105,3 +105,38 @@ def recorded_env_args(attrs: Mapping[str, Any], file: str) -> dict[str, Any]:
     if attrs.get("repository_version"):
         record["env_version"] = str(attrs["repository_version"])
     return json.loads(json.dumps(record))
+
+
+def choose_names(recording: StateRecording, filter_key: str | None) -> list[str]:
+    """The demos of a filter key in the file's order; None: all."""
+    if filter_key is None:
+        return list(recording.names)
+    if filter_key not in recording.filter_keys:
+        known = ", ".join(recording.filter_keys) or "none"
+        raise InputError(f"{recording.path.name}: no filter key {filter_key!r}; available: {known}.")
+    wanted = set(recording.filter_keys[filter_key])
+    chosen = [n for n in recording.names if n in wanted]
+    if not chosen:
+        raise InputError(f"{recording.path.name}: filter key {filter_key!r} selects no demonstrations.")
+    return chosen
+
+
+def read_raw(data: str | Path, filter_key: str | None = None) -> Demonstrations:
+    """Actions and states of every demo as episodes without observations or rewards: enough to play them back."""
+    recording = open_recording(data)
+    demos = (read_state_demo(recording.path, name) for name in choose_names(recording, filter_key))
+    episodes = tuple(
+        Episode(
+            name=demo.name,
+            obs={},
+            final_obs=None,
+            actions=demo.actions,
+            rewards=np.zeros(len(demo.actions), np.float32),
+            terminated=False,
+            truncated=True,
+            extras={"states": demo.states},
+            attrs={} if demo.model is None else {"model_file": demo.model},
+        )
+        for demo in demos
+    )
+    return Demonstrations(episodes, str(data), "robomimic", recording.env_spec, recording.env_args)

@@ -50,14 +50,14 @@ class RobosuiteEnv(gymnasium.Env):
         from robosuite.utils.observables import Observable, sensor
 
         env = self.sim_env
-        for robot in env.robots:
+        for i, robot in enumerate(env.robots):
             name = f"{robot.robot_model.naming_prefix}joint_acc"
             if name in env.observation_names:
                 continue
 
             @sensor(modality="acceleration")
-            def joint_acc(_: Any, robot: Any = robot) -> Any:
-                return np.array([robot.sim.data.qacc[i] for i in robot._ref_joint_vel_indexes])
+            def joint_acc(_: Any, i: int = i) -> Any:  # a hard reset makes new robots: name them by their number
+                return np.array(env.sim.data.qacc[env.robots[i]._ref_joint_vel_indexes])
 
             env.add_observable(Observable(name=name, sensor=joint_acc, sampling_rate=env.control_freq))
 

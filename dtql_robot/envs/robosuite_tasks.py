@@ -45,8 +45,8 @@ TABLE_VIEW: dict[str, Any] = {"lookat": (-0.15, 0.0, 0.98), "distance": 1.35, "a
 WIDE_VIEW = {**TABLE_VIEW, "lookat": (0.0, 0.0, 0.95), "distance": 2.4}
 TABLE_TASKS = ("Lift", "Stack", "Door", "ToolHang", "Wipe", "NutAssembly", "NutAssemblySquare", "NutAssemblyRound")
 VIEWS = {
-    **{task: TABLE_VIEW for task in TABLE_TASKS},
-    **{task: WIDE_VIEW for task in ("TwoArmHandover", "TwoArmTransport")},
+    **dict.fromkeys(TABLE_TASKS, TABLE_VIEW),
+    **dict.fromkeys(("TwoArmHandover", "TwoArmTransport"), WIDE_VIEW),
 }
 OTHER_VIEW: dict[str, Any] = {"name": "agentview"}
 

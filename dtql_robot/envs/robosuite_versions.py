@@ -82,7 +82,7 @@ def upgrade_controller(config: Any, robot: str, arms: Sequence[str], old: bool) 
         return config
     from robosuite.controllers.composite.composite_controller_factory import refactor_composite_controller_config
 
-    part = dict(config)
+    part = {"interpolation": None, "ramp_ratio": 0.2, **config}
     absolute = part.pop("control_delta", True) is False
     part.setdefault("input_type", "absolute" if absolute else "delta")
     if old:

@@ -18,7 +18,7 @@ from dtql_robot.eval.env_pool import EnvPool, Lost, Where, make_pool
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import run_episodes, stack_obs
 from dtql_robot.eval.video import film
-from dtql_robot.eval.video_spec import VideoSpec
+from dtql_robot.eval.video_spec import VideoSpec, check_video
 from dtql_robot.types import Obs, Policy
 
 LATENCY_CALLS = 50
@@ -106,6 +106,8 @@ def evaluate(
     with contextlib.closing(making) as pool:
         facts = pool.facts()
         horizon = _check(policy, facts)
+        if video is not None:
+            check_video(video, facts, episodes)
         rate = policy_rate(policy, _first_obs(pool, seeds[0]))
         start = time.perf_counter()
         results, restarts = _run_with_bar(policy, pool, num_envs, seeds, facts, progress)

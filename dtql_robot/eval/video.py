@@ -20,7 +20,6 @@ import numpy as np
 from dtql_robot.envs.gl import gl_missing
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
-from dtql_robot.errors import InputError
 from dtql_robot.eval.env_pool import EnvServer, LocalPool
 from dtql_robot.eval.labels import PAPER, Frame, caption, card
 from dtql_robot.eval.result import EpisodeResult, EvalResult
@@ -129,8 +128,6 @@ def film(
         return None, f"No video. There are no {spec.filter} among the {result.episodes} episodes."
     try:
         odd = _film(policy, result, spec, chosen, max_episode_steps, env_args, progress)
-    except InputError:
-        raise
     except Exception as error:  # a finished evaluation must not be lost to its video
         warnings.warn(f"The video could not be made: {error!r}", stacklevel=2)
         return None, f"No video. Drawing failed: {type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
 
 Filter = Literal["all", "failures", "successes"]
@@ -92,12 +93,17 @@ def pick_episodes(successes: Sequence[bool], count: int, max_failures: int | Non
     return sorted(shown)
 
 
+def check_video(spec: VideoSpec, facts: EnvInfo, episodes: int) -> None:
+    """InputError, before anything is run, for a camera or an episode that there is not."""
+    facts.check_camera(spec.camera)
+    beyond = [i for i in spec.pick if not 0 <= i < episodes]
+    if beyond:
+        raise InputError(f"There is no episode {beyond[0]} to film; expected 0 to {episodes - 1}.")
+
+
 def choose_episodes(successes: Sequence[bool], spec: VideoSpec) -> list[int]:
-    """Indices of the episodes to film.  Empty where the filter leaves none; InputError for a pick out of range."""
+    """Indices of the episodes to film.  Empty where the filter leaves none."""
     if spec.pick:
-        beyond = [i for i in spec.pick if not 0 <= i < len(successes)]
-        if beyond:
-            raise InputError(f"There is no episode {beyond[0]} to film; expected 0 to {len(successes) - 1}.")
         return list(spec.pick)
     if spec.filter == "all" and not spec.random:
         return pick_episodes(successes, spec.episodes, spec.max_failures)

@@ -35,3 +35,13 @@ class ConstantPolicy:
 
     def predict(self, obs, rngs):
         return np.broadcast_to(self._action, (len(rngs), 1, self.action_dim))
+
+
+class RandomPolicy:
+    """Actions drawn from the episode's own generator, in chunks."""
+
+    def __init__(self, action_dim: int, n_action_steps: int = 4) -> None:
+        self.action_dim, self.n_action_steps = action_dim, n_action_steps
+
+    def predict(self, obs, rngs):
+        return np.stack([rng.uniform(-1, 1, (self.n_action_steps, self.action_dim)) for rng in rngs])

@@ -103,6 +103,84 @@ def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path):
     assert "seed 1000000000, 1000000001 ended otherwise than recorded" in result.video_note
 
 
+OUTCOMES = [True, False, True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({"episodes": 2}, [0, 1]),
+        ({"filter": "failures"}, [1, 4]),
+        ({"filter": "successes", "episodes": 3}, [0, 2, 3]),
+        ({"pick": (5, 1)}, [5, 1]),
+        ({"pick": (1,), "filter": "successes"}, [1]),
+    ],
+)
+def test_which_episodes_are_filmed(options, shown):
+    assert choose_episodes(OUTCOMES, VideoSpec("v.mp4", **options)) == shown
+
+
+def test_a_random_choice_is_the_same_each_time():
+    spec = VideoSpec("v.mp4", episodes=3, random=True)
+    first = choose_episodes([True] * 50, spec)
+    assert first == choose_episodes([True] * 50, spec)
+    assert first != [0, 1, 2]
+    assert len(set(first)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"pick": (0, 6)}, "no episode 6 to film; expected 0 to 1"),
+        ({"camera": "ceiling"}, "FetchReach-v4 has no camera 'ceiling'; it has head_camera_rgb"),
+    ],
+)
+def test_what_cannot_be_filmed_is_said_before_anything_is_run(tmp_path, options, sentence):
+    spec = VideoSpec(tmp_path / "v.mp4", **options)
+    policy = ScriptedPolicy("FetchReach-v4")
+    with pytest.raises(InputError, match=sentence):
+        evaluate(policy, "FetchReach-v4", episodes=2, num_envs=1, video=spec, progress=False)
+    assert policy.batch_sizes == []
+
+
+def test_a_filter_that_leaves_nothing_is_said(tmp_path):
+    spec = VideoSpec(tmp_path / "v.mp4", filter="failures")
+    result = evaluate(
+        ScriptedPolicy("FetchReach-v4", noise=0.0), "FetchReach-v4", episodes=2, num_envs=1, video=spec, progress=False
+    )
+    assert result.video is None
+    assert "There are no failures among the 2 episodes" in (result.video_note or "") or gl_missing()
+
+
+@needs_gl
+def test_a_grid_shows_all_episodes_at_once(tmp_path):
+    spec = VideoSpec(tmp_path / "grid.mp4", episodes=3, grid=True, width=160, height=160)
+    policy = ScriptedPolicy("FetchReach-v4", noise=0.9)
+    result = evaluate(policy, "FetchReach-v4", episodes=3, num_envs=1, video=spec, progress=False)
+    assert result.video_note is None
+    frames, _ = read_video(spec.path)
+    assert frames[0].shape == (2 * (160 + STRIP), 2 * 160, 3)
+    for row, column in ((0, 0), (0, 160), (160 + STRIP, 0)):
+        check_frame(frames[-1][row : row + 160, column : column + 160])
+    assert frames[-1][160 + STRIP :, 160:].max() < 60
+
+
+@needs_gl
+def test_a_frame_of_noise_becomes_a_note_and_no_video(tmp_path, monkeypatch):
+    from dtql_robot.envs.camera import Camera
+
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    monkeypatch.setattr(Camera, "frame", lambda self: noise)
+    spec = VideoSpec(tmp_path / "v.mp4", episodes=1, width=160, height=160)
+    with pytest.warns(UserWarning, match="could not be made"):
+        result = evaluate(
+            ScriptedPolicy("FetchReach-v4"), "FetchReach-v4", episodes=1, num_envs=1, video=spec, progress=False
+        )
+    assert result.video is None
+    assert "the frame is noise" in result.video_note
+    assert not spec.path.exists()
+
+
 def test_without_a_graphics_library_the_evaluation_stands_and_the_note_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(video, "gl_missing", lambda: "run `sudo apt-get install -y libegl1 libgl1`")
     policy, spec = ScriptedPolicy("FetchReach-v4"), VideoSpec(tmp_path / "v.mp4")

@@ -1,0 +1,62 @@
+"""`dtql-robot compare`: evaluated runs side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from dtql_robot.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Compare evaluated runs: success rates with intervals, and a paired test over the seeds they share.
+
+    Evaluate each with the same --seed and --episodes first.
+    Example: dtql-robot compare runs/a runs/b
+    """
+
+    runs: Positional[tuple[Path, ...]]
+    """Run folders that `eval` wrote results.json into, or results.json files (from `eval --json`)."""
+    json: bool = False
+    """Print JSON for programs."""
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The content of a run folder's results.json, or of the file itself.  InputError where there is none."""
+    import json
+
+    file = path / "results.json" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{path} holds no results.json; run `dtql-robot eval {path}` first.")
+    try:
+        found = json.loads(file.read_text())
+        found["env"], found["per_episode"][0]["seed"], found["mean_return"], found["policy_hz"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{file} is not the result of an evaluation ({error!r}); evaluate again.") from error
+    return found
+
+
+def names(paths: tuple[Path, ...]) -> list[str]:
+    """The shortest ends of the paths that tell them apart."""
+    plain = [path.resolve() for path in paths]
+    for depth in range(1, max(len(p.parts) for p in plain) + 1):
+        shown = ["/".join(p.parts[-depth:]) for p in plain]
+        if len(set(shown)) == len(shown):
+            return shown
+    raise InputError(f"The same run is given twice: {', '.join(str(p) for p in paths)}.")
+
+
+def run(options: Options) -> None:
+    import json
+
+    from dtql_robot.eval.comparison import compare
+
+    if len(options.runs) < 2:
+        raise InputError(f"A comparison needs at least two runs, found {len(options.runs)}.")
+    labels = names(options.runs)
+    found = compare({label: read_results(path) for label, path in zip(labels, options.runs, strict=True)})
+    print(json.dumps(found.to_dict(), indent=2) if options.json else found)

@@ -1,0 +1,140 @@
+"""`dtql-robot convert`: any supported file into robomimic or Minari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    from dtql_robot.datasets.layout import Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Convert demonstrations to robomimic or Minari, unchanged unless an option says otherwise.
+
+    Recordings of simulator states (robosuite's own) are replayed in the simulator for their observations; interrupted,
+    the same command goes on where it stopped.
+    Examples: dtql-robot convert door.hdf5 door-v0 --env AdroitHandDoor-v1
+              dtql-robot convert demo.hdf5 image.hdf5 --cameras agentview robot0_eye_in_hand --size 84 84
+    """
+
+    data: Positional[str]
+    """robomimic, Minari, D4RL or raw robosuite file, folder or minari:NAMESPACE/ID. Several: A,B."""
+    out: Positional[Path]
+    """File to write (robomimic) or folder to write (minari, named NAME-vN)."""
+    format: Literal["auto", "robomimic", "minari"] = "auto"
+    """Layout to write. auto: robomimic where OUT ends in .hdf5 or .h5, else minari."""
+    obs_keys: tuple[str, ...] = ()
+    """Observations to keep, in this order. Default: all, images too."""
+    filter_key: str | None = None
+    """Only the demonstrations listed under `mask/<filter_key>`."""
+    env: str | None = None
+    """Environment to name in the new file, where the old one names none or an old one."""
+    success_reward: float | None = None
+    """A step counts as a success where its reward is at least this."""
+    time_limit: int | None = None
+    """Episodes of this many steps that do not end in success were cut off by time, not terminal."""
+    clip_actions: bool = False
+    """Clip actions to [-1, 1]."""
+    cameras: tuple[str, ...] = ()
+    """Cameras to draw, from simulator states."""
+    size: tuple[int, int] = (84, 84)
+    """Height and width of the drawn images."""
+    workers: int | None = None
+    """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
+    overwrite: bool = False
+    """Replace OUT if it exists."""
+
+
+def run(options: Options) -> None:
+    from dtql_robot.datasets import format_summary, inspect
+    from dtql_robot.datasets.combine import split_sources
+    from dtql_robot.datasets.raw_robosuite import is_raw
+
+    if options.out.exists() and not options.overwrite:
+        raise InputError(f"{options.out} exists already; choose another OUT or add --overwrite.")
+    sources = split_sources(options.data)
+    if not options.cameras and not any(is_raw(source) for source in sources):
+        _rewrite(options.data, options)
+    elif len(sources) > 1:
+        raise InputError("Simulator states are replayed one file at a time; convert each, then join the results.")
+    elif _layout(options) == "robomimic" and _unedited(options):
+        _extract(options, options.out, options.overwrite)
+    else:  # beside OUT under a fixed name, so that it can be continued
+        drawn = options.out.with_name(f".{options.out.name}.drawn.hdf5")
+        _extract(options, drawn, overwrite=True)
+        _rewrite(str(drawn), replace(options, filter_key=None))
+        drawn.unlink()
+    print(format_summary(inspect(options.out)))
+
+
+def _layout(options: Options) -> str:
+    if options.format != "auto":
+        return options.format
+    return "robomimic" if options.out.suffix in (".hdf5", ".h5") else "minari"
+
+
+def _unedited(options: Options) -> bool:
+    edits = (options.env, options.success_reward, options.time_limit)
+    return not options.clip_actions and not options.obs_keys and all(value is None for value in edits)
+
+
+def _rewrite(data: str, options: Options) -> None:
+    """Read, change as asked, write."""
+    from dtql_robot.datasets import save_minari, save_robomimic
+    from dtql_robot.datasets.edits import clip_actions, mark_time_outs, mask_indices
+
+    reading = _read_all(data, options)
+    demos = reading.demos
+    if options.env is not None:
+        demos = replace(demos, env_spec=options.env, env_args=demos.env_args if options.env == demos.env_spec else {})
+    if options.time_limit is not None:
+        demos = mark_time_outs(demos, options.time_limit)
+    if options.clip_actions:
+        demos = clip_actions(demos)
+    if _layout(options) == "robomimic":
+        save_robomimic(demos, options.out, overwrite=options.overwrite, masks=mask_indices(reading))
+    else:
+        save_minari(demos, options.out, overwrite=options.overwrite)
+        if reading.filter_keys:
+            print(f"note: Minari has no filter keys; {', '.join(reading.filter_keys)} were left out")
+    for key, what in reading.left_out.items():
+        print(f"note: observation {key!r} ({what}) was left out")
+
+
+def _extract(options: Options, out: Path, overwrite: bool) -> None:
+    from dtql_robot.replay.extract import extract_observations
+
+    outcomes = extract_observations(
+        options.data, out, cameras=options.cameras, size=options.size, filter_key=options.filter_key,
+        workers=options.workers, overwrite=overwrite,
+    )  # fmt: skip
+    print(success_line(outcomes))
+
+
+def success_line(outcomes: list[dict[str, Any]]) -> str:
+    """ "3 of 3 demonstrations end in success when their states are replayed"."""
+    ends = sum(o["ends_in_success"] for o in outcomes)
+    ever = sum(o["success"] for o in outcomes)
+    text = f"{ends} of {len(outcomes)} demonstrations end in success when their states are replayed"
+    text += f", {ever} succeed at some step" if ever > ends else ""
+    failed = [o["name"] for o in outcomes if not o["success"]]
+    return text + (f"; never: {', '.join(failed[:10])}{', ...' if len(failed) > 10 else ''}" if failed else "")
+
+
+def _read_all(data: str, options: Options) -> Reading:
+    from dtql_robot.datasets.loader import read_source
+
+    keys = options.obs_keys
+    if not keys:
+        first = read_source(data, filter_key=options.filter_key)
+        keys = tuple(k for k, stored in first.available.items() if not stored.jpeg)
+        if set(keys) == set(first.demos.obs_shapes) and options.success_reward is None:
+            return first
+    return read_source(data, obs_keys=keys, filter_key=options.filter_key, success_reward=options.success_reward)

@@ -1,0 +1,71 @@
+"""`dtql-robot playback`: recorded demonstrations in the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from dtql_robot.types import Demonstrations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Replay demonstrations in the simulator; say how many still succeed, and film some.
+
+    actions: open loop from the recorded first state, which shows whether the simulator is still the recorded one.
+    states: the recorded states themselves. The first state comes from simulator states in the file (robosuite's
+    states, MuJoCo's infos/qpos and infos/qvel) or from the recorded seed of the reset.
+    Example: dtql-robot playback door.hdf5 --env AdroitHandDoor-v1 --video door.mp4
+    """
+
+    data: Positional[str]
+    """Any file that `inspect` reads, or a raw robosuite recording."""
+    use: Literal["actions", "states"] = "actions"
+    """What to replay."""
+    env: str | None = None
+    """Environment. Default: the one that the data names."""
+    filter_key: str | None = None
+    """Only the demonstrations listed under `mask/<filter_key>`."""
+    episodes: int | None = None
+    """Only the first of them."""
+    video: Path | None = None
+    """mp4 of some demonstrations, failures first-class."""
+    video_episodes: int = 6
+    """Demonstrations in the video."""
+    camera: str | None = None
+    """Camera of the simulation, by name. Default: a view that shows the task."""
+    json: bool = False
+    """Print JSON for programs."""
+
+
+def run(options: Options) -> None:
+    import json
+    from dataclasses import replace
+
+    from dtql_robot.eval.video_spec import VideoSpec
+    from dtql_robot.replay.playback import play_back
+
+    video = VideoSpec(options.video, episodes=options.video_episodes) if options.video else None
+    demos = read(options.data, options.filter_key)
+    if options.episodes is not None:
+        demos = replace(demos, episodes=demos.episodes[: max(1, options.episodes)])
+    found = play_back(demos, env=options.env, use=options.use, video=video, camera=options.camera)
+    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+    if found.video and not options.json:
+        print(f"  {found.video}")
+
+
+def read(data: str, filter_key: str | None) -> Demonstrations:
+    """Demonstrations, also of recordings of states alone, whose episodes then have no observations."""
+    from dtql_robot.datasets import load
+    from dtql_robot.datasets.combine import split_sources
+    from dtql_robot.datasets.raw_robosuite import is_raw, read_raw
+
+    sources = split_sources(data)
+    if len(sources) == 1 and is_raw(sources[0]):
+        return read_raw(sources[0], filter_key)
+    return load(data, filter_key=filter_key)

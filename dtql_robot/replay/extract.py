@@ -1,0 +1,141 @@
+"""A file of simulator states into a file of observations: in parallel, and resumable.
+
+Every demo goes to a file of its own in the folder ".<out>.parts" first, so that a conversion that was interrupted goes
+on where it stopped.  `recipe.json` there says what is being made; parts of another recipe are never mixed in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dtql_robot.datasets.loader import read_source
+from dtql_robot.datasets.raw_robosuite import StateRecording, choose_names, open_recording
+from dtql_robot.datasets.write_robomimic import save_robomimic_stream
+from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
+from dtql_robot.errors import InputError
+from dtql_robot.progress import progress_bar
+from dtql_robot.replay.robosuite_states import StateReplayer
+from dtql_robot.types import Episode
+
+RECIPE = "recipe.json"
+
+
+def extract_observations(
+    source: str | Path,
+    out: str | Path,
+    *,
+    cameras: Sequence[str] = (),
+    size: tuple[int, int] = (84, 84),
+    filter_key: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Replay the states of `source` in robosuite and write the robomimic file `out`.
+
+    cameras: names of the simulation's cameras; each gives "<camera>_image", size (height, width) in pixels.
+    Returns per demo {"name", "steps", "success", "ends_in_success"}.  The data does not depend on `workers`.
+    """
+    out = Path(out).expanduser()
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already. Choose another name or allow overwriting.")
+    recording = open_recording(source)
+    names = choose_names(recording, filter_key)
+    parts = out.with_name(f".{out.name}.parts")
+    _prepare(parts, _recipe(recording, cameras, size))
+    outcomes = _replay(recording, names, parts, cameras, size, workers, progress)
+    index = {name: i for i, name in enumerate(names)}
+    masks = {k: [index[n] for n in members if n in index] for k, members in recording.filter_keys.items()}
+    episodes = _episodes(parts, names)
+    save_robomimic_stream(episodes, out, env_args=recording.env_args, overwrite=overwrite, masks=masks)
+    shutil.rmtree(parts)
+    return outcomes
+
+
+def _recipe(recording: StateRecording, cameras: Sequence[str], size: tuple[int, int]) -> dict[str, Any]:
+    with recording.path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else None
+        if digest is None:  # Python 3.10
+            stream.seek(0)
+            digest = hashlib.sha256(stream.read()).hexdigest()
+    return {
+        "source_sha256": digest,
+        "cameras": list(cameras),
+        "size": list(size),
+        "robosuite": _robosuite_version(),
+    }
+
+
+def _robosuite_version() -> str:
+    try:
+        return version("robosuite")
+    except ImportError as error:
+        raise InputError("Replaying states needs the package robosuite: `pip install 'dtql-robot[robosuite]'`."
+                         ) from error  # fmt: skip
+
+
+def _prepare(parts: Path, recipe: dict[str, Any]) -> None:
+    """The folder of parts, new or of the same recipe."""
+    recorded = parts / RECIPE
+    if recorded.exists():
+        if json.loads(recorded.read_text()) == recipe:
+            return
+        raise InputError(f"{parts} holds parts of another conversion (other cameras, size, file or robosuite). Repeat "
+                         "that one, or delete the folder to start over.")  # fmt: skip
+    parts.mkdir(parents=True, exist_ok=True)
+    recorded.write_text(json.dumps(recipe))
+
+
+def _replay(
+    recording: StateRecording,
+    names: Sequence[str],
+    parts: Path,
+    cameras: Sequence[str],
+    size: tuple[int, int],
+    workers: int | None,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """Make the parts that are missing; the outcome of every demo, in order."""
+    outcomes = {name: json.loads(_note(parts, name).read_text()) for name in names if _note(parts, name).exists()}
+    missing = [(name, str(parts / f"{name}.hdf5")) for name in names if name not in outcomes]
+    arguments = (str(recording.path), recording.env_spec, recording.env_args, list(cameras), size)
+    count = max(1, min(workers or cpu_count(), len(missing)))
+    with contextlib.ExitStack() as stack:
+        results: Iterator[dict[str, Any]]
+        bar = stack.enter_context(
+            progress_bar("replay", total=len(names), unit="demo", initial=len(outcomes), enabled=progress)
+        )
+        if not missing:
+            results = iter(())
+        elif count == 1:
+            replayer = stack.enter_context(contextlib.closing(StateReplayer(*arguments)))
+            results = map(replayer.write, missing)
+        else:
+            factory = "dtql_robot.replay.robosuite_states:StateReplayer"
+            pool = [stack.enter_context(contextlib.closing(Worker(factory, *arguments))) for _ in range(count)]
+            results = map_ordered(pool, "write", missing)
+        for outcome in results:
+            outcomes[outcome["name"]] = outcome
+            _note(parts, outcome["name"]).write_text(json.dumps(outcome))
+            bar.set_postfix_str(f"success {sum(o['success'] for o in outcomes.values())}/{len(outcomes)}")
+            bar.update()
+    return [outcomes[name] for name in names]
+
+
+def _note(parts: Path, name: str) -> Path:
+    """Written after the part itself, so that its presence means that the part is whole."""
+    return parts / f"{name}.json"
+
+
+def _episodes(parts: Path, names: Sequence[str]) -> Iterator[Episode]:
+    for name in names:
+        part = parts / f"{name}.hdf5"
+        keys = list(read_source(part, obs_keys=None).available)
+        yield read_source(part, obs_keys=keys).demos.episodes[0]

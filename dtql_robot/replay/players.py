@@ -1,0 +1,170 @@
+"""A recorded episode put back into its simulator: its first state, its actions, or each of its states."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from dtql_robot.datasets.raw_robosuite import StateDemo
+from dtql_robot.envs import EnvInfo, make_env
+from dtql_robot.errors import InputError
+from dtql_robot.replay.robosuite_states import StateSimulation
+from dtql_robot.types import Array, Demonstrations, Episode
+
+
+class Player(Protocol):
+    """One simulator that replays episodes.
+
+    facts           what is known about the environment
+    start(e)        the first recorded state of e; returns the observation
+    step(action)    one step; returns (observation, success or None)
+    put(e, t)       the recorded state before action t; returns success or None
+    ready(e, t)     before `step` continues from such a state
+    frame()         the scene as (height, width, 3) uint8
+    """
+
+    facts: EnvInfo
+
+    def start(self, episode: Episode) -> dict[str, Array]: ...
+
+    def step(self, action: Array) -> tuple[dict[str, Array], bool | None]: ...
+
+    def put(self, episode: Episode, step: int) -> bool | None: ...
+
+    def ready(self, episode: Episode, step: int) -> None: ...
+
+    def frame(self) -> Array: ...
+
+    def close(self) -> None: ...
+
+
+def make_player(demos: Demonstrations, env: str | None, **frames: Any) -> Player:
+    """The player for the environment `env`, or the one that the data names.  frames: arguments of `make_env`."""
+    spec = env or demos.env_spec
+    if spec is None:
+        raise InputError(f"{demos.source} names no environment; give the one it was recorded in with --env.")
+    env_args = demos.env_args if env in (None, demos.env_spec) else {}
+    longest = max(len(e) for e in demos.episodes)
+    if spec.startswith("robosuite:"):
+        return RobosuitePlayer(spec, env_args, max_episode_steps=longest + 1, **frames)
+    return GymPlayer(spec, env_args, max_episode_steps=longest + 1, **frames)
+
+
+class RobosuitePlayer:
+    """Episodes with `states`, or with the seed of their reset."""
+
+    def __init__(self, spec: str, env_args: dict[str, Any], **frames: Any) -> None:
+        self._simulation = StateSimulation(spec, env_args, **frames)
+        self.facts: EnvInfo = self._simulation.env.get_wrapper_attr("facts")
+
+    def start(self, episode: Episode) -> dict[str, Array]:
+        states = episode.extras.get("states")
+        if states is not None:
+            model = episode.attrs.get("model_file")
+            self._simulation.start(StateDemo(episode.name, episode.actions, states, model))
+            self._simulation.ready_to_step(episode.actions[:0])
+            return self._simulation.observe()
+        obs, _ = self._simulation.env.reset(seed=recorded_seed(episode))
+        return obs
+
+    def step(self, action: Array) -> tuple[dict[str, Array], bool | None]:
+        obs, *_, info = self._simulation.env.step(action)
+        return obs, info["success"]
+
+    def put(self, episode: Episode, step: int) -> bool | None:
+        if "states" not in episode.extras:
+            raise InputError(f"{episode.name} has no recorded 'states'; use --use actions.")
+        self._simulation.put(episode.extras["states"][step])
+        return self._simulation.success
+
+    def ready(self, episode: Episode, step: int) -> None:
+        self._simulation.ready_to_step(episode.actions[:step])
+
+    def frame(self) -> Array:
+        return np.asarray(self._simulation.env.render())
+
+    def close(self) -> None:
+        self._simulation.close()
+
+
+class GymPlayer:
+    """Gymnasium environments: MuJoCo's qpos and qvel where they were recorded, else the seed of the reset."""
+
+    def __init__(self, spec: str, env_args: dict[str, Any], **frames: Any) -> None:
+        self._spec = spec
+        self._env = make_env(spec, env_args=env_args, **frames)
+        self._sim: Any = self._env.unwrapped
+        self.facts: EnvInfo = self._env.get_wrapper_attr("facts")
+
+    def start(self, episode: Episode) -> dict[str, Array]:
+        if not has_positions(episode):
+            obs, _ = self._env.reset(seed=recorded_seed(episode))
+            return obs
+        obs, _ = self._env.reset(seed=0)
+        self.put(episode, 0)
+        get_obs = getattr(self._sim, "_get_obs", None)
+        return obs if get_obs is None else {"observation": np.asarray(get_obs(), np.float32)}
+
+    def step(self, action: Array) -> tuple[dict[str, Array], bool | None]:
+        obs, *_, info = self._env.step(action)
+        return obs, info.get("success")
+
+    def put(self, episode: Episode, step: int) -> bool | None:
+        if not has_positions(episode):
+            raise InputError(f"{episode.name} has no recorded states (infos/qpos, infos/qvel); use --use actions.")
+        qpos, qvel = (np.asarray(episode.extras[f"infos/{k}"][step], np.float64) for k in ("qpos", "qvel"))
+        try:
+            if hasattr(self._sim, "set_env_state"):
+                self._sim.set_env_state(self._adroit_state(episode, step, qpos, qvel))
+            else:
+                self._sim.set_state(qpos, qvel)
+        except (AttributeError, AssertionError, ValueError) as error:
+            raise InputError(f"{episode.name}: its recorded state does not fit {self._spec} ({type(error).__name__}); "
+                             "give the environment it was recorded in with --env.") from error  # fmt: skip
+        return None
+
+    def _adroit_state(self, episode: Episode, step: int, qpos: Array, qvel: Array) -> dict[str, Array]:
+        """Adroit's state dictionary: joints, and what its reset moves (door, board, target, object)."""
+        state = {"qpos": qpos, "qvel": qvel}
+        for key in self._sim.get_env_state():
+            if f"infos/{key}" in episode.extras:
+                state.setdefault(key, np.asarray(episode.extras[f"infos/{key}"][step], np.float64))
+        if "Door" in self._spec and "door_body_pos" not in state:
+            state["door_body_pos"] = self._door_position(episode, step, qpos, qvel)
+        missing = [key for key in self._sim.get_env_state() if key not in state]
+        if missing:
+            raise InputError(f"{episode.name}: {missing[0]!r} was not recorded (infos/{missing[0]}), so the scene cannot "
+                             "be put together again.")  # fmt: skip
+        return state
+
+    def _door_position(self, episode: Episode, step: int, qpos: Array, qvel: Array) -> Array:
+        """Where the door stood, from the handle's place in the observation: the door moves it by a translation."""
+        guess = self._sim.get_env_state()["door_body_pos"].copy()
+        self._sim.set_env_state({"qpos": qpos, "qvel": qvel, "door_body_pos": guess})
+        handle = slice(32, 35)
+        (recorded,) = episode.obs.values()
+        return guess + recorded[step][handle].astype(np.float64) - self._sim._get_obs()[handle]
+
+    def ready(self, episode: Episode, step: int) -> None:
+        pass
+
+    def frame(self) -> Array:
+        return np.asarray(self._env.render())
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def has_positions(episode: Episode) -> bool:
+    """Whether MuJoCo's joint positions and velocities were recorded."""
+    return "infos/qpos" in episode.extras and "infos/qvel" in episode.extras
+
+
+def recorded_seed(episode: Episode) -> int:
+    """The seed of the episode's reset; InputError where its start was not recorded at all."""
+    seed = episode.attrs.get("seed")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputError(f"{episode.name}: neither its simulator states nor the seed of its reset were recorded, so it "
+                         "cannot be replayed.")  # fmt: skip
+    return seed

@@ -1,0 +1,68 @@
+"""OGBench's environments.  Skipped where the package is not installed."""
+
+import numpy as np
+import pytest
+
+from dtql_robot.envs import env_info, make_env
+from dtql_robot.envs.camera import check_frame
+from dtql_robot.envs.gl import gl_missing
+from dtql_robot.errors import InputError
+
+pytest.importorskip("ogbench", reason="ogbench is not installed (pip install 'dtql-robot[ogbench]')")
+needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
+
+
+def trace(env, seed):
+    rng = np.random.default_rng(0)
+    rows = [env.reset(seed=seed)[0]]
+    for _ in range(10):
+        rows.append(env.step(rng.uniform(-1, 1, env.action_space.shape))[0])
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+@pytest.mark.parametrize("task", ["cube-single-v0", "antmaze-medium-v0"])
+def test_an_episode_and_its_goal_depend_on_the_seed_alone(task):
+    env = make_env(f"ogbench:{task}")
+    first, other, again = (trace(env, seed) for seed in (5, 6, 5))
+    for key in ("observation", "goal"):
+        assert np.array_equal(first[key], again[key])
+        assert not np.array_equal(first[key], other[key])
+    assert env.step(np.zeros(env.action_space.shape))[4]["success"] is False
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("task", "horizon", "keys"),
+    [
+        ("cube-single-v0", 200, {"observation", "goal"}),
+        ("cube-single-play-singletask-v0", 200, {"observation"}),
+        ("scene-play-v0", 750, {"observation", "goal"}),
+    ],
+)
+def test_data_sets_name_their_environment(task, horizon, keys):
+    info = env_info(f"ogbench:{task}")
+    assert (info.horizon, info.action_dim, info.fps, set(info.obs_shapes)) == (horizon, 5, 20, keys)
+
+
+def test_a_solved_scene_is_a_success():
+    """The cube put where its goal is."""
+    env = make_env("ogbench:cube-single-v0")
+    env.reset(seed=0)
+    sim = env.unwrapped
+    sim._data.joint("object_joint_0").qpos[:3] = sim._data.mocap_pos[sim._cube_target_mocap_ids[0]]
+    assert env.step(np.zeros(5))[4]["success"] is True
+    env.close()
+
+
+@needs_gl
+def test_frames_are_pictures():
+    env = make_env("ogbench:cube-single-v0", render=True, width=128, height=96)
+    for seed in range(2):
+        env.reset(seed=seed)
+        check_frame(env.render())
+    env.close()
+
+
+def test_an_unknown_task_is_said_in_a_sentence():
+    with pytest.raises(InputError, match=r"no environment 'cube-singel-v0'. Did you mean .*ogbench:cube-single-v0"):
+        make_env("ogbench:cube-singel-v0")
