@@ -89,7 +89,7 @@ class DTQL:
                 log |= self._step("fake", *self.fake_loss(b))
             with frozen(self.denoiser, self.q):
                 log |= self._step("policy", *self.policy_loss(b, log["q_spread"]))
-            polyak_(self.ema_policy, self.policy, 1 - self.cfg.optim.ema_decay)
+            polyak_(self.ema_policy, self.policy, 1 - self._ema_decay())
         polyak_(self.target_q, self.q, self.cfg.critic.tau)
         self.step += 1
         return log
@@ -188,6 +188,11 @@ class DTQL:
         loss.backward()
         optimizer.step()
         return {k: v.detach() for k, v in log.items()}
+
+    def _ema_decay(self) -> float:
+        """The average's decay, smaller in the first updates so that it forgets the initial weights."""
+        updates = self.step - self.cfg.optim.pretrain_steps
+        return min(self.cfg.optim.ema_decay, (1 + updates) / (10 + updates))
 
     def _set_lr(self) -> None:
         o = self.cfg.optim

@@ -147,7 +147,7 @@ class PlainDTQL:
         # 4. Target networks, and the moving average that acts.
         for target_name, source, rho in (
             ("target_q", "q", 1 - c.tau),
-            ("ema_policy", "policy", self.cfg.optim.ema_decay),
+            ("ema_policy", "policy", min(self.cfg.optim.ema_decay, (1 + self.k) / (10 + self.k))),
         ):
             for n, t in self.w[source].items():
                 self.w[target_name][n] = rho * self.w[target_name][n] + (1 - rho) * t

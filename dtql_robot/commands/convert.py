@@ -134,7 +134,7 @@ def _read_all(data: str, options: Options) -> Reading:
     keys = options.obs_keys
     if not keys:
         first = read_source(data, filter_key=options.filter_key)
-        keys = tuple(k for k, stored in first.available.items() if not stored.jpeg)
+        keys = tuple(k for k, stored in first.available.items() if stored.is_numeric)
         if set(keys) == set(first.demos.obs_shapes) and options.success_reward is None:
             return first
     return read_source(data, obs_keys=keys, filter_key=options.filter_key, success_reward=options.success_reward)

@@ -29,7 +29,7 @@ class Options:
     seed: int = 0
     """Seed of the evaluation's start states and of the policy's noise."""
     num_envs: int | None = None
-    """Simulators run at once. Default: one per CPU core. Results do not depend on it."""
+    """Simulators run at once. Default: four per CPU core. Results do not depend on it."""
     env: str | None = None
     """Environment. Default: the one the run was trained for."""
     max_episode_steps: int | None = None

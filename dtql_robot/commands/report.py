@@ -22,7 +22,8 @@ def write_run_report(run: Path, video: Path | None, command: Sequence[str]) -> P
     curves = None
     if (run / checkpoint.METRICS).exists():
         curves = run / CURVES
-        plot_curves(read_metrics(run / checkpoint.METRICS), curves)
+        rows = read_metrics(run / checkpoint.METRICS)
+        plot_curves([{k: v for k, v in row.items() if k != "seconds"} for row in rows], curves)
     results = json.loads((run / checkpoint.RESULTS).read_text())
     write_report(
         run / REPORT,

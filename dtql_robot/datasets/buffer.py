@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from dtql_robot.config import DataConfig, Reward
+from dtql_robot.datasets.disk_states import MappedStates, allocate_states
 from dtql_robot.errors import InputError
-from dtql_robot.normalize import Affine, concatenate, fit_range, fit_standard, identity
+from dtql_robot.normalize import NEAR_CONSTANT, Affine, concatenate, fit_range, identity
 from dtql_robot.types import Array, Batch, Demonstrations, Episode
 
 
@@ -45,19 +47,37 @@ class ChunkBuffer:
         steps = index[:, None] + torch.arange(self.horizon, device=index.device)
         last = self.last[index][:, None]
         return Batch(
-            obs=self.states[self.state[index]],
+            obs=self.rows(self.state[index]),
             action=self.actions[torch.minimum(steps, last)],
             valid=(steps <= last).float(),
             reward=self.reward[index],
             discount=self.discount[index],
-            next_obs=self.states[self.next[index]],
+            next_obs=self.rows(self.next[index]),
             td_valid=self.td_valid[index],
         )
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The states at `index` (B,)."""
+        return self.states[index]
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """Uniformly drawn samples; the indices never leave the device."""
         index = torch.randint(len(self), (batch_size,), device=self.actions.device, generator=generator)
         return self.batch(index)
+
+
+@dataclass(frozen=True)
+class DiskChunkBuffer(ChunkBuffer):
+    """A ChunkBuffer whose states lie in a file: the same samples, for data larger than memory.
+
+    `states` is that file, mapped, and stays on the CPU; `mapped` bounds how much of it is in memory.
+    """
+
+    mapped: MappedStates | None = None
+
+    def rows(self, index: Tensor) -> Tensor:
+        assert self.mapped is not None
+        return torch.from_numpy(self.mapped.rows(index.cpu().numpy())).to(index.device)
 
 
 def choose_obs_keys(demos: Demonstrations, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -97,11 +117,24 @@ def chunk_returns(rewards: Array, discount: float, horizon: int) -> tuple[Array,
 
 
 def fit_normalizers(demos: Demonstrations, obs_keys: Sequence[str], action_norm: str) -> tuple[Affine, Affine]:
-    """Observation and action scaling from all recorded steps."""
-    obs = fit_standard(np.concatenate([concatenate(e.obs, obs_keys) for e in demos.episodes]))
+    """Observation and action scaling from all recorded steps, read episode by episode."""
+    obs = fit_standard_of([lambda e=e: concatenate(e.obs, obs_keys) for e in demos.episodes])  # type: ignore[misc]
     if action_norm == "none":
         return obs, identity(demos.action_dim)
-    return obs, fit_range(np.concatenate([e.actions for e in demos.episodes]))
+    extremes = [f(e.actions, axis=0) for e in demos.episodes for f in (np.min, np.max)]
+    return obs, fit_range(np.stack(extremes))
+
+
+def fit_standard_of(parts: Sequence[Callable[[], Array]]) -> Affine:
+    """`fit_standard` of rows that come in parts (N_i, D), each made twice and dropped again."""
+    count, total = 0, np.float64(0)
+    for part in parts:
+        rows = part()
+        count, total = count + len(rows), total + rows.sum(axis=0, dtype=np.float64)
+    mean = total / count
+    squares = sum(np.square(part() - mean).sum(axis=0) for part in parts)
+    std = np.sqrt(squares / count)
+    return Affine(mean.astype(np.float32), np.where(std < NEAR_CONSTANT, 1.0, std).astype(np.float32))
 
 
 def make_buffer(
@@ -112,29 +145,54 @@ def make_buffer(
     obs_norm: Affine,
     action_norm: Affine,
     device: torch.device,
+    memory_limit: int | None = None,
 ) -> ChunkBuffer:
-    """Lay out all episodes for sampling on `device`.  `cfg.reward` must be resolved."""
-    columns: dict[str, list[Array]] = {k: [] for k in ("states", "actions", "state", "last", "next")}
-    columns |= {k: [] for k in ("reward", "discount", "td_valid")}
+    """Lay out all episodes for sampling on `device`.  `cfg.reward` must be resolved.
+
+    States that need more than `memory_limit` bytes (by default half of what is free) are kept in a file, from which
+    samples are read; they are the same samples.
+    """
+    transitions, episodes = demos.num_transitions, len(demos)
+    size = sum(math.prod(demos.obs_shapes[k]) for k in obs_keys)
+    states = allocate_states(transitions + episodes, size, device, memory_limit)
+    columns: dict[str, Array] = {
+        "actions": np.empty((transitions, demos.action_dim), np.float32),
+        **{k: np.empty(transitions, np.int64) for k in ("state", "last", "next")},
+        **{k: np.empty(transitions, np.float32) for k in ("reward", "discount", "td_valid")},
+    }
     state_row = action_row = 0
     for e in demos.episodes:
         steps = len(e)
         obs = concatenate(e.obs, obs_keys)
+        states[state_row : state_row + steps] = obs_norm.apply(obs)
         final = obs[-1:] if e.final_obs is None else concatenate({k: v[None] for k, v in e.final_obs.items()}, obs_keys)
-        rewards = cfg.reward_scale * episode_rewards(e, cfg.reward) + cfg.reward_shift
-        reward, n = chunk_returns(rewards, discount, cfg.horizon)
-        at_end = np.arange(steps) + n == steps
-        # Success keeps reward 0 for ever, so ending in it is worth 0, like a terminal state.
-        done = e.terminated or (cfg.reward == "success" and e.ends_in_success)
-        columns["states"].append(obs_norm.apply(np.concatenate([obs, final])))
-        columns["actions"].append(action_norm.apply(e.actions))
-        columns["state"].append(state_row + np.arange(steps))
-        columns["last"].append(np.full(steps, action_row + steps - 1))
-        columns["next"].append(state_row + np.arange(steps) + n)
-        columns["reward"].append(reward)
-        columns["discount"].append(np.where(at_end & done, 0.0, discount**n).astype(np.float32))
-        columns["td_valid"].append(np.where(at_end & (not done) & (e.final_obs is None), 0.0, 1.0).astype(np.float32))
+        states[state_row + steps] = obs_norm.apply(final)[0]
+        rows = slice(action_row, action_row + steps)
+        columns["actions"][rows] = action_norm.apply(e.actions)
+        columns["state"][rows] = state_row + np.arange(steps)
+        columns["last"][rows] = action_row + steps - 1
+        for key, values in _targets(e, cfg, discount).items():
+            columns[key][rows] = values
+        columns["next"][rows] += columns["state"][rows]
         state_row += steps + 1
         action_row += steps
-    tensors = {k: torch.as_tensor(np.concatenate(v), device=device) for k, v in columns.items()}
-    return ChunkBuffer(**tensors, horizon=cfg.horizon)
+    tensors = {k: torch.as_tensor(v, device=device) for k, v in columns.items()}
+    if isinstance(states, np.memmap):
+        return DiskChunkBuffer(torch.from_numpy(states), **tensors, horizon=cfg.horizon, mapped=MappedStates(states))
+    return ChunkBuffer(states=torch.as_tensor(states, device=device), **tensors, horizon=cfg.horizon)
+
+
+def _targets(e: Episode, cfg: DataConfig, discount: float) -> dict[str, Array]:
+    """Per step of one episode: n-step reward, its discount, whether the target is known, and n itself as "next"."""
+    steps = len(e)
+    rewards = cfg.reward_scale * episode_rewards(e, cfg.reward) + cfg.reward_shift
+    reward, n = chunk_returns(rewards, discount, cfg.horizon)
+    at_end = np.arange(steps) + n == steps
+    # Success keeps reward 0 for ever, so ending in it is worth 0, like a terminal state.
+    done = e.terminated or (cfg.reward == "success" and e.ends_in_success)
+    return {
+        "next": n,
+        "reward": reward,
+        "discount": np.where(at_end & done, 0.0, discount**n),
+        "td_valid": np.where(at_end & (not done) & (e.final_obs is None), 0.0, 1.0),
+    }

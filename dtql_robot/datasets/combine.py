@@ -23,11 +23,14 @@ def split_sources(data: str | Path) -> list[str]:
     return parts
 
 
-def combine(parts: Sequence[Reading]) -> Reading:
+def combine(parts: Sequence[Reading], sources: Sequence[str]) -> Reading:
     """All episodes in order, named "episode_3 of <source>".
 
     Action sizes and observations must be the same in all; the environment is the sources' common one, else none.
     """
+    parts = [
+        replace(part, demos=replace(part.demos, source=source)) for part, source in zip(parts, sources, strict=True)
+    ]
     _check_keys(parts)
     episodes = tuple(_named(e, part.demos.source) for part in parts for e in part.demos.episodes)
     names = ", ".join(part.demos.source for part in parts)

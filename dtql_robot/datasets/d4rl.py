@@ -26,7 +26,7 @@ import numpy as np
 
 from dtql_robot.datasets import hdf5
 from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_rows
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.layout import Reading, Request
 from dtql_robot.datasets.obs_keys import ObsArray, choose
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -45,13 +45,11 @@ class Ends:
     timeouts_used: bool
 
 
-def read(
-    file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None, problems: list[str] | None = None
-) -> Reading:
+def read(file: h5py.File, request: Request) -> Reading:
     """Adapter for D4RL files; see the module's docstring for the rules."""
     name = hdf5.file_name(file)
-    if filter_key is not None:
-        raise InputError(f"{name} is a D4RL file and has no filter keys; {filter_key!r} was asked for.")
+    if request.filter_key is not None:
+        raise InputError(f"{name} is a D4RL file and has no filter keys; {request.filter_key!r} was asked for.")
     keys = hdf5.children(file)
     place = Place("the file", name)
     missing = [k for k in ("rewards", "terminals") if k not in keys]
@@ -60,7 +58,7 @@ def read(
     actions = as_actions(hdf5.read_array(file, "actions"), place)
     rows = len(actions)
     rewards = as_column(hdf5.read_array(file, "rewards"), "rewards", rows, place)
-    choice = choose({_OBS_KEY: ObsArray(*hdf5.describe(file, "observations"))}, obs_keys, name)
+    choice = choose({_OBS_KEY: ObsArray(*hdf5.describe(file, "observations"))}, request.obs_keys, name)
     obs = _observations(file, "observations", rows, place)
     next_obs = _observations(file, "next_observations", rows, place) if "next_observations" in keys else None
     terminals = as_column(hdf5.read_array(file, "terminals"), "terminals", rows, place) != 0
@@ -70,6 +68,7 @@ def read(
     ends = find_ends(obs, next_obs, terminals, timeouts)
     extras = _infos(file, rows) if "infos" in keys else {}
     episodes = _split(obs, next_obs, actions, rewards, extras, ends)
+    episodes = tuple(map(request.keep, episodes)) if request.keep else episodes
     env_args = _metadata(file) if "metadata" in keys else {}
     demos = Demonstrations(episodes, name, "d4rl", None, env_args)
     return Reading(demos, _notes(keys, ends, timeouts), choice.left_out, {}, choice.available)

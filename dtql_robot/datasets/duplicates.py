@@ -13,9 +13,9 @@ def fingerprint(episode: Episode) -> bytes:
     """Digest of the actions and observations, by value."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(str(episode.actions.shape).encode())
-    digest.update(np.ascontiguousarray(episode.actions))
+    digest.update(np.ascontiguousarray(episode.actions).data)
     for key in sorted(episode.obs):
-        digest.update(np.ascontiguousarray(episode.obs[key]))
+        digest.update(np.ascontiguousarray(episode.obs[key]).data)
     return digest.digest()
 
 

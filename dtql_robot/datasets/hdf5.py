@@ -26,25 +26,31 @@ _MAX_EXPANSION = 2000  # deflate reaches about 1030 : 1
 _ALWAYS_ALLOWED = 2**20  # bytes
 
 
-@contextmanager
-def reading(place: str | h5py.Group | h5py.Dataset, key: str = "") -> Iterator[None]:
+class reading:  # noqa: N801 (a context manager; as a class it costs a tenth of a generator, on every array)
     """Turn every error of the HDF5 library inside the block into an InputError that names `place` (and `key` in it)."""
-    try:
-        yield
-    except InputError:
-        raise
-    except _LIBRARY_ERRORS as error:
+
+    __slots__ = ("_key", "_place")
+
+    def __init__(self, place: str | h5py.Group | h5py.Dataset, key: str = "") -> None:
+        self._place, self._key = place, key
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, InputError) or not isinstance(error, _LIBRARY_ERRORS):
+            return
+        place = self._place if isinstance(self._place, str) else where(self._place, self._key)
         reason = " ".join(str(error).split()).strip("\"'")[:200] or type(error).__name__
         raise InputError(
-            f"{place if isinstance(place, str) else where(place, key)} cannot be read (HDF5 says: {reason}). "
-            "The file is damaged or incomplete: fetch it again."
+            f"{place} cannot be read (HDF5 says: {reason}). The file is damaged or incomplete: fetch it again."
         ) from error
 
 
 @contextmanager
 def open_file(path: Path) -> Iterator[h5py.File]:
     """Open `path` read-only.  InputError for a missing, empty, foreign, truncated or locked file."""
-    _check_is_hdf5(path)
+    check_is_hdf5(path)
     with reading(str(path)):
         check_heaps(path)
         file = h5py.File(path, "r")
@@ -54,7 +60,8 @@ def open_file(path: Path) -> Iterator[h5py.File]:
         file.close()
 
 
-def _check_is_hdf5(path: Path) -> None:
+def check_is_hdf5(path: Path) -> None:
+    """InputError for a missing, empty or foreign file."""
     if not path.exists():
         raise InputError(f"{path}: no such file. Check the path (relative paths start at {Path.cwd()}).")
     if not path.is_file():
@@ -86,14 +93,15 @@ def where(group: h5py.Group | h5py.Dataset, key: str = "") -> str:
 
 
 def children(group: h5py.Group) -> list[str]:
-    """Names of the direct members."""
+    """Names of the direct members, sorted."""
+    names: list[bytes] = []
     with reading(group):
-        names = list(group.keys())
-        if len(names) > _MAX_MEMBERS:
-            raise ValueError(f"{len(names)} members")
-        for name in names:
-            name.encode("utf-8")
-    return names
+        count = group.id.get_num_objs()
+        if count > _MAX_MEMBERS:
+            raise ValueError(f"{count} members")
+        if count:
+            group.id.links.iterate(names.append)
+        return sorted(name.decode("utf-8") for name in names)
 
 
 def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
@@ -103,13 +111,28 @@ def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
         if not isinstance(node, h5py.Group):
             raise InputError(f"{where(group, key)}: {part!r} was looked for inside an array. The layout is not known.")
         with reading(group, key):
-            if node.id.links.get_info(part.encode()).type == h5py.h5l.TYPE_EXTERNAL:
+            name = part.encode()
+            if node.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
                 raise InputError(f"{where(group, key)} is a link into another file, which is not followed. "
                                  "Copy the data into one file, e.g. with h5repack or h5copy.")  # fmt: skip
-            node = node[part]
-    if not isinstance(node, (h5py.Group, h5py.Dataset)):
+            opened = h5py.h5o.open(node.id, name)
+            if isinstance(opened, h5py.h5g.GroupID):
+                node = h5py.Group(opened)
+            elif isinstance(opened, h5py.h5d.DatasetID):
+                node = h5py.Dataset(opened)
+            else:
+                node = None
+    if node is None:
         raise InputError(f"{where(group, key)} is neither a group nor an array.")
     return node
+
+
+def is_group(group: h5py.Group, name: str) -> bool:
+    """Whether the direct member `name` is a group."""
+    with reading(group, name):
+        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+            return isinstance(member(group, name), h5py.Group)
+        return bool(h5py.h5g.get_objinfo(group.id, name.encode()).type == h5py.h5g.GROUP)
 
 
 def subgroup(group: h5py.Group, key: str) -> h5py.Group:
@@ -126,7 +149,8 @@ def dataset(group: h5py.Group, key: str) -> h5py.Dataset:
     if not isinstance(node, h5py.Dataset):
         raise InputError(f"{where(group, key)} is a group; an array was expected there.")
     with reading(group, key):
-        outside = node.external is not None or node.is_virtual
+        stored = node.id.get_create_plist()
+        outside = stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count() > 0
     if outside:
         raise InputError(f"{where(group, key)} keeps its values in another file, which is not followed. "
                          "Copy the data into one file, e.g. with h5repack.")  # fmt: skip
@@ -140,30 +164,35 @@ def describe(group: h5py.Group, key: str) -> tuple[tuple[int, ...], np.dtype[Any
 
 def _describe(node: h5py.Dataset, group: h5py.Group, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     with reading(group, key):
-        if node.shape is None:
+        if node.id.get_space().get_simple_extent_type() == h5py.h5s.NULL:
             raise InputError(f"{where(group, key)} holds no values.")
-        return tuple(node.shape), node.dtype
+        return node.id.shape, node.id.dtype
 
 
-def _numeric(group: h5py.Group, key: str) -> tuple[h5py.Dataset, tuple[int, ...]]:
+def _numeric(group: h5py.Group, key: str) -> tuple[h5py.Dataset, tuple[int, ...], np.dtype[Any]]:
     node = dataset(group, key)
     shape, dtype = _describe(node, group, key)
     if dtype.kind not in "biuf":
         raise InputError(f"{where(group, key)} holds {_kind(dtype)}; numbers were expected.")
     _check_size(node, group, key)
-    return node, shape
+    return node, shape, dtype
 
 
 def read_array(group: h5py.Group, key: str) -> Array:
     """Values of the numeric array `key`, as stored."""
-    node, _ = _numeric(group, key)
+    node, shape, dtype = _numeric(group, key)
     with reading(group, key):
-        return np.asarray(node[()])
+        if dtype.kind == "b":
+            return np.asarray(node[()])
+        values = np.empty(shape, dtype)
+        if values.size:
+            node.id.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        return values
 
 
 def read_last(group: h5py.Group, key: str) -> tuple[int, Array]:
     """Number of rows of the numeric array `key`, and the last one, as stored."""
-    node, shape = _numeric(group, key)
+    node, shape, _ = _numeric(group, key)
     if not shape or shape[0] == 0:
         raise InputError(f"{where(group, key)} has no rows.")
     with reading(group, key):
@@ -185,12 +214,13 @@ def read_strings(group: h5py.Group, key: str) -> list[str]:
 def _check_size(node: h5py.Dataset, group: h5py.Group, key: str) -> None:
     """A flipped bit in a shape would otherwise ask for terabytes, or for millions of chunks that are not there."""
     with reading(group, key):
-        claimed = math.prod(node.shape) * node.dtype.itemsize
+        shape = node.id.shape
+        claimed = math.prod(shape) * node.id.dtype.itemsize
         if claimed <= _ALWAYS_ALLOWED:
             return
         stored = int(node.id.get_storage_size())
     if claimed > _MAX_EXPANSION * stored:
-        raise InputError(f"{where(group, key)} claims shape {node.shape}, {claimed} bytes, but {stored} are stored. "
+        raise InputError(f"{where(group, key)} claims shape {shape}, {claimed} bytes, but {stored} are stored. "
                          "The file is damaged or incomplete: fetch it again.")  # fmt: skip
 
 

@@ -11,24 +11,38 @@ import mmap
 import struct
 from pathlib import Path
 
+from dtql_robot.datasets.content_memo import remembered
 from dtql_robot.errors import InputError
 
 _HEADER = 16
-_SIZE_LIMIT = 2**30  # larger files hold images; reading them twice costs more than the guard is worth
+_SIGNATURE = b"GCOL\x01"
+_WINDOW = 32 * 2**20
+_LARGE = 2**28  # bytes from which it is worth remembering that a file was looked at
 
 
 def check_heaps(path: Path) -> None:
     """InputError if `path` holds a global heap that cannot be walked to its end."""
     size = path.stat().st_size
-    if not 0 < size <= _SIZE_LIMIT:
-        return
+    if size >= _LARGE:
+        remembered(path, "heaps", _walk_all)
+    elif size:
+        _walk_all(path)
+
+
+def _walk_all(path: Path) -> str:
+    size = path.stat().st_size
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.find(b"GCOL\x01")
-        while start >= 0:
-            if not _walks(content, start, size):
-                raise InputError(f"{path} cannot be read (its text storage at byte {start} is malformed). "
-                                 "The file is damaged or incomplete: fetch it again.")  # fmt: skip
-            start = content.find(b"GCOL\x01", start + 1)
+        for window in range(0, size, _WINDOW):
+            end = window + _WINDOW + len(_SIGNATURE) - 1
+            start = content.find(_SIGNATURE, window, end)
+            while start >= 0:
+                if not _walks(content, start, size):
+                    raise InputError(f"{path} cannot be read (its text storage at byte {start} is malformed). "
+                                     "The file is damaged or incomplete: fetch it again.")  # fmt: skip
+                start = content.find(_SIGNATURE, start + 1, end)
+            if hasattr(mmap, "MADV_DONTNEED"):  # what was read once need not stay in memory
+                content.madvise(mmap.MADV_DONTNEED, window, min(_WINDOW, size - window))
+    return "sound"
 
 
 def _walks(content: mmap.mmap, start: int, file_size: int) -> bool:

@@ -29,18 +29,41 @@ class Reading:
     names: tuple[str, ...] = ()
 
 
-def read_each(
-    names: Sequence[str], read_one: Callable[[str], Episode], problems: list[str] | None
-) -> tuple[Episode, ...]:
-    """Every named episode.  The first bad one is an InputError; with a list `problems`, each goes there instead."""
-    if problems is None:
-        return tuple(read_one(name) for name in names)
+Keep = Callable[[Episode], Episode]
+"""What becomes of an episode as soon as it is read: packed to disk, say."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a file.
+
+    obs_keys    observations to load, in this order; None: every low-dimensional one
+    filter_key  subset of a robomimic file; None: all
+    problems    where not None, bad episodes become sentences here instead of an InputError
+    keep        see Keep; None: episodes stay in memory
+    """
+
+    obs_keys: Sequence[str] | None = None
+    filter_key: str | None = None
+    problems: list[str] | None = None
+    keep: Keep | None = None
+
+
+def read_each(names: Sequence[str], read_one: Callable[[str], Episode], request: Request) -> tuple[Episode, ...]:
+    """Every named episode.  The first bad one is an InputError; with `request.problems`, each goes there instead."""
+    keep = request.keep or _as_it_is
+    if request.problems is None:
+        return tuple(keep(read_one(name)) for name in names)
     episodes = []
     for name in names:
         try:
-            episodes.append(read_one(name))
+            episodes.append(keep(read_one(name)))
         except InputError as error:
-            problems.append(str(error))
-    if problems and not episodes:
-        raise InputError(problems.pop())
+            request.problems.append(str(error))
+    if request.problems and not episodes:
+        raise InputError(request.problems.pop())
     return tuple(episodes)
+
+
+def _as_it_is(episode: Episode) -> Episode:
+    return episode

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from dtql_robot.datasets import d4rl, minari_h5, robomimic
+from dtql_robot.datasets.cache import read_through
 from dtql_robot.datasets.combine import combine, split_sources
 from dtql_robot.datasets.detect import detect
-from dtql_robot.datasets.hdf5 import open_file
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.hdf5 import check_is_hdf5, open_file
+from dtql_robot.datasets.layout import Keep, Reading, Request
 from dtql_robot.datasets.source import resolve
 from dtql_robot.datasets.success import success_from_reward
 from dtql_robot.types import Demonstrations
@@ -52,8 +53,9 @@ def read_source(
     problems: where given, a bad episode of a robomimic or Minari file becomes a sentence there instead of an InputError
     (unless none is good), so that `validate` finds all of them.
     """
-    parts = [_read(source, obs_keys, filter_key, problems) for source in split_sources(data)]
-    reading = parts[0] if len(parts) == 1 else combine(parts)
+    sources = split_sources(data)
+    parts = [_read(source, obs_keys, filter_key, problems) for source in sources]
+    reading = parts[0] if len(parts) == 1 else combine(parts, sources)
     demos = replace(reading.demos, source=str(data))
     if success_reward is None:
         return replace(reading, demos=demos)
@@ -64,5 +66,14 @@ def read_source(
 def _read(
     data: str | Path, obs_keys: Sequence[str] | None, filter_key: str | None, problems: list[str] | None
 ) -> Reading:
-    with open_file(resolve(data)) as file:
-        return _ADAPTERS[detect(file)](file, obs_keys, filter_key, problems)
+    path = resolve(data)
+
+    def read(keep: Keep | None) -> Reading:
+        with open_file(path) as file:
+            return _ADAPTERS[detect(file)](file, Request(obs_keys, filter_key, problems, keep))
+
+    if problems is not None:
+        return read(None)
+    check_is_hdf5(path)
+    keys = None if obs_keys is None else list(obs_keys)
+    return read_through(path, {"obs_keys": keys, "filter_key": filter_key}, read)

@@ -18,7 +18,8 @@ import numpy as np
 from dtql_robot.datasets import hdf5
 from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_alike
 from dtql_robot.datasets.detect import EPISODE
-from dtql_robot.datasets.layout import Reading, read_each
+from dtql_robot.datasets.kitchen_goals import goal_tasks, is_kitchen, success_of_goals
+from dtql_robot.datasets.layout import Reading, Request, read_each
 from dtql_robot.datasets.obs_keys import ObsArray, ObsChoice, choose
 from dtql_robot.datasets.source import METADATA_FILE
 from dtql_robot.errors import InputError
@@ -28,23 +29,24 @@ OBS_KEY = "observation"
 OWN_ENV_SPEC = "dtql_robot_env_spec"  # metadata key for environments that Gymnasium does not register
 OWN_ATTRS = "dtql_robot_attrs"  # episode attribute: JSON of Episode.attrs
 HAS_FINAL_OBS = "has_final_obs"
-_SUCCESS_KEYS = ("success", "is_success")
+_SUCCESS_KEYS = ("success", "is_success", "goal_achieved")
 _STORAGE_ATTRS = {"id", "total_steps", OWN_ATTRS, HAS_FINAL_OBS}
 
 
-def read(
-    file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None, problems: list[str] | None = None
-) -> Reading:
+def read(file: h5py.File, request: Request) -> Reading:
     """Adapter for Minari files; see the module's docstring for the rules."""
     name = hdf5.file_name(file)
-    if filter_key is not None:
-        raise InputError(f"{name} is a Minari file and has no filter keys; {filter_key!r} was asked for.")
+    if request.filter_key is not None:
+        raise InputError(f"{name} is a Minari file and has no filter keys; {request.filter_key!r} was asked for.")
     names = sorted((k for k in hdf5.children(file) if EPISODE.fullmatch(k)), key=lambda k: int(k[len("episode_") :]))
-    choice = choose(_available(hdf5.subgroup(file, names[0]), name), obs_keys, name)
-    episodes = read_each(names, lambda k: _episode(hdf5.subgroup(file, k), k, choice, name), problems)
-    check_alike(episodes, name)
+    choice = choose(_available(hdf5.subgroup(file, names[0]), name), request.obs_keys, name)
     env_spec, env_args = _environment(file)
+    goals = is_kitchen(env_spec)
+    episodes = read_each(names, lambda k: _episode(hdf5.subgroup(file, k), k, choice, goals, name), request)
+    check_alike(episodes, name)
     notes = () if env_spec else ("the dataset does not name its environment (no env_spec).",)
+    if goals and goal_tasks(choice.available):
+        notes = (*notes, "success is read from the goals: every task was within 0.3 of its goal at some step.")
     return Reading(Demonstrations(episodes, name, "minari", env_spec, env_args), notes, choice.left_out, {}, choice.available)
 
 
@@ -67,7 +69,7 @@ def _obs_array(group: h5py.Group, key: str) -> ObsArray:
     return ObsArray(shape, dtype, jpeg)
 
 
-def _episode(group: h5py.Group, name: str, choice: ObsChoice, file: str) -> Episode:
+def _episode(group: h5py.Group, name: str, choice: ObsChoice, goals: bool, file: str) -> Episode:
     place = Place(name, file)
     keys = hdf5.children(group)
     for key in ("observations", "actions", "rewards", "terminations", "truncations"):
@@ -79,9 +81,12 @@ def _episode(group: h5py.Group, name: str, choice: ObsChoice, file: str) -> Epis
     steps = len(actions)
     flags = [as_column(hdf5.read_array(group, k), k, steps, place) for k in ("terminations", "truncations")]
     terminated, truncated = (bool(flag[-1]) for flag in flags)
-    obs = _observations(group, choice, steps, place)
+    obs = _observations(group, choice.keys, steps, place)
     attrs = hdf5.attributes(group)
     success, extras = _infos(group, steps, place) if "infos" in keys else (None, {})
+    if success is None and goals:
+        tasks = [k for k in choice.available if k.startswith(("achieved_goal/", "desired_goal/"))]
+        success = success_of_goals(_observations(group, tasks, steps, place))
     return Episode(
         name=name,
         obs={k: v[:-1] for k, v in obs.items()},
@@ -96,13 +101,13 @@ def _episode(group: h5py.Group, name: str, choice: ObsChoice, file: str) -> Epis
     )
 
 
-def _observations(group: h5py.Group, choice: ObsChoice, steps: int, place: Place) -> dict[str, Array]:
+def _observations(group: h5py.Group, keys: Sequence[str], steps: int, place: Place) -> dict[str, Array]:
     """(T + 1, ...) arrays."""
     node = hdf5.member(group, "observations")
     flat = isinstance(node, h5py.Dataset)
     available = [OBS_KEY] if flat else hdf5.array_keys(node)
     found = {}
-    for key in choice.keys:
+    for key in keys:
         if key not in available:
             raise place.error(f"no observation {key!r} (available: {', '.join(available)})")
         array = hdf5.read_array(group, "observations" if flat else f"observations/{key}")

@@ -27,6 +27,11 @@ class ObsArray:
         grid = len(self.shape) >= 3
         return self.jpeg or (grid and (self.dtype == np.uint8 or int(np.prod(self.shape[1:])) >= _BIG))
 
+    @property
+    def is_numeric(self) -> bool:
+        """Numbers (JPEG files are not); text and records are listed and never loaded."""
+        return not self.jpeg and self.dtype.kind in "biuf"
+
     def __str__(self) -> str:
         return "JPEG images" if self.jpeg else f"{self.dtype} {self.shape[1:]}"
 
@@ -49,10 +54,10 @@ def choose(available: Mapping[str, ObsArray], requested: Sequence[str] | None, f
     if not available:
         raise InputError(f"{file} holds no observations.")
     if requested is None:
-        keys = tuple(k for k, v in available.items() if not v.is_image)
+        keys = tuple(k for k, v in available.items() if not v.is_image and v.is_numeric)
         if not keys:
             images = ", ".join(f"{k} ({v})" for k, v in available.items())
-            raise InputError(f"{file} holds image observations only: {images}. Name those to load with obs_keys.")
+            raise InputError(f"{file} holds no low-dimensional observations: {images}. Name images to load with obs_keys.")
     else:
         keys = tuple(dict.fromkeys([requested] if isinstance(requested, str) else requested))
         unknown = [k for k in keys if k not in available]

@@ -24,7 +24,7 @@ import numpy as np
 
 from dtql_robot.datasets import hdf5
 from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
-from dtql_robot.datasets.layout import Reading, read_each
+from dtql_robot.datasets.layout import Reading, Request, read_each
 from dtql_robot.datasets.obs_keys import ObsArray, ObsChoice, choose
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -47,9 +47,7 @@ class _Conventions:
     done_is_terminal: bool
 
 
-def read(
-    file: h5py.File, obs_keys: Sequence[str] | None, filter_key: str | None, problems: list[str] | None = None
-) -> Reading:
+def read(file: h5py.File, request: Request) -> Reading:
     """Adapter for robomimic files; see the module's docstring for the rules."""
     name = hdf5.file_name(file)
     data = hdf5.subgroup(file, "data")
@@ -57,10 +55,12 @@ def read(
     if not names:
         raise InputError(f"{name} holds no demonstrations: its group 'data' has no demo_N.")
     filters = read_filters(file)
-    chosen = _select(names, filters, filter_key, name)
-    choice = choose(_available(hdf5.subgroup(data, chosen[0]), name), obs_keys, name)
-    conventions = _conventions(data, names)
-    episodes = read_each(chosen, lambda k: _episode(hdf5.subgroup(data, k), k, choice, conventions, name), problems)
+    chosen = _select(names, filters, request.filter_key, name)
+    choice = choose(_available(hdf5.subgroup(data, chosen[0]), name), request.obs_keys, name)
+    demos_read = _open_demos(data, names, request.problems)
+    conventions = _conventions(list(demos_read.values()))
+    present = [k for k in chosen if k in demos_read]
+    episodes = read_each(present, lambda k: _episode(demos_read.pop(k), k, choice, conventions, name), request)
     check_alike(episodes, name)
     env_args = _env_args(data, name)
     demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args)
@@ -85,7 +85,7 @@ def _natural(name: str) -> tuple[int, int, str]:
 
 def demo_names(data: h5py.Group) -> list[str]:
     """Names of the groups in `data`, demo_10 after demo_9."""
-    return sorted((k for k in hdf5.children(data) if isinstance(hdf5.member(data, k), h5py.Group)), key=_natural)
+    return sorted((k for k in hdf5.children(data) if hdf5.is_group(data, k)), key=_natural)
 
 
 def read_filters(file: h5py.File) -> dict[str, list[str]]:
@@ -124,53 +124,78 @@ def _available(demo: h5py.Group, file: str) -> dict[str, ObsArray]:
     return {key: ObsArray(*hdf5.describe(obs, key)) for key in hdf5.array_keys(obs)}
 
 
-def _conventions(data: h5py.Group, names: list[str]) -> _Conventions:
+@dataclass(frozen=True)
+class _Demo:
+    """An opened demo with what decides about the whole file's conventions."""
+
+    group: h5py.Group
+    keys: list[str]
+    rewards: Array | None
+    dones: Array | None
+
+
+def _open_demos(data: h5py.Group, names: Sequence[str], problems: list[str] | None) -> dict[str, _Demo]:
+    demos = {}
+    for name in names:
+        try:
+            group = hdf5.subgroup(data, name)
+            keys = hdf5.children(group)
+            rewards, dones = (hdf5.read_array(group, k) if k in keys else None for k in ("rewards", "dones"))
+            demos[name] = _Demo(group, keys, rewards, dones)
+        except InputError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+    return demos
+
+
+def _conventions(demos: Sequence[_Demo]) -> _Conventions:
     rewards: set[float] = set()
     done_at_end: set[bool] = set()
-    for name in names:
-        demo = hdf5.subgroup(data, name)
-        keys = hdf5.children(demo)
-        if "rewards" in keys and (not rewards or rewards <= {0.0, 1.0}):
-            rewards |= set(np.unique(hdf5.read_array(demo, "rewards")).tolist())
-        if "dones" in keys and len(done_at_end) < 2:
-            done_at_end.add(bool(hdf5.read_last(demo, "dones")[1].any()))
+    for demo in demos:
+        if demo.rewards is not None and rewards <= {0.0, 1.0}:
+            rewards |= set(np.unique(demo.rewards).tolist())
+        if demo.dones is not None and len(done_at_end) < 2 and demo.dones.ndim and len(demo.dones):
+            done_at_end.add(bool(demo.dones[-1].any()))
     return _Conventions(rewards <= {0.0, 1.0} and 1.0 in rewards, len(done_at_end) == 2)
 
 
-def _episode(demo: h5py.Group, name: str, choice: ObsChoice, conventions: _Conventions, file: str) -> Episode:
+def _episode(opened: _Demo, name: str, choice: ObsChoice, conventions: _Conventions, file: str) -> Episode:
     place = Place(name, file)
-    keys = hdf5.children(demo)
+    demo, keys = opened.group, opened.keys
     if "actions" not in keys:
         raise place.error(f"there are no 'actions' (only {', '.join(keys) or 'nothing'})")
     actions = as_actions(hdf5.read_array(demo, "actions"), place)
     steps = len(actions)
     attrs = hdf5.attributes(demo)
-    if "rewards" in keys:
-        rewards = as_column(hdf5.read_array(demo, "rewards"), "rewards", steps, place)
+    if opened.rewards is not None:
+        rewards = as_column(opened.rewards, "rewards", steps, place)
     else:
         rewards = np.zeros(steps, np.float32)
         attrs["rewards_missing"] = True
-    dones = as_column(hdf5.read_array(demo, "dones"), "dones", steps, place) if "dones" in keys else None
+    dones = None if opened.dones is None else as_column(opened.dones, "dones", steps, place)
     success = _success(demo, keys, rewards, attrs, conventions, place)
     terminated = success is not None and bool(success[-1])
     if success is None and dones is not None and conventions.done_is_terminal:
         terminated = bool(dones[-1])
     return Episode(
         name=name,
-        obs=_obs(demo, choice.keys, steps, place),
-        final_obs=_final_obs(demo, choice.keys, steps, place) if attrs.get(HAS_FINAL_OBS, True) else None,
+        obs=_obs(demo, keys, choice.keys, steps, place),
+        final_obs=_final_obs(demo, keys, choice.keys, steps, place) if attrs.get(HAS_FINAL_OBS, True) else None,
         actions=actions,
         rewards=rewards,
         terminated=bool(attrs.get("terminated", terminated)),
         truncated=bool(attrs.get("truncated", not terminated)),
         success=success,
-        extras=_extras(demo, steps),
+        extras=_extras(demo, keys, steps),
         attrs=_attrs(attrs, steps, place),
     )
 
 
-def _obs(demo: h5py.Group, keys: Sequence[str], steps: int, place: Place) -> dict[str, Array]:
-    group = _obs_group(demo, "obs", keys, place)
+def _obs(
+    demo: h5py.Group, members: Sequence[str], keys: Sequence[str], steps: int, place: Place
+) -> dict[str, Array]:
+    group = _obs_group(demo, members, "obs", keys, place)
     found = {}
     for key in keys:
         found[key] = as_obs(hdf5.read_array(group, key), key, place)
@@ -178,11 +203,13 @@ def _obs(demo: h5py.Group, keys: Sequence[str], steps: int, place: Place) -> dic
     return found
 
 
-def _final_obs(demo: h5py.Group, keys: Sequence[str], steps: int, place: Place) -> dict[str, Array] | None:
+def _final_obs(
+    demo: h5py.Group, members: Sequence[str], keys: Sequence[str], steps: int, place: Place
+) -> dict[str, Array] | None:
     """Last row of next_obs; only that row is read, the others repeat obs."""
-    if "next_obs" not in hdf5.children(demo):
+    if "next_obs" not in members:
         return None
-    group = _obs_group(demo, "next_obs", keys, place)
+    group = _obs_group(demo, members, "next_obs", keys, place)
     found = {}
     for key in keys:
         rows, last = hdf5.read_last(group, key)
@@ -191,13 +218,15 @@ def _final_obs(demo: h5py.Group, keys: Sequence[str], steps: int, place: Place) 
     return found
 
 
-def _obs_group(demo: h5py.Group, which: str, keys: Sequence[str], place: Place) -> h5py.Group:
-    if which not in hdf5.children(demo):
+def _obs_group(
+    demo: h5py.Group, members: Sequence[str], which: str, keys: Sequence[str], place: Place
+) -> h5py.Group:
+    if which not in members:
         raise place.error(f"there is no {which!r}")
     group = hdf5.subgroup(demo, which)
-    members = hdf5.children(group)
+    present = hdf5.children(group)
     for key in keys:
-        if key not in members and key not in (available := hdf5.array_keys(group)):
+        if key not in present and key not in (available := hdf5.array_keys(group)):
             raise place.error(f"no observation {key!r} in {which!r} (available: {', '.join(available)})")
     return group
 
@@ -218,10 +247,10 @@ def _success(
     return None
 
 
-def _extras(demo: h5py.Group, steps: int) -> dict[str, Array]:
+def _extras(demo: h5py.Group, keys: Sequence[str], steps: int) -> dict[str, Array]:
     """Other numeric arrays with one row a step, dtype as stored; images and arrays of other lengths are left."""
     found = {}
-    for top in hdf5.children(demo):
+    for top in keys:
         if top in MAIN_KEYS:
             continue
         node = hdf5.member(demo, top)

@@ -48,9 +48,27 @@ def _minari_file(dataset_id: str) -> Path:
                          "e.g. minari:D4RL/door/human-v2.")  # fmt: skip
     folder = minari_root() / dataset_id
     if not folder.is_dir():
-        raise InputError(f"Minari dataset {dataset_id} is not in {minari_root()}. Get it with "
-                         f'`pip install "dtql-robot[download]"` and `minari download {dataset_id}`.')  # fmt: skip
+        _download(dataset_id)
     return _in_folder(folder)
+
+
+def _download(dataset_id: str) -> None:
+    """Fetch a dataset with the `minari` package.  InputError without it, or where that fails."""
+    import importlib.util
+    import sys
+
+    missing = f"Minari dataset {dataset_id} is not in {minari_root()}"
+    if any(importlib.util.find_spec(name) is None for name in ("minari", "huggingface_hub")):
+        raise InputError(f'{missing}. Get it with `pip install "dtql-robot[download]"` and '
+                         f"`minari download {dataset_id}`.")  # fmt: skip
+    import minari
+
+    print(f"downloading {dataset_id} to {minari_root()}", file=sys.stderr)
+    try:
+        minari.download_dataset(dataset_id)
+    except Exception as error:  # of the network, the hub or minari: the user needs the sentence, whichever it is
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"{missing}, and downloading it failed: {reason}.") from error
 
 
 def _in_folder(folder: Path) -> Path:

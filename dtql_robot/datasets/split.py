@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def _divide(
     if not 0 < for_training < count:
         raise InputError(f"{count} different demos cannot be divided {train:g} to {1 - train:g}: one side would be "
                          "empty. Choose another --train.")  # fmt: skip
-    order = np.random.default_rng(seed).permutation(count)
+    order = np.random.default_rng(seed).permutation(count).tolist()
     masks = {names[0]: _flat(groups, order[:for_training]), names[1]: _flat(groups, order[for_training:])}
     for share in sorted(subsets):
         percent = Fraction(str(share)) * 100
@@ -105,9 +105,9 @@ def _divide(
     return masks
 
 
-def _flat(groups: list[list[str]], chosen: Sequence[int]) -> list[str]:
+def _flat(groups: list[list[str]], chosen: Iterable[int]) -> list[str]:
     """Names in the groups, in the file's order."""
-    return [name for i in sorted(int(c) for c in chosen) for name in groups[i]]
+    return [name for i in sorted(chosen) for name in groups[i]]
 
 
 def write_masks(path: Path, masks: Mapping[str, Sequence[str]]) -> None:

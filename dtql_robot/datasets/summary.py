@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dtql_robot.datasets.duplicates import duplicate_episodes
+from dtql_robot.datasets.histogram import histogram
 from dtql_robot.datasets.layout import Reading
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.types import Array, Demonstrations
@@ -22,8 +26,9 @@ def inspect(
 
     Keys: source, format, env, episodes, transitions, length {min, median, max}, return {min, mean, max},
     success {known, at_end, ever} in episodes or None, obs {key: {shape, dtype, min, max}}, left_out {key: text},
-    action [{min, max, mean, std, constant, binary}] a dimension, extras {key: {shape, dtype}}, final_obs,
-    terminated and truncated (episodes), filter_keys {name: episodes}, notes and warnings (sentences).
+    action [{min, max, mean, std, histogram, constant, binary}] a dimension (histogram: 16 counts from min to max), extras {key: {shape, dtype}}, final_obs,
+    terminated and truncated (episodes), filter_keys {name: episodes}, duplicates [[names of equal episodes]], versions
+    {recorded: what the source says, installed: {package: version}}, notes and warnings (sentences).
     """
     reading = Reading(data) if isinstance(data, Demonstrations) else read_source(
         data, obs_keys=obs_keys, filter_key=filter_key
@@ -50,9 +55,22 @@ def inspect(
         "terminated": sum(e.terminated for e in episodes),
         "truncated": sum(e.truncated for e in episodes),
         "filter_keys": {k: len(v) for k, v in reading.filter_keys.items()},
+        "duplicates": duplicate_episodes(demos),
+        "versions": recorded_versions(demos),
         "notes": list(reading.notes),
     }
     return summary | {"warnings": _warnings(demos, summary, lengths)}
+
+
+def recorded_versions(demos: Demonstrations) -> dict[str, Any]:
+    """The versions that the source's record of its environment names, and those of the simulators installed here."""
+    names = ("env_version", "repository_version", "minari_version", "mujoco_version")
+    recorded = {k: str(demos.env_args[k]) for k in names if demos.env_args.get(k)}
+    installed = {}
+    for package in ("mujoco", "gymnasium-robotics", "robosuite", "metaworld"):
+        with contextlib.suppress(PackageNotFoundError):
+            installed[package] = version(package)
+    return {"recorded": recorded, "installed": installed}
 
 
 def _success(demos: Demonstrations) -> dict[str, int] | None:
@@ -77,6 +95,7 @@ def _action(column: Array) -> dict[str, Any]:
         "max": float(values[-1]),
         "mean": float(column.mean(dtype=np.float64)),
         "std": float(column.std(dtype=np.float64)),
+        "histogram": histogram(column),
         "constant": len(values) == 1,
         "binary": len(values) == 2,
     }
@@ -102,6 +121,9 @@ def _warnings(demos: Demonstrations, summary: dict[str, Any], lengths: Array) ->
     outside = [i for i, a in enumerate(summary["action"]) if a["min"] < -1 or a["max"] > 1]
     if outside:
         found.append(f"action dims {outside} leave [-1, 1].")
+    copies = sum(len(group) - 1 for group in summary["duplicates"])
+    if copies:
+        found.append(f"{copies} of {count} episodes repeat another one, e.g. {' = '.join(summary['duplicates'][0][:3])}.")
     if lengths.min() < _SHORT:
         found.append(f"{int((lengths < _SHORT).sum())} of {count} episodes are shorter than {_SHORT} steps.")
     return found

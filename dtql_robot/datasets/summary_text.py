@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dtql_robot.datasets.histogram import sparkline
+
 
 def format_summary(summary: Mapping[str, Any]) -> str:
     """Several lines of text from what `inspect` returns."""
@@ -12,7 +14,7 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     count = summary["episodes"]
     lines = [
         f"source       {summary['source']} ({summary['format']})",
-        f"environment  {summary['env'] or 'not recorded'}",
+        f"environment  {summary['env'] or 'not recorded'}{_versions(summary['versions'])}",
         f"episodes     {count}, {summary['transitions']} transitions",
         f"length       {length['min']} to {length['max']} steps, median {length['median']:g}",
         f"return       {total['min']:.4g} to {total['max']:.4g}, mean {total['mean']:.4g}",
@@ -24,11 +26,16 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         lines.append("filter keys  " + ", ".join(f"{k} ({n})" for k, n in summary["filter_keys"].items()))
     lines += ["", *_table(["observation", "shape", "dtype", "min", "max"], _obs_rows(summary["obs"]))]
     lines += [f"left out     {key}: {text}" for key, text in summary["left_out"].items()]
-    lines += ["", *_table(["action", "min", "max", "mean", "std", ""], _action_rows(summary["action"]))]
+    lines += ["", *_table(["action", "min", "max", "mean", "std", "from min to max", ""], _action_rows(summary["action"]))]
     if summary["extras"]:
         lines += ["", "also stored  " + ", ".join(f"{k} {_shape(v['shape'])}" for k, v in summary["extras"].items())]
     remarks = [f"note: {text}" for text in summary["notes"]] + [f"warning: {text}" for text in summary["warnings"]]
     return "\n".join([*lines, *([""] if remarks else []), *remarks])
+
+
+def _versions(versions: Mapping[str, Any]) -> str:
+    recorded = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in versions["recorded"].items())
+    return f" ({recorded})" if recorded else ""
 
 
 def _success(success: Mapping[str, int]) -> str:
@@ -47,7 +54,8 @@ def _action_rows(dims: list[dict[str, Any]]) -> list[list[str]]:
     rows = []
     for index, dim in enumerate(dims):
         remark = "constant" if dim["constant"] else "two values" if dim["binary"] else ""
-        rows.append([str(index), *(f"{dim[k]:.4g}" for k in ("min", "max", "mean", "std")), remark])
+        bars = sparkline(dim["histogram"])
+        rows.append([str(index), *(f"{dim[k]:.4g}" for k in ("min", "max", "mean", "std")), bars, remark])
     return rows
 
 

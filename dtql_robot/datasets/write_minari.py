@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
 from collections.abc import Mapping
@@ -80,9 +81,13 @@ def _write(demos: Demonstrations, folder: Path, record: dict[str, Any], name: st
 
     actions = spaces.Box(-np.inf, np.inf, (demos.action_dim,), np.float32)
     observations = _space(_nested(demos.episodes[0].obs, Place(demos.episodes[0].name, name)))
-    storage = MinariStorage.new(
-        folder, observations, actions, env_spec=_gym_spec(demos), data_format="hdf5", jpeg_encoding=False
-    )
+    options: dict[str, Any] = {"env_spec": _gym_spec(demos), "data_format": "hdf5"}
+    if "jpeg_encoding" in inspect.signature(MinariStorage.new).parameters:
+        options["jpeg_encoding"] = False
+    elif any(v.dtype == np.uint8 for v in demos.episodes[0].obs.values()):  # minari 0.5.3, on Python 3.10
+        raise InputError(f"minari {_minari().__version__} stores images as lossy JPEG only; it is the newest for this "
+                         "Python. Use Python 3.11 or later, or write robomimic.")  # fmt: skip
+    storage = MinariStorage.new(folder, observations, actions, **options)
     storage.update_metadata(record)
     storage.update_episodes([_buffer(e, Place(e.name, name)) for e in demos.episodes])
     storage.update_episode_metadata([_episode_attrs(e) for e in demos.episodes])

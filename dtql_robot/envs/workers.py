@@ -53,6 +53,7 @@ class Worker:
         env = {**os.environ, **dict.fromkeys(THREAD_LIMITS, "1")}
         env["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
         command = [sys.executable, "-m", "dtql_robot.envs.workers"]
+        self._buffer = bytearray()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, bufsize=0)
         self._write((factory, args))
 
@@ -73,25 +74,38 @@ class Worker:
 
         deadline: time.monotonic() after which the worker counts as hung (WorkerLostError); None waits for ever.
         """
-        (length,) = LENGTH.unpack(self._read(LENGTH.size, deadline))
-        kind, value = pickle.loads(self._read(length, deadline))
+        while (message := self._take()) is None:
+            self._read(deadline)
+        kind, value = pickle.loads(message)
         if kind == "input_error":
             raise InputError(value)
         if kind == "error":
             raise WorkerError(f"A simulator process failed:\n{value}")
         return value
 
-    def _read(self, size: int, deadline: float | None) -> bytes:
-        parts: list[bytes] = []
-        while size:
-            if deadline is not None and not select.select([self], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise WorkerLostError("A simulator process stopped answering.")
-            part = os.read(self.fileno(), min(size, 1 << 20))
-            if not part:
-                raise WorkerLostError(f"A simulator process ended unexpectedly (exit status {self._process.wait()}).")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+    @property
+    def has_answer(self) -> bool:
+        """Whether a whole answer has been read already; `select` knows of unread ones only."""
+        return (
+            len(self._buffer) >= LENGTH.size and len(self._buffer) >= LENGTH.size + LENGTH.unpack_from(self._buffer)[0]
+        )
+
+    def _take(self) -> bytes | None:
+        """The oldest whole answer that has been read, if there is one."""
+        if not self.has_answer:
+            return None
+        end = LENGTH.size + LENGTH.unpack_from(self._buffer)[0]
+        message = bytes(self._buffer[LENGTH.size : end])
+        del self._buffer[:end]
+        return message
+
+    def _read(self, deadline: float | None) -> None:
+        if deadline is not None and not select.select([self], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise WorkerLostError("A simulator process stopped answering.")
+        part = os.read(self.fileno(), 1 << 20)
+        if not part:
+            raise WorkerLostError(f"A simulator process ended unexpectedly (exit status {self._process.wait()}).")
+        self._buffer += part
 
     def kill(self) -> None:
         """End the worker at once, hung or not."""

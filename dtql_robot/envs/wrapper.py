@@ -63,6 +63,8 @@ class UniformEnv(gymnasium.Wrapper):
     ) -> None:
         super().__init__(env)
         self.facts = facts
+        assert isinstance(env.action_space, spaces.Box)
+        self._box = env.action_space
         self._success, self._subtasks = success, subtasks
         self._make_camera = camera
         self._camera: Any = None
@@ -73,9 +75,8 @@ class UniformEnv(gymnasium.Wrapper):
         return flatten_obs(obs), info
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
-        box = self.env.action_space
-        assert isinstance(box, spaces.Box)
-        clipped = np.clip(np.asarray(action, np.float32), box.low, box.high).astype(box.dtype)
+        box = self._box
+        clipped = np.asarray(action, np.float32).clip(box.low, box.high).astype(box.dtype, copy=False)
         obs, reward, terminated, truncated, info = self.env.step(clipped)
         success = self._success(self.env, info)
         if success is not None:

@@ -7,15 +7,17 @@ is replaced: that is why this is not Gymnasium's AsyncVectorEnv.
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
-from dtql_robot.envs.workers import Worker, WorkerLostError
+from dtql_robot.envs.workers import Worker, WorkerLostError, cpu_count
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array
 
@@ -146,22 +148,51 @@ class LocalPool:
             server.close()
 
 
-class ProcessPool:
-    """N environments in N processes.
+class EnvGroup:
+    """Several environments in a worker process; each is made when it is first used."""
 
-    timeout: seconds in which a call must be answered; a process that does not, or that ends, is replaced.
+    def __init__(self, *args: Any) -> None:
+        self._args = args
+        self._servers: dict[int, EnvServer] = {0: EnvServer(*args)}
+
+    def facts(self) -> EnvInfo:
+        return self._servers[0].facts()
+
+    def step_seconds(self) -> float:
+        return self._servers[0].step_seconds()
+
+    def reset(self, slot: int, seed: int) -> dict[str, Array]:
+        if slot not in self._servers:
+            self._servers[slot] = EnvServer(*self._args)
+        return self._servers[slot].reset(seed)
+
+    def run_chunk(self, slot: int, actions: Array) -> ChunkResult:
+        return self._servers[slot].run_chunk(actions)
+
+
+class ProcessPool:
+    """N environments in P processes: environment e is the (e // P)-th of process e % P.
+
+    With more environments than processes, a process goes on with one while the policy decides for another, and
+    `wait` lets answers gather so that decisions are made for many at once.
+    timeout: seconds in which a call must be answered; a process that does not, or that ends, is replaced, and all of
+    its environments are lost.
     """
 
     in_process = False
 
-    def __init__(self, num_envs: int, *args: Any, timeout: float = 120.0) -> None:
-        self._args, self._timeout = args, timeout
-        self._deadlines: dict[int, float] = {}
-        self._fresh = set(range(num_envs))
-        self.workers = [self._start() for _ in range(num_envs)]
+    def __init__(self, num_envs: int, *args: Any, processes: int | None = None, timeout: float = 120.0) -> None:
+        self._args, self._timeout, self._num_envs = args, timeout, num_envs
+        count = min(num_envs, processes or num_envs)
+        self.workers = [self._start() for _ in range(count)]
+        self._queues: list[deque[int]] = [deque() for _ in range(count)]
+        self._deadlines = [0.0] * count
+        self._fresh = set(range(count))
+        self._gone: dict[int, Lost] = {}
+        self._unsent: list[tuple[int, Reply]] = []
 
     def _start(self) -> Worker:
-        return Worker("dtql_robot.eval.env_pool:EnvServer", *self._args)
+        return Worker("dtql_robot.eval.env_pool:EnvGroup", *self._args)
 
     def facts(self) -> EnvInfo:
         """The environment's facts; returns once every process is up."""
@@ -179,34 +210,66 @@ class ProcessPool:
         return [worker.recv(deadline) for worker in self.workers]
 
     def reset(self, env: int, seed: int) -> None:
+        self._gone.pop(env, None)
         self._send(env, "reset", seed)
 
     def run_chunk(self, env: int, actions: Array) -> None:
-        self._send(env, "run_chunk", actions)
+        if env in self._gone:  # its process was lost while the policy decided
+            self._unsent.append((env, self._gone.pop(env)))
+        else:
+            self._send(env, "run_chunk", actions)
 
     def _send(self, env: int, method: str, value: Any) -> None:
-        self.workers[env].send(method, value)
-        self._deadlines[env] = time.monotonic() + self._timeout + (STARTUP_SECONDS if env in self._fresh else 0.0)
-        self._fresh.discard(env)
+        slot, process = divmod(env, len(self.workers))
+        self.workers[process].send(method, slot, value)
+        if not self._queues[process]:
+            startup = STARTUP_SECONDS if process in self._fresh else 0.0
+            self._deadlines[process] = time.monotonic() + self._timeout + startup
+        self._fresh.discard(process)
+        self._queues[process].append(env)
 
     def wait(self) -> list[tuple[int, Reply]]:
-        """The answers that have come; waits until there is one."""
-        pending = {self.workers[env]: env for env in self._deadlines}
-        until = min(self._deadlines.values()) - time.monotonic()
-        ready = set(select.select(list(pending), [], [], max(0.0, until))[0])
-        late = time.monotonic()
-        ready |= {worker for worker, env in pending.items() if self._deadlines[env] <= late}
-        return sorted(((pending[w], self._collect(pending[w])) for w in ready), key=lambda reply: reply[0])
+        """The answers that have come, at least half of those expected where processes have several environments."""
+        replies, self._unsent = self._unsent, []
+        expected = sum(map(len, self._queues))
+        enough = math.ceil(expected / 2) if expected > len(self.workers) else 1
+        while len(replies) < enough and any(self._queues):
+            replies += self._receive()
+        return sorted(replies, key=lambda reply: reply[0])
 
-    def _collect(self, env: int) -> Reply:
-        deadline = self._deadlines.pop(env)
+    def _receive(self) -> list[tuple[int, Reply]]:
+        """An answer of every process that has one; waits until one has."""
+        busy = [process for process, queue in enumerate(self._queues) if queue]
+        until = min(self._deadlines[process] for process in busy) - time.monotonic()
+        ready = select.select([self.workers[process] for process in busy], [], [], max(0.0, until))[0]
+        now = time.monotonic()
+        replies: list[tuple[int, Reply]] = []
+        for process in busy:
+            if self.workers[process] in ready or self._deadlines[process] <= now:
+                replies += self._collect(process)
+        return replies
+
+    def _collect(self, process: int) -> list[tuple[int, Reply]]:
+        queue = self._queues[process]
         try:
-            return self.workers[env].recv(deadline)
+            value = self.workers[process].recv(self._deadlines[process])
         except WorkerLostError as error:
-            self.workers[env].kill()
-            self.workers[env] = self._start()
-            self._fresh.add(env)
-            return Lost(str(error))
+            return self._replace(process, Lost(str(error)))
+        self._deadlines[process] = time.monotonic() + self._timeout  # of the next in the queue
+        first = (queue.popleft(), value)
+        return [first, *self._collect(process)] if self.workers[process].has_answer else [first]
+
+    def _replace(self, process: int, lost: Lost) -> list[tuple[int, Reply]]:
+        """A new process for a lost one.  All its environments are lost; those that nobody waits for are told later."""
+        waiting = list(self._queues[process])
+        self._queues[process].clear()
+        self._gone.update(dict.fromkeys(range(process, self._num_envs, len(self.workers)), lost))
+        for env in waiting:
+            del self._gone[env]
+        self.workers[process].kill()
+        self.workers[process] = self._start()
+        self._fresh.add(process)
+        return [(env, lost) for env in waiting]
 
     def close(self) -> None:
         for worker in self.workers:
@@ -225,8 +288,8 @@ def make_pool(
 ) -> EnvPool:
     """Environments where they run fastest.
 
-    "auto": one alone in this process; several in processes of their own, except where simulating a `chunk` of steps
-    is measured to take less time than sending it there.
+    "auto": one alone in this process; several in worker processes, one a core, except where simulating a `chunk` of
+    steps is measured to take less time than sending it there.
     """
     args = (spec, max_episode_steps, env_args)
 
@@ -235,7 +298,7 @@ def make_pool(
 
     if where == "in-process" or (where == "auto" and num_envs == 1):
         return local()
-    pool = ProcessPool(num_envs, *args, timeout=timeout)
+    pool = ProcessPool(num_envs, *args, processes=cpu_count(), timeout=timeout)
     with contextlib.ExitStack() as stack:
         stack.callback(pool.close)
         if where == "auto" and pool.step_seconds() * chunk < CHEAP_CHUNK:

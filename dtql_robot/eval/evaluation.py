@@ -24,6 +24,7 @@ from dtql_robot.types import Obs, Policy
 LATENCY_CALLS = 50
 LATENCY_SECONDS = 2.0
 PACKAGES = ("dtql-robot", "numpy", "gymnasium", "mujoco", "gymnasium-robotics", "robosuite", "metaworld", "ogbench")
+ENVS_PER_CORE = 4  # so that simulators have work while the policy decides, and decisions come in batches
 WORKER_TIMEOUT = 120.0
 
 
@@ -91,7 +92,7 @@ def evaluate(
     """Success rate of `policy` in the environment `spec`, each episode run to its end.
 
     Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
-    from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs` (default: one
+    from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs` (default: four
     per core).  Collection of demonstrations uses other seeds.  env_args: as for `make_env`.
     where: whether the environments run in processes of their own ("auto": as measured, see `make_pool`).
     A process that dies, or takes longer than worker_timeout seconds for a call, is replaced and its episode run again
@@ -100,7 +101,7 @@ def evaluate(
     """
     check_run(seed, episodes)
     seeds = [evaluation_seed(seed, i) for i in range(episodes)]
-    num_envs = max(1, min(num_envs or cpu_count(), episodes))
+    num_envs = max(1, min(num_envs or ENVS_PER_CORE * cpu_count(), episodes))
     chunk, timeout = policy.n_action_steps, worker_timeout
     making = make_pool(num_envs, spec, max_episode_steps, env_args, where=where, chunk=chunk, timeout=timeout)
     with contextlib.closing(making) as pool:

@@ -7,7 +7,6 @@ on where it stopped.  `recipe.json` there says what is being made; parts of anot
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dtql_robot.datasets.cache import content_digest
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.datasets.raw_robosuite import StateRecording, choose_names, open_recording
 from dtql_robot.datasets.write_robomimic import save_robomimic_stream
@@ -60,13 +60,8 @@ def extract_observations(
 
 
 def _recipe(recording: StateRecording, cameras: Sequence[str], size: tuple[int, int]) -> dict[str, Any]:
-    with recording.path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else None
-        if digest is None:  # Python 3.10
-            stream.seek(0)
-            digest = hashlib.sha256(stream.read()).hexdigest()
     return {
-        "source_sha256": digest,
+        "source": content_digest(recording.path),
         "cameras": list(cameras),
         "size": list(size),
         "robosuite": _robosuite_version(),

@@ -38,8 +38,9 @@ class StateSimulation:
         """cameras, size: see `observe`.  frames: arguments of `make_env` for `env.render`."""
         self.spec = spec
         self.env = make_env(spec, env_args={"end_at_success": False, **env_args}, **frames)
-        self._inner: Any = self.env.unwrapped
-        self.sim_env: Any = self._inner.sim_env
+        inner: Any = self.env.unwrapped
+        self._inner = inner
+        self.sim_env: Any = inner.sim_env
         facts = self.env.get_wrapper_attr("facts")
         self._cameras = {name: self._camera(facts.check_camera(name), size) for name in cameras}
         self.env.reset(seed=0)

@@ -102,7 +102,7 @@ def test_images_only_when_asked_for(tmp_path: Path) -> None:
     assert episode.obs["view"].dtype == np.uint8
     np.testing.assert_array_equal(episode.obs["view"], image)
     only = write(tmp_path / "only.hdf5", demo(**{"obs/object": None, "obs/eef": None, "obs/view": image}))
-    with pytest.raises(InputError, match=r"image observations only: view \(uint8 \(8, 8, 3\)\)"):
+    with pytest.raises(InputError, match=r"no low-dimensional observations: view \(uint8 \(8, 8, 3\)\)"):
         load(only)
 
 

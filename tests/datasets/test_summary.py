@@ -38,6 +38,8 @@ def test_numbers() -> None:
     assert summary["obs"] == {"x": {"shape": [2], "dtype": "float32", "min": 0.0, "max": 13.0}}
     assert (summary["terminated"], summary["truncated"], summary["final_obs"]) == (1, 2, 2)
     first, second = summary["action"]
+    assert first.pop("histogram") == [18, *[0] * 15]
+    assert sum(second.pop("histogram")) == 18
     assert first == {"min": 0.5, "max": 0.5, "mean": 0.5, "std": 0.0, "constant": True, "binary": False}
     assert (second["min"], second["max"], second["constant"], second["binary"]) == (-2.0, 1.0, False, True)
     assert second["mean"] == (15 - 6) / 18

@@ -61,11 +61,11 @@ class Saboteur(ScriptedPolicy):
         return super().predict(obs, rngs)
 
 
-def sabotaged(at, which, timeout=60.0):
+def sabotaged(at, which, timeout=60.0, num_envs=2):
     seeds = [evaluation_seed(3, i) for i in range(6)]
-    with contextlib.closing(ProcessPool(2, TASK, timeout=timeout)) as pool:
+    with contextlib.closing(ProcessPool(num_envs, TASK, processes=2, timeout=timeout)) as pool:
         facts = pool.facts()
-        return run_episodes(Saboteur(pool, at, which), pool, 2, seeds, facts)
+        return run_episodes(Saboteur(pool, at, which), pool, num_envs, seeds, facts)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,13 @@ def test_the_episode_of_a_worker_that_is_killed_is_run_again_and_reported(undist
     assert len(restarts) == 1
     assert restarts[0].steps > 0
     assert "exit status -9" in restarts[0].reason
+
+
+def test_every_episode_in_a_killed_worker_is_run_again(undisturbed):
+    """Also one whose next actions the policy was just deciding."""
+    results, restarts = sabotaged([9], signal.SIGKILL, num_envs=6)
+    assert tuple(results) == undisturbed.per_episode
+    assert len({r.seed for r in restarts}) == len(restarts) == 3
 
 
 def test_a_worker_that_hangs_is_replaced_after_the_timeout(undisturbed, monkeypatch):

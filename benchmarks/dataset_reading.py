@@ -1,0 +1,180 @@
+"""Reading speed and memory of datasets: `python benchmarks/dataset_reading.py [--transitions 1000000]`.
+
+Writes an uncompressed robomimic file of random low-dimensional demonstrations (60-dim observations, 7-dim actions) and
+measures, each in a process of its own:
+
+  raw        the same bytes with h5py into one array a quantity, at its fastest of three
+  load       `load` without the cache; raw time / load time must be 0.5 or more
+  memory     peak of `load` and of the training buffer made from it, over what the process had before, in units of the
+             observations' own size; must be under 3
+  cached     the second `load` of the same file; must be under a second
+  disk       training samples from states on disk with a bound on what is in memory
+
+A file of the real world can be measured instead: --file low_dim.hdf5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+OBS, ACTIONS, STEPS = 60, 7, 200
+
+
+def write_file(path: Path, transitions: int) -> None:
+    """Demonstrations of STEPS steps with obs, next_obs, actions, rewards and dones."""
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_kwargs": {}})
+        for index in range(transitions // STEPS):
+            demo = data.create_group(f"demo_{index}")
+            states = rng.standard_normal((STEPS + 1, OBS), np.float32)
+            success = np.arange(STEPS) == STEPS - 1
+            demo["obs/state"], demo["next_obs/state"] = states[:-1], states[1:]
+            demo["actions"] = np.tanh(rng.standard_normal((STEPS, ACTIONS), np.float32))
+            demo["rewards"], demo["dones"] = success.astype(np.float64), success.astype(np.int64)
+
+
+def read_raw(path: Path) -> float:
+    """Seconds to read what `load` needs with h5py alone, into arrays made beforehand."""
+    start = time.perf_counter()
+    with h5py.File(path) as file:
+        demos = file["data"]
+        total = sum(demos[name]["actions"].shape[0] for name in demos)
+        first = demos[next(iter(demos))]
+        key = next(iter(first["obs"]))
+        kinds = {f"obs/{key}": None, "actions": None, "rewards": None, "dones": None}
+        arrays = {k: np.empty((total, *first[k].shape[1:]), first[k].dtype) for k in kinds if k in first}
+        row = 0
+        for name in demos:
+            demo = demos[name]
+            rows = demo["actions"].shape[0]
+            for key, array in arrays.items():
+                demo[key].read_direct(array, dest_sel=np.s_[row : row + rows])
+            row += rows
+    return time.perf_counter() - start
+
+
+def peak() -> float:
+    """Largest memory of this process so far, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def task_raw(path: Path) -> dict[str, float]:
+    return {"seconds": min(read_raw(path) for _ in range(3))}
+
+
+def task_load(path: Path) -> dict[str, float]:
+    from dtql_robot.datasets import load
+
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        demos = load(path)
+        times.append(time.perf_counter() - start)
+        count = demos.num_transitions
+        del demos
+    return {"seconds": min(times), "transitions": count}
+
+
+def task_memory(path: Path) -> dict[str, float]:
+    import torch
+
+    from dtql_robot.config import DataConfig
+    from dtql_robot.datasets import load
+    from dtql_robot.datasets.buffer import choose_obs_keys, fit_normalizers, make_buffer
+
+    before = peak()
+    demos = load(path)
+    loaded = peak()
+    keys = choose_obs_keys(demos, ())
+    obs_norm, action_norm = fit_normalizers(demos, keys, "range")
+    cfg = DataConfig(reward="dataset")
+    buffer = make_buffer(demos, cfg, 0.99, keys, obs_norm, action_norm, torch.device("cpu"))
+    size = sum(e.obs[k].nbytes for e in demos.episodes for k in keys)
+    return {"load": (loaded - before) / size, "load_and_buffer": (peak() - before) / size, "n": len(buffer)}
+
+
+def task_cached(path: Path) -> dict[str, float]:
+    from dtql_robot.datasets import load
+
+    start = time.perf_counter()
+    demos = load(path)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "sum": float(sum(e.actions.sum() for e in demos.episodes))}
+
+
+def task_disk(path: Path) -> dict[str, float]:
+    import torch
+
+    from dtql_robot.config import DataConfig
+    from dtql_robot.datasets import load
+    from dtql_robot.datasets.buffer import DiskChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer
+
+    demos = load(path)
+    keys = choose_obs_keys(demos, ())
+    norms = fit_normalizers(demos, keys, "range")
+    buffer = make_buffer(demos, DataConfig(reward="dataset"), 0.99, keys, *norms, torch.device("cpu"), memory_limit=0)
+    assert isinstance(buffer, DiskChunkBuffer)
+    generator = torch.Generator().manual_seed(0)
+    start = time.perf_counter()
+    for _ in range(200):
+        buffer.sample(256, generator)
+    return {"batches_per_second": 200 / (time.perf_counter() - start)}
+
+
+TASKS = {"raw": task_raw, "load": task_load, "memory": task_memory, "cached": task_cached, "disk": task_disk}
+
+
+def measure(task: str, path: Path, cache: str) -> dict[str, float]:
+    """One task in a fresh process."""
+    command = [sys.executable, __file__, "--task", task, "--file", str(path)]
+    environment = {**os.environ, "DTQL_ROBOT_CACHE": cache}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(path: Path, folder: str) -> None:
+    raw = measure("raw", path, "off")["seconds"]
+    load = measure("load", path, "off")
+    print(f"{path.name}: {load['transitions']} transitions, {path.stat().st_size / 1e6:.0f} MB")
+    print(f"raw h5py   {raw:.2f} s")
+    print(f"load       {load['seconds']:.2f} s, {raw / load['seconds']:.0%} of raw speed (at least 50%)")
+    memory = measure("memory", path, "off")
+    print(f"memory     {memory['load']:.2f} x the observations for load, {memory['load_and_buffer']:.2f} x with the "
+          "training buffer (under 3)")  # fmt: skip
+    first, second = measure("cached", path, folder), measure("cached", path, folder)
+    assert first["sum"] == second["sum"]
+    print(f"cached     {first['seconds']:.2f} s for the first load, {second['seconds']:.2f} s for the second (under 1)")
+    print(f"disk       {measure('disk', path, folder)['batches_per_second']:.0f} batches of 256 a second")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--transitions", type=int, default=1_000_000)
+    parser.add_argument("--file", type=Path)
+    parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.task:
+        print(json.dumps(TASKS[options.task](options.file)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.file or Path(folder) / "low_dim.hdf5"
+        if options.file is None:
+            write_file(path, options.transitions)
+        report(path, folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Our policies and environments in the clothes of other packages."""

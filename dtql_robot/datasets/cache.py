@@ -1,0 +1,100 @@
+"""The second load of a large file: mapped from a packed copy that is known to hold the same content.
+
+The copy's name is a digest of the file's bytes and of what was asked of it, so an edited file is simply another one,
+whatever its name says; the digest of an untouched file is remembered.  Copies live in $DTQL_ROBOT_CACHE (by default ~/.cache/dtql_robot; "off" switches
+the cache off); the ones used longest ago are deleted when all together exceed $DTQL_ROBOT_CACHE_GB (20).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from dtql_robot.datasets.atomic import new_folder
+from dtql_robot.datasets.content_memo import cache_folder, remembered
+from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.packed import INDEX, Packer, unpack
+from dtql_robot.types import Episode
+
+SMALLEST = 32 * 2**20  # bytes of a file from which a copy is worth its disk space
+_FORMAT = "2"  # of what the adapters make of a file; raise it when they change
+_BLOCK = 16 * 2**20
+_LIMIT_GB = 20.0
+
+
+def content_digest(path: Path) -> str:
+    """Digest of all bytes of the file: of the digests of its blocks, which are made on all cores."""
+    total = hashlib.sha256(str(path.stat().st_size).encode())
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        view = memoryview(content)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            starts = range(0, len(view), _BLOCK)
+            for digest in pool.map(lambda i: hashlib.sha256(view[i : i + _BLOCK]).digest(), starts):
+                total.update(digest)
+        view.release()
+    return total.hexdigest()
+
+
+def read_through(
+    path: Path,
+    asked: dict[str, Any],
+    read: Callable[[Callable[[Episode], Episode] | None], Reading],
+    smallest: int = SMALLEST,
+) -> Reading:
+    """The copy of `path` for what is `asked`, made first where there is none; small files are read directly.
+
+    read: reads the file, and hands every episode to the given function first (None: keeps them).
+    """
+    root = cache_folder()
+    if root is None or path.stat().st_size < smallest:
+        return read(None)
+    sidecar, digest = _sidecar(path), remembered(path, "sha256", content_digest)
+    question = json.dumps([_FORMAT, digest, sidecar, asked])
+    folder = root / hashlib.sha256(question.encode()).hexdigest()[:32]
+    found = _mapped(folder)
+    if found is not None:
+        return found
+    with new_folder(folder, INDEX, overwrite=True) as temporary:
+        packer = Packer(temporary)
+        packer.finish(read(packer.add))
+    _evict(root, keep=folder)
+    found = _mapped(folder)
+    return read(None) if found is None else found
+
+
+def _sidecar(path: Path) -> str:
+    """Content of a Minari dataset's metadata.json, which is read along."""
+    with contextlib.suppress(OSError, ValueError):
+        return path.with_name("metadata.json").read_text(encoding="utf-8")
+    return ""
+
+
+def _mapped(folder: Path) -> Reading | None:
+    try:
+        found = unpack(folder, "")
+        os.utime(folder / INDEX)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not there, or not whole: made anew
+    return found
+
+
+def _evict(root: Path, keep: Path) -> None:
+    """Delete the copies used longest ago until all fit the limit."""
+    limit = float(os.environ.get("DTQL_ROBOT_CACHE_GB") or _LIMIT_GB) * 1e9
+    copies = [p.parent for p in root.glob(f"*/{INDEX}")]
+    with contextlib.suppress(OSError):
+        copies.sort(key=lambda folder: (folder / INDEX).stat().st_mtime, reverse=True)
+        copies.sort(key=lambda folder: folder != keep)
+        total = 0.0
+        for folder in copies:
+            total += sum(f.stat().st_size for f in folder.iterdir())
+            if total > limit and folder != keep:
+                shutil.rmtree(folder, ignore_errors=True)

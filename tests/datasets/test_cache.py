@@ -1,0 +1,99 @@
+"""A second load comes from a packed copy with the same content, and only then."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from sample_demos import assert_same_episode, demonstrations, make_demos
+
+from dtql_robot.datasets import cache, load, save_minari, save_robomimic
+from dtql_robot.datasets.loader import read_source
+from dtql_robot.types import Demonstrations
+
+
+@pytest.fixture
+def small_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own that takes files of any size."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DTQL_ROBOT_CACHE", str(folder))
+    monkeypatch.setattr(cache.read_through, "__defaults__", (0,))
+    return folder
+
+
+def copies(folder: Path) -> int:
+    return len(list(folder.glob("*/index.json")))
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(demos=demonstrations())
+def test_what_is_mapped_equals_what_was_written(tmp_path: Path, small_cache: Path, demos: Demonstrations) -> None:
+    path = save_robomimic(demos, tmp_path / "f.hdf5", overwrite=True)
+    for _ in range(2):
+        again = load(path, obs_keys=list(demos.obs_shapes))
+        assert (again.source, again.env_spec, again.format) == (str(path), demos.env_spec, "robomimic")
+        for before, after in zip(demos.episodes, again.episodes, strict=True):
+            assert_same_episode(before, after)
+
+
+def test_content_decides_not_name_or_time(tmp_path: Path, small_cache: Path) -> None:
+    path = save_robomimic(make_demos(3), tmp_path / "f.hdf5", masks={"train": [0]})
+    stamp = path.stat()
+    first = load(path).episodes[0].actions.copy()
+    assert copies(small_cache) == 1
+    with h5py.File(path, "a") as file:
+        file["data/demo_0/actions"][0, 0] = 0.125
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert path.stat().st_size == stamp.st_size
+    second = load(path).episodes[0].actions
+    assert second[0, 0] == np.float32(0.125) != first[0, 0]
+    os.rename(path, tmp_path / "other.hdf5")
+    assert copies(small_cache) == 2
+    reading = read_source(tmp_path / "other.hdf5")
+    assert copies(small_cache) == 2
+    assert (reading.demos.source, reading.filter_keys) == (str(tmp_path / "other.hdf5"), {"train": ["demo_0"]})
+    assert len(load(tmp_path / "other.hdf5", filter_key="train")) == 1
+    assert copies(small_cache) == 3
+
+
+def test_writing_to_a_loaded_array_changes_no_copy(tmp_path: Path, small_cache: Path) -> None:
+    path = save_robomimic(make_demos(2), tmp_path / "f.hdf5")
+    load(path)
+    load(path).episodes[0].actions[:] = 7
+    assert load(path).episodes[0].actions.max() <= 1
+
+
+def test_damaged_copies_are_made_anew(tmp_path: Path, small_cache: Path) -> None:
+    demos = make_demos(2)
+    path = save_robomimic(demos, tmp_path / "f.hdf5")
+    load(path)
+    (folder,) = [p.parent for p in small_cache.glob("*/index.json")]
+    for damage in (lambda: (folder / "0.bin").write_bytes(b"short"), lambda: (folder / "index.json").write_text("{")):
+        damage()
+        assert_same_episode(load(path).episodes[1], demos.episodes[1])
+
+
+def test_oldest_copies_go_first(tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DTQL_ROBOT_CACHE_GB", "0.000002")
+    for i in range(4):
+        load(save_robomimic(make_demos(3, attrs={"seed": i}), tmp_path / f"{i}.hdf5"))
+    assert copies(small_cache) == 1
+
+
+def test_off_and_minari_metadata(tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save_minari(make_demos(2), tmp_path / "x-v0")
+    assert load(folder).env_spec == load(folder).env_spec == "robosuite:Lift"
+    metadata = folder / "data/metadata.json"
+    metadata.write_text(metadata.read_text().replace("robosuite:Lift", "robosuite:Stack"))
+    assert load(folder).env_spec == "robosuite:Stack"
+    count = copies(small_cache)
+    monkeypatch.setenv("DTQL_ROBOT_CACHE", "off")
+    path = save_robomimic(make_demos(1), tmp_path / "f.hdf5")
+    load(path)
+    assert copies(small_cache) == count

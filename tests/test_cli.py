@@ -1,0 +1,155 @@
+"""The command line as scripts use it: outputs, exit codes, and one clear sentence for a user's mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dtql_robot.cli import COMMANDS, main
+from dtql_robot.datasets import save_robomimic
+
+SMALL = ["--steps", "4", "--batch-size", "8", "--policy-hidden", "16", "--critic-hidden", "16", "--device", "cpu"]
+SMALL += ["--denoiser-width", "16", "--horizon", "4", "--n-action-steps", "4"]
+
+
+@pytest.fixture
+def demo_file(demos, tmp_path) -> Path:
+    return save_robomimic(demos, tmp_path / "demos.hdf5")
+
+
+def refused(capsys, *arguments: str) -> str:
+    """Run a command that must fail by the user's mistake; returns its one message."""
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return captured.err.strip()
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name}" in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"dtql-robot {command}" in capsys.readouterr().out
+
+
+def test_unknown_command_and_unknown_option(capsys):
+    assert "unknown command 'trian'" in refused(capsys, "trian")
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--dta", "x", "--out", "y"])
+    assert stop.value.code == 2
+
+
+def test_a_setting_out_of_range_is_refused(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--data", "x.hdf5", "--out", "run", "--expectile", "2"])
+    assert stop.value.code == 2
+    assert "expectile is 2.0; expected between 0 and 1" in capsys.readouterr().err
+
+
+def test_train_then_train_again_then_resume(demo_file, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "--data", str(demo_file), "--out", str(run), *SMALL]) == 0
+    assert "6 episodes" in capsys.readouterr().out
+    assert "--resume" in refused(capsys, "train", "--data", str(demo_file), "--out", str(run), *SMALL)
+    assert main(["train", "--out", str(run), "--resume", "--steps", "6"]) == 0
+    saved = json.loads((run / "config.json").read_text())
+    assert saved["config"]["steps"] == 6
+    assert saved["config"]["policy"]["policy_hidden"] == [16]
+    assert "critic.expectile was 0.7, now 0.8" in refused(
+        capsys, "train", "--out", str(run), "--resume", "--expectile", "0.8"
+    )
+
+
+def test_presets_and_overrides_reach_the_config(demo_file, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["train", "--data", str(demo_file), "--out", str(run), "--preset", "iql", "--lr", "0.01", *SMALL]
+    assert main(arguments) == 0
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert config["policy"]["awr_temperature"] == 3.0
+    assert config["optim"]["lr"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["--data", "nowhere.hdf5"], "nowhere.hdf5"),
+        (["--data", "DEMOS", "--env", "FetchPickAndPlace-v9"], "FetchPickAndPlace"),
+        (["--data", "DEMOS", "--env", "FetchReach-v4"], "actions with 2 entries"),
+        (["--data", "DEMOS", "--obs-keys", "eye"], "eye"),
+        (["--data", "DEMOS", "--filter-key", "best"], "best"),
+        (["--data", "DEMOS", "--preset", "pen-humen"], "did you mean"),
+        ([], "--data is missing"),
+    ],
+)
+def test_train_refuses_in_one_sentence_and_leaves_nothing(arguments, cause, demo_file, tmp_path, capsys):
+    run = tmp_path / "run"
+    arguments = [str(demo_file) if a == "DEMOS" else a for a in arguments]
+    message = refused(capsys, "train", "--out", str(run), *arguments, *SMALL)
+    assert cause in message
+    assert len(message.splitlines()) <= 3
+    assert not run.exists()
+
+
+def test_damaged_and_foreign_files_are_refused(demo_file, tmp_path, capsys):
+    cut = tmp_path / "cut.hdf5"
+    cut.write_bytes(demo_file.read_bytes()[:3000])
+    other = tmp_path / "other.hdf5"
+    with h5py.File(other, "w") as f:
+        f["weights"] = np.zeros(3)
+    text = tmp_path / "notes.hdf5"
+    text.write_text("not HDF5")
+    for path in (cut, other, text):
+        for command in (["inspect", str(path)], ["train", "--data", str(path), "--out", str(tmp_path / "run"), *SMALL]):
+            assert path.name in refused(capsys, *command)
+    assert not (tmp_path / "run").exists()
+
+
+def test_eval_refuses_what_is_not_a_run(tmp_path, demo_file, capsys):
+    assert "not a run folder" in refused(capsys, "eval", str(tmp_path))
+    run = tmp_path / "run"
+    assert main(["train", "--data", str(demo_file), "--out", str(run), *SMALL]) == 0
+    capsys.readouterr()
+    assert "--env" in refused(capsys, "eval", str(run))
+    assert "trained for" in refused(capsys, "eval", str(run), "--env", "FetchReach-v4")
+    assert not (run / "results.json").exists()
+
+
+def test_the_whole_way_in_real_processes(tmp_path):
+    """collect, inspect, train, eval on FetchReach, as a script would call them."""
+    program = [sys.executable, "-m", "dtql_robot"]
+    data, run = tmp_path / "reach.hdf5", tmp_path / "run"
+
+    def call(*arguments: object) -> str:
+        done = subprocess.run([*program, *map(str, arguments)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    call("collect", "FetchReach-v4", "--episodes", 20, "--out", data, "--workers", 1)
+    summary = json.loads(call("inspect", data, "--json"))
+    assert summary["episodes"] == 20
+    quick = ["--steps", 800, "--batch-size", 64, "--lr", 1e-3, "--q-weight", 0, "--denoiser-width", 64]
+    call("train", "--data", data, "--out", run, *quick, "--critic-hidden", 16)
+    copy = tmp_path / "copy.json"
+    printed = call("eval", run, "--episodes", 4, "--num-envs", 1, "--json", copy)
+    results = json.loads((run / "results.json").read_text())
+    assert json.loads(copy.read_text()) == results
+    expected = {"env", "success_rate", "ci95", "episodes", "seed", "mean_return", "mean_length", "policy_hz"}
+    assert expected | {"env_steps_per_s", "per_episode"} <= set(results)
+    assert {"seed", "success", "return", "length"} <= set(results["per_episode"][0])
+    assert results["env"] == "FetchReach-v4"
+    assert results["success_rate"] >= 0.5
+    assert "95% interval" in printed
+    page = (run / "report.html").read_text()
+    assert "FetchReach-v4" in page
+    assert "data:image/png;base64" in page
