@@ -16,6 +16,7 @@ A file of the real world can be measured instead: --file low_dim.hdf5.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -29,6 +30,7 @@ import h5py
 import numpy as np
 
 OBS, ACTIONS, STEPS = 60, 7, 200
+RESIDENT = 64 * 2**20
 
 
 def write_file(path: Path, transitions: int) -> None:
@@ -69,6 +71,14 @@ def read_raw(path: Path) -> float:
 def peak() -> float:
     """Largest memory of this process so far, bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def mapped_bytes() -> int:
+    """Memory of this process that holds parts of files (Linux), bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssFile:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def task_raw(path: Path) -> dict[str, float]:
@@ -121,17 +131,28 @@ def task_disk(path: Path) -> dict[str, float]:
     from dtql_robot.config import DataConfig
     from dtql_robot.datasets import load
     from dtql_robot.datasets.buffer import DiskChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer
+    from dtql_robot.datasets.disk_states import MappedStates
 
     demos = load(path)
     keys = choose_obs_keys(demos, ())
     norms = fit_normalizers(demos, keys, "range")
     buffer = make_buffer(demos, DataConfig(reward="dataset"), 0.99, keys, *norms, torch.device("cpu"), memory_limit=0)
     assert isinstance(buffer, DiskChunkBuffer)
+    del demos
+    assert buffer.mapped is not None
+    buffer.mapped.drop()
+    buffer = dataclasses.replace(buffer, mapped=MappedStates(buffer.mapped.states, max_resident=RESIDENT))
+    before = mapped_bytes()
     generator = torch.Generator().manual_seed(0)
     start = time.perf_counter()
-    for _ in range(200):
-        buffer.sample(256, generator)
-    return {"batches_per_second": 200 / (time.perf_counter() - start)}
+    largest = 0
+    for _ in range(50):
+        for _ in range(20):
+            buffer.sample(256, generator)
+        largest = max(largest, mapped_bytes())
+    seconds = time.perf_counter() - start
+    states = buffer.states.numel() * 4
+    return {"batches_per_second": 1000 / seconds, "resident": max(0, largest - before), "states": states}
 
 
 TASKS = {"raw": task_raw, "load": task_load, "memory": task_memory, "cached": task_cached, "disk": task_disk}
@@ -157,7 +178,9 @@ def report(path: Path, folder: str) -> None:
     first, second = measure("cached", path, folder), measure("cached", path, folder)
     assert first["sum"] == second["sum"]
     print(f"cached     {first['seconds']:.2f} s for the first load, {second['seconds']:.2f} s for the second (under 1)")
-    print(f"disk       {measure('disk', path, folder)['batches_per_second']:.0f} batches of 256 a second")
+    disk = measure("disk", path, folder)
+    print(f"disk       {disk['batches_per_second']:.0f} batches of 256 a second; {disk['resident'] / 1e6:.0f} MB of "
+          f"{disk['states'] / 1e6:.0f} MB in memory at most (bound: {RESIDENT / 1e6:.0f} MB)")  # fmt: skip
 
 
 def main() -> None:

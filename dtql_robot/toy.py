@@ -6,6 +6,7 @@ scaled to [-1, 1].  The trust region runs with a Gaussian policy, KL with an imp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import torch
 
 from dtql_robot.agent import DTQL
 from dtql_robot.config import Config, CriticConfig, DataConfig, DiffusionConfig, OptimConfig, PolicyConfig
-from dtql_robot.normalize import fit_range
+from dtql_robot.normalize import Affine, fit_range
 from dtql_robot.types import Array, Batch
 
 SAMPLES = 10_000
@@ -83,7 +84,8 @@ def toy_config(regularizer: str, steps: int, seed: int) -> Config:
         steps=steps,
         seed=seed,
         data=DataConfig(horizon=1, n_action_steps=1),
-        diffusion=DiffusionConfig(denoiser_width=128),
+        # Noise at the scale of one mode (0.3 of 14 units), as in the authors' toy tasks.
+        diffusion=DiffusionConfig(denoiser_width=128, sigma_loc=math.log(0.05)),
         policy=PolicyConfig(
             policy=kind,  # type: ignore[arg-type]
             regularizer=regularizer,  # type: ignore[arg-type]
@@ -135,12 +137,17 @@ def judge(bandit: Bandit, regularizer: str, actions: Array) -> Outcome:
     return Outcome(bandit.name, regularizer, actions, float(inside.mean()), float(reward))
 
 
+def with_margin(scale: Affine) -> Affine:
+    """Data in [-0.8, 0.8]: the actions' bounds, where tanh saturates and learning ends, are outside of it."""
+    return Affine(scale.shift, scale.scale / 0.8)
+
+
 def run_bandit(
     bandit: Bandit, regularizer: str, steps: int, seed: int, tick: Callable[[], object] = lambda: None
 ) -> Outcome:
     """Train one policy on one bandit and score 1,000 of its samples.  `tick` is called after every update."""
     cfg = toy_config(regularizer, steps, seed)
-    scale = fit_range(bandit.actions)
+    scale = with_margin(fit_range(bandit.actions))
     actions = torch.from_numpy(scale.apply(bandit.actions))
     agent = DTQL(cfg, 1, 2, float(actions.std()), torch.device("cpu"))
     rewards = torch.from_numpy(bandit.rewards / bandit.rewards.std())

@@ -110,3 +110,13 @@ def test_karras_schedule_runs_from_high_to_zero():
     assert sigmas[-2].item() == pytest.approx(0.01, rel=1e-4)
     assert sigmas[-1] == 0
     assert (sigmas.diff() < 0).all()
+
+
+@pytest.mark.parametrize(("sigma_data", "is_bound"), [(0.5, True), (0.70, True), (0.75, False)])
+def test_weighting_is_an_elbo_up_to_the_stated_sigma_data(sigma_data, is_bound):
+    """v(sigma) = density of log sigma * weight / (2 / sigma**2) must not decrease (docs/algorithm.md)."""
+    sigma = torch.logspace(-3, 2, 2000, dtype=torch.float64)
+    density = torch.from_numpy(stats.logistic(np.log(0.5), 0.5).pdf(sigma.log().numpy()))
+    _, c_out, _, _ = edm_scalings(sigma, sigma_data)
+    v = density / c_out**2 * sigma**2 / 2
+    assert bool((v.diff() >= -1e-12).all()) == is_bound

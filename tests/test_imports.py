@@ -23,7 +23,7 @@ ALLOWED = {
     "checkpoint": {"agent", "config", "errors", "normalize"},
     "policy": {"agent", "checkpoint", "diffusion", "errors", "normalize", "types"},
     "export": {"errors", "policy", "types"},
-    "train": {"agent", "checkpoint", "config", "datasets", "errors", "normalize", "progress", "types"},
+    "training": {"agent", "checkpoint", "config", "datasets", "errors", "normalize", "progress", "types"},
     "progress": set(),
     "presets": {"config", "errors"},
     "toy": {"agent", "config", "normalize", "types"},
@@ -69,7 +69,7 @@ HEAVY = ("torch", "mujoco", "gymnasium", "gymnasium_robotics", "minari", "matplo
         ("dtql_robot.envs", HEAVY),
         ("dtql_robot.eval", HEAVY),
         ("dtql_robot.policy", ("mujoco", "gymnasium", "minari", "matplotlib", "imageio")),
-        ("dtql_robot.train", ("mujoco", "gymnasium", "minari", "matplotlib", "imageio")),
+        ("dtql_robot.training", ("mujoco", "gymnasium", "minari", "matplotlib", "imageio")),
         ("dtql_robot.datasets", ("torch", "mujoco", "gymnasium", "minari", "matplotlib")),
     ],
 )

@@ -11,7 +11,7 @@ from dtql_robot import checkpoint
 from dtql_robot.config import Config, CriticConfig, DataConfig, DiffusionConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
 from dtql_robot.policy import load_policy
-from dtql_robot.train import headline, read_metrics, train
+from dtql_robot.training import headline, read_metrics, train
 from dtql_robot.types import Policy
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot import checkpoint
-from dtql_robot.train import read_metrics
+from dtql_robot.training import read_metrics
 
 CURVES, REPORT = "curves.png", "report.html"
 

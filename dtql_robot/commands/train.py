@@ -60,7 +60,7 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
 def run(options: Options) -> None:
     if options.data is None:
         raise InputError("--data is missing; give a demonstration file (see --help).")
-    from dtql_robot import train as training
+    from dtql_robot import training
     from dtql_robot.commands.fit import check_fit
     from dtql_robot.commands.validate import load_valid
     from dtql_robot.datasets import inspect

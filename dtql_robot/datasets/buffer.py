@@ -45,20 +45,21 @@ class ChunkBuffer:
     def batch(self, index: Tensor) -> Batch:
         """The samples that start at transitions `index` (B,)."""
         steps = index[:, None] + torch.arange(self.horizon, device=index.device)
-        last = self.last[index][:, None]
+        last = self.last.index_select(0, index)[:, None]
+        chunk = torch.minimum(steps, last).flatten()
         return Batch(
-            obs=self.rows(self.state[index]),
-            action=self.actions[torch.minimum(steps, last)],
+            obs=self.rows(self.state.index_select(0, index)),
+            action=self.actions.index_select(0, chunk).unflatten(0, steps.shape),
             valid=(steps <= last).float(),
-            reward=self.reward[index],
-            discount=self.discount[index],
-            next_obs=self.rows(self.next[index]),
-            td_valid=self.td_valid[index],
+            reward=self.reward.index_select(0, index),
+            discount=self.discount.index_select(0, index),
+            next_obs=self.rows(self.next.index_select(0, index)),
+            td_valid=self.td_valid.index_select(0, index),
         )
 
     def rows(self, index: Tensor) -> Tensor:
-        """The states at `index` (B,)."""
-        return self.states[index]
+        """The states at `index` (B,).  By index_select: `states[index]` wakes all threads, at a hundredfold the time."""
+        return self.states.index_select(0, index)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """Uniformly drawn samples; the indices never leave the device."""

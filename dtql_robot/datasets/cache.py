@@ -1,8 +1,9 @@
 """The second load of a large file: mapped from a packed copy that is known to hold the same content.
 
 The copy's name is a digest of the file's bytes and of what was asked of it, so an edited file is simply another one,
-whatever its name says; the digest of an untouched file is remembered.  Copies live in $DTQL_ROBOT_CACHE (by default ~/.cache/dtql_robot; "off" switches
-the cache off); the ones used longest ago are deleted when all together exceed $DTQL_ROBOT_CACHE_GB (20).
+whatever its name says; the digest of an untouched file is remembered.  Copies live in $DTQL_ROBOT_CACHE (by default
+~/.cache/dtql_robot; "off" switches the cache off); the ones used longest ago are deleted when all together exceed
+$DTQL_ROBOT_CACHE_GB (20).
 """
 
 from __future__ import annotations

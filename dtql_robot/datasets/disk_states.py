@@ -14,7 +14,7 @@ from dtql_robot.datasets.content_memo import cache_folder
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array
 
-PAGE = mmap.PAGESIZE
+AROUND = 64 * 1024  # bytes that Linux maps around a row that is read, where they are in its own cache
 LIMIT = "DTQL_ROBOT_MEMORY_GB"
 
 
@@ -80,7 +80,7 @@ class MappedStates:
 
     def rows(self, index: Array) -> Array:
         """The rows at `index` (B,), copied.  By numpy: torch would wake all its threads for a few kilobytes."""
-        self._resident += len(index) * (self.states.shape[1] * self.states.itemsize + PAGE)
+        self._resident += len(index) * (self.states.shape[1] * self.states.itemsize + AROUND)
         if self._resident > self._max_resident:
             self.drop()
         return np.asarray(self.states[index])

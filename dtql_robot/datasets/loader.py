@@ -16,7 +16,11 @@ from dtql_robot.datasets.source import resolve
 from dtql_robot.datasets.success import success_from_reward
 from dtql_robot.types import Demonstrations
 
-_ADAPTERS: dict[str, Callable[..., Reading]] = {"robomimic": robomimic.read, "minari": minari_h5.read, "d4rl": d4rl.read}
+_ADAPTERS: dict[str, Callable[..., Reading]] = {
+    "robomimic": robomimic.read,
+    "minari": minari_h5.read,
+    "d4rl": d4rl.read,
+}
 
 
 def load(
@@ -47,14 +51,16 @@ def read_source(
     filter_key: str | None = None,
     success_reward: float | None = None,
     problems: list[str] | None = None,
+    cached: bool = True,
 ) -> Reading:
     """As `load`, with the notes that `inspect` shows.
 
     problems: where given, a bad episode of a robomimic or Minari file becomes a sentence there instead of an InputError
     (unless none is good), so that `validate` finds all of them.
+    cached: large files are read from a packed copy, see dtql_robot.datasets.cache.
     """
     sources = split_sources(data)
-    parts = [_read(source, obs_keys, filter_key, problems) for source in sources]
+    parts = [_read(source, obs_keys, filter_key, problems, cached) for source in sources]
     reading = parts[0] if len(parts) == 1 else combine(parts, sources)
     demos = replace(reading.demos, source=str(data))
     if success_reward is None:
@@ -64,7 +70,11 @@ def read_source(
 
 
 def _read(
-    data: str | Path, obs_keys: Sequence[str] | None, filter_key: str | None, problems: list[str] | None
+    data: str | Path,
+    obs_keys: Sequence[str] | None,
+    filter_key: str | None,
+    problems: list[str] | None,
+    cached: bool,
 ) -> Reading:
     path = resolve(data)
 
@@ -72,7 +82,7 @@ def _read(
         with open_file(path) as file:
             return _ADAPTERS[detect(file)](file, Request(obs_keys, filter_key, problems, keep))
 
-    if problems is not None:
+    if problems is not None or not cached:
         return read(None)
     check_is_hdf5(path)
     keys = None if obs_keys is None else list(obs_keys)

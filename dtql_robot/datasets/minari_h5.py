@@ -47,7 +47,9 @@ def read(file: h5py.File, request: Request) -> Reading:
     notes = () if env_spec else ("the dataset does not name its environment (no env_spec).",)
     if goals and goal_tasks(choice.available):
         notes = (*notes, "success is read from the goals: every task was within 0.3 of its goal at some step.")
-    return Reading(Demonstrations(episodes, name, "minari", env_spec, env_args), notes, choice.left_out, {}, choice.available)
+    return Reading(
+        Demonstrations(episodes, name, "minari", env_spec, env_args), notes, choice.left_out, {}, choice.available
+    )
 
 
 def _available(episode: h5py.Group, file: str) -> dict[str, ObsArray]:

@@ -57,7 +57,9 @@ def choose(available: Mapping[str, ObsArray], requested: Sequence[str] | None, f
         keys = tuple(k for k, v in available.items() if not v.is_image and v.is_numeric)
         if not keys:
             images = ", ".join(f"{k} ({v})" for k, v in available.items())
-            raise InputError(f"{file} holds no low-dimensional observations: {images}. Name images to load with obs_keys.")
+            raise InputError(
+                f"{file} holds no low-dimensional observations: {images}. Name images to load with obs_keys."
+            )
     else:
         keys = tuple(dict.fromkeys([requested] if isinstance(requested, str) else requested))
         unknown = [k for k in keys if k not in available]

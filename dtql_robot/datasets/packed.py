@@ -133,5 +133,3 @@ def _with_arrays(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Epis
         extras=below("extras/"),
         attrs=dict(record["attrs"]),
     )
-
-

@@ -69,7 +69,9 @@ def open_recording(data: str | Path) -> StateRecording:
         filters = read_filters(file)
     spec = env_spec_of(env_args)
     if spec is None or not spec.startswith("robosuite:"):
-        raise InputError(f"{path.name} names the environment {spec or 'nothing'}; states are replayed in robosuite only.")
+        raise InputError(
+            f"{path.name} names the environment {spec or 'nothing'}; states are replayed in robosuite only."
+        )
     return StateRecording(path, spec, env_args, tuple(names), filters)
 
 

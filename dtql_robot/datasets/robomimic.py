@@ -59,12 +59,20 @@ def read(file: h5py.File, request: Request) -> Reading:
     choice = choose(_available(hdf5.subgroup(data, chosen[0]), name), request.obs_keys, name)
     demos_read = _open_demos(data, names, request.problems)
     conventions = _conventions(list(demos_read.values()))
+    labelled = any("success" in d.keys for d in demos_read.values())
     present = [k for k in chosen if k in demos_read]
     episodes = read_each(present, lambda k: _episode(demos_read.pop(k), k, choice, conventions, name), request)
     check_alike(episodes, name)
     env_args = _env_args(data, name)
     demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args)
-    return Reading(demos, _notes(demos, conventions), choice.left_out, filters, choice.available, tuple(names))
+    return Reading(
+        demos,
+        _notes(demos, conventions.reward_is_success and not labelled),
+        choice.left_out,
+        filters,
+        choice.available,
+        tuple(names),
+    )
 
 
 def env_spec_of(env_args: dict[str, Any]) -> str | None:
@@ -192,9 +200,7 @@ def _episode(opened: _Demo, name: str, choice: ObsChoice, conventions: _Conventi
     )
 
 
-def _obs(
-    demo: h5py.Group, members: Sequence[str], keys: Sequence[str], steps: int, place: Place
-) -> dict[str, Array]:
+def _obs(demo: h5py.Group, members: Sequence[str], keys: Sequence[str], steps: int, place: Place) -> dict[str, Array]:
     group = _obs_group(demo, members, "obs", keys, place)
     found = {}
     for key in keys:
@@ -218,9 +224,7 @@ def _final_obs(
     return found
 
 
-def _obs_group(
-    demo: h5py.Group, members: Sequence[str], which: str, keys: Sequence[str], place: Place
-) -> h5py.Group:
+def _obs_group(demo: h5py.Group, members: Sequence[str], which: str, keys: Sequence[str], place: Place) -> h5py.Group:
     if which not in members:
         raise place.error(f"there is no {which!r}")
     group = hdf5.subgroup(demo, which)
@@ -275,9 +279,9 @@ def _env_args(data: h5py.Group, file: str) -> dict[str, Any]:
     return {} if text is None else hdf5.parse_json_object(text, f"attribute 'env_args' of 'data' in {file}")
 
 
-def _notes(demos: Demonstrations, conventions: _Conventions) -> tuple[str, ...]:
+def _notes(demos: Demonstrations, success_from_rewards: bool) -> tuple[str, ...]:
     notes = []
-    if conventions.reward_is_success:
+    if success_from_rewards:
         notes.append("success is read from the rewards (all are 0 or 1; 1 is success).")
     if not demos.env_args:
         notes.append("the file does not name its environment (no env_args).")

@@ -54,8 +54,8 @@ def rewards(reading: Reading, use: Use) -> list[Finding]:
     missing = [e for e in demos.episodes if e.attrs.get("rewards_missing")]
     from_success = use.reward != "dataset" and all(e.success is not None for e in demos.episodes)
     if missing and not from_success:
-        return [warning("no-rewards", f"{names(missing)} in {demos.source}", "there are no rewards; zeros stand in for "
-                        "them, so the critic learns nothing.", "Train with --q-weight 0, or record rewards.")]  # fmt: skip
+        return [warning("no-rewards", f"{names(missing)} in {demos.source}", "there are no rewards; zeros stand in, "
+                        "so the critic learns nothing.", "Train with --q-weight 0, or record rewards.")]  # fmt: skip
     low = min(float(e.rewards.min()) for e in demos.episodes)
     high = max(float(e.rewards.max()) for e in demos.episodes)
     if low == high and not from_success:
@@ -79,7 +79,7 @@ def endings(reading: Reading, use: Use) -> list[Finding]:
     if both:
         found.append(warning("terminal-and-cut", f"{names(both)} in {demos.source}", f"{len(both)} episodes are marked "
                              "both terminal and cut off by time; they count as terminal.",
-                             "If they were cut off, use `convert --time-limit N` with N their number of steps."))  # fmt: skip
+                             "If they were cut off: `convert --time-limit N`, N their length."))  # fmt: skip
     terminal = [e for e in demos.episodes if e.terminated and not e.ends_in_success]
     limit = time_limit(demos)
     longest = max(len(e) for e in demos.episodes)

@@ -71,11 +71,12 @@ def filter_keys(reading: Reading, use: Use) -> list[Finding]:
             found.append(warning("filter-key-missing", f"mask/{key} in {source}", f"it names {missing[0]}, which is "
                                  "not in the file.", "Write it again with `split`."))  # fmt: skip
     for a, b in combinations(sorted(reading.filter_keys), 2):
-        apart = "valid" in b and "train" in a or "test" in a and "train" in b
+        apart = ("valid" in b and "train" in a) or ("test" in a and "train" in b)
         shared = set(reading.filter_keys[a]) & set(reading.filter_keys[b])
         if apart and shared and a.replace("train", "") == b.replace("valid", "").replace("test", ""):
             found.append(warning("filter-key-leak", f"mask/{a} and mask/{b} in {source}", f"they share {len(shared)} "
-                                 "episodes, so validation is not held out.", "Write them again with `split`."))  # fmt: skip
+                                 "episodes, so validation is not held out.",
+                                 "Write them anew with `split`."))  # fmt: skip
     return found
 
 

@@ -60,7 +60,9 @@ def _check_layout(path: Path) -> dict[str, list[str]]:
     with hdf5.open_file(path) as file:
         layout = detect(file)
         if layout != "robomimic":
-            raise InputError(f"{path.name} is a {layout} file; only robomimic files have filter keys. `convert` it first.")
+            raise InputError(
+                f"{path.name} is a {layout} file; only robomimic files have filter keys. `convert` it first."
+            )
         return read_filters(file)
 
 

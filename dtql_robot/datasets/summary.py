@@ -26,7 +26,8 @@ def inspect(
 
     Keys: source, format, env, episodes, transitions, length {min, median, max}, return {min, mean, max},
     success {known, at_end, ever} in episodes or None, obs {key: {shape, dtype, min, max}}, left_out {key: text},
-    action [{min, max, mean, std, histogram, constant, binary}] a dimension (histogram: 16 counts from min to max), extras {key: {shape, dtype}}, final_obs,
+    action [{min, max, mean, std, histogram, constant, binary}] a dimension (histogram: 16 counts from min to max),
+    extras {key: {shape, dtype}}, final_obs,
     terminated and truncated (episodes), filter_keys {name: episodes}, duplicates [[names of equal episodes]], versions
     {recorded: what the source says, installed: {package: version}}, notes and warnings (sentences).
     """
@@ -123,7 +124,9 @@ def _warnings(demos: Demonstrations, summary: dict[str, Any], lengths: Array) ->
         found.append(f"action dims {outside} leave [-1, 1].")
     copies = sum(len(group) - 1 for group in summary["duplicates"])
     if copies:
-        found.append(f"{copies} of {count} episodes repeat another one, e.g. {' = '.join(summary['duplicates'][0][:3])}.")
+        found.append(
+            f"{copies} of {count} episodes repeat another one, e.g. {' = '.join(summary['duplicates'][0][:3])}."
+        )
     if lengths.min() < _SHORT:
         found.append(f"{int((lengths < _SHORT).sum())} of {count} episodes are shorter than {_SHORT} steps.")
     return found

@@ -26,7 +26,10 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         lines.append("filter keys  " + ", ".join(f"{k} ({n})" for k, n in summary["filter_keys"].items()))
     lines += ["", *_table(["observation", "shape", "dtype", "min", "max"], _obs_rows(summary["obs"]))]
     lines += [f"left out     {key}: {text}" for key, text in summary["left_out"].items()]
-    lines += ["", *_table(["action", "min", "max", "mean", "std", "from min to max", ""], _action_rows(summary["action"]))]
+    lines += [
+        "",
+        *_table(["action", "min", "max", "mean", "std", "from min to max", ""], _action_rows(summary["action"])),
+    ]
     if summary["extras"]:
         lines += ["", "also stored  " + ", ".join(f"{k} {_shape(v['shape'])}" for k, v in summary["extras"].items())]
     remarks = [f"note: {text}" for text in summary["notes"]] + [f"warning: {text}" for text in summary["warnings"]]

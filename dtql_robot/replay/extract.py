@@ -132,5 +132,5 @@ def _note(parts: Path, name: str) -> Path:
 def _episodes(parts: Path, names: Sequence[str]) -> Iterator[Episode]:
     for name in names:
         part = parts / f"{name}.hdf5"
-        keys = list(read_source(part, obs_keys=None).available)
-        yield read_source(part, obs_keys=keys).demos.episodes[0]
+        keys = list(read_source(part, cached=False).available)
+        yield read_source(part, obs_keys=keys, cached=False).demos.episodes[0]

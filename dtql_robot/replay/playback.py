@@ -192,9 +192,10 @@ def _film(
         raise InputError(f"No video: there are no {spec.filter} among the {len(demos)} demonstrations.")
     timing = pace(player.facts.fps, max(len(demos.episodes[i]) for i in chosen), spec)
     hold = round(HOLD_SECONDS * timing.fps)
-    with mp4_writer(spec.path, timing.fps) as writer, progress_bar(
-        "film", total=len(chosen), unit="demo", enabled=progress
-    ) as bar:
+    with (
+        mp4_writer(spec.path, timing.fps) as writer,
+        progress_bar("film", total=len(chosen), unit="demo", enabled=progress) as bar,
+    ):
         for index in chosen:
             frames: list[tuple[int, Array]] = []
             episode = demos.episodes[index]

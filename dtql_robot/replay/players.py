@@ -134,8 +134,8 @@ class GymPlayer:
             state["door_body_pos"] = self._door_position(episode, step, qpos, qvel)
         missing = [key for key in self._sim.get_env_state() if key not in state]
         if missing:
-            raise InputError(f"{episode.name}: {missing[0]!r} was not recorded (infos/{missing[0]}), so the scene cannot "
-                             "be put together again.")  # fmt: skip
+            raise InputError(f"{episode.name}: {missing[0]!r} was not recorded (infos/{missing[0]}), so the scene "
+                             "cannot be put together again.")  # fmt: skip
         return state
 
     def _door_position(self, episode: Episode, step: int, qpos: Array, qvel: Array) -> Array:

@@ -62,8 +62,10 @@ class StateSimulation:
             adopt_sizes(self.sim_env.sim.model._model, demo.model)
         expected = self.sim_env.sim.get_state().flatten().shape[0]
         if demo.states.shape[1] != expected:
-            raise InputError(f"{demo.name}: its states have {demo.states.shape[1]} entries, {self.spec} of the installed "
-                             f"robosuite has {expected}. Install the version it was recorded with.")  # fmt: skip
+            raise InputError(
+                f"{demo.name}: its states have {demo.states.shape[1]} entries, those of {self.spec} in the installed "
+                f"robosuite {expected}. Install the version it was recorded with."
+            )
         self.put(demo.states[0])
 
     def put(self, state: Array) -> None:

@@ -104,7 +104,7 @@ def test_several_sources_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(load(path)) == 2  # a comma in the name of a file that exists
     joined = load(f"minari:door/b-v0,{save_robomimic(b, tmp_path / 'e.hdf5')}")
     assert joined.format == "combined"
-    assert "name different environments" in " ".join(inspect(f"minari:door/a-v0,minari:door/b-v0")["notes"])
+    assert "name different environments" in " ".join(inspect("minari:door/a-v0,minari:door/b-v0")["notes"])
     other = replace(a, episodes=tuple(replace(e, obs={"x": e.obs["robot"]}, final_obs=None) for e in a.episodes))
     save_robomimic(other, tmp_path / "other.hdf5")
     assert main(["inspect", f"{tmp_path / 'e.hdf5'},{tmp_path / 'other.hdf5'}"]) == 2

@@ -123,7 +123,7 @@ def test_kitchen_success_from_its_nested_goals(tmp_path: Path, monkeypatch: pyte
         observations=stack(observations), actions=np.zeros((6, 9)), rewards=np.zeros(6), terminations=flags,
         truncations=flags, infos={"qpos": np.zeros((7, 2))},
     )  # fmt: skip
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="is set to None"):
         minari.create_dataset_from_buffers(
             "kitchen/made-v0", [buffer], env="FrankaKitchen-v1", action_space=spaces.Box(-1, 1, (9,))
         )

@@ -9,6 +9,7 @@ import numpy as np
 from sample_demos import make_demos
 
 from dtql_robot.datasets import format_summary, inspect, save_robomimic
+from dtql_robot.datasets.histogram import histogram, sparkline
 from dtql_robot.types import Demonstrations
 
 
@@ -80,3 +81,24 @@ def test_text_shows_everything_in_it() -> None:
         assert part in text
     assert "not recorded" in format_summary(summary | {"env": None, "success": None})
     assert all(len(line) < 100 for line in text.splitlines())
+
+
+def test_histograms_duplicates_and_versions() -> None:
+    counts = histogram(np.float32([0, 0, 0, 0, 1, 2, 3, 4]), bins=4)
+    assert counts == [4, 1, 1, 2]
+    assert sparkline(counts) == "▇▂▂▄"
+    assert sparkline([9, 0, 0]) == "█  "
+    demos = known_demos()
+    twice = replace(
+        demos,
+        episodes=(*demos.episodes, replace(demos.episodes[1], name="copy")),
+        env_args={"env_name": "Lift", "env_version": "1.4.1"},
+    )
+    summary = inspect(twice)
+    assert summary["duplicates"] == [[demos.episodes[1].name, "copy"]]
+    assert summary["versions"]["recorded"] == {"env_version": "1.4.1"}
+    assert "mujoco" in summary["versions"]["installed"]
+    text = format_summary(summary)
+    assert "robosuite:Lift (env version 1.4.1)" in text
+    assert f"1 of 4 episodes repeat another one, e.g. {demos.episodes[1].name} = copy." in text
+    assert "█" in text

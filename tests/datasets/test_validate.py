@@ -113,7 +113,7 @@ def test_time_outs_marked_terminal() -> None:
     failed = [replace(e, success=np.zeros(len(e), bool)) for e in sound(12).episodes[::3]]
     demos = Demonstrations((*failed, sound().episodes[1]), "made", "robomimic")
     assert codes(demos) == {}
-    longest = Demonstrations(tuple(failed) + (make_episode(np.random.default_rng(3), "won", 5),), "made", "robomimic")
+    longest = Demonstrations((*failed, make_episode(np.random.default_rng(3), "won", 5)), "made", "robomimic")
     assert codes(longest) == {"timeout-terminal": "warning"}
     recorded = replace(longest, env_args={"id": "FetchPush-v4", "max_episode_steps": 5})
     assert codes(recorded) == {"timeout-terminal": "error"}

@@ -122,3 +122,19 @@ def test_playback(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = play_back(read_raw(real(real_data, HANDOVER)), use="states", progress=False)
     assert sum(bool(e.at_end) for e in found.episodes) == 4
     assert sum(bool(e.success) for e in found.episodes) == 5
+
+
+def test_workers_do_not_change_the_data(real_data: Path, tmp_path: Path) -> None:
+    source = real(real_data, LIFT)
+    one, two = (
+        load(tmp_path / f"{workers}.hdf5")
+        for workers in (1, 2)
+        if extract_observations(source, tmp_path / f"{workers}.hdf5", workers=workers, progress=False)
+    )
+    for a, b in zip(one.episodes, two.episodes, strict=True):
+        assert a.final_obs is not None
+        assert b.final_obs is not None
+        for key, value in a.obs.items():
+            np.testing.assert_array_equal(value, b.obs[key])
+            np.testing.assert_array_equal(a.final_obs[key], b.final_obs[key])
+        np.testing.assert_array_equal(a.rewards, b.rewards)
