@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dtql_robot.cli import COMMANDS, main
-from dtql_robot.datasets import save_robomimic
+from dtql_robot.datasets import load, save_robomimic
 
 SMALL = ["--steps", "4", "--batch-size", "8", "--policy-hidden", "16", "--critic-hidden", "16", "--device", "cpu"]
 SMALL += ["--denoiser-width", "16", "--horizon", "4", "--n-action-steps", "4"]
@@ -153,3 +153,23 @@ def test_the_whole_way_in_real_processes(tmp_path):
     page = (run / "report.html").read_text()
     assert "FetchReach-v4" in page
     assert "data:image/png;base64" in page
+
+
+@pytest.mark.parametrize("layout", ["minari", "robomimic"])
+def test_collected_files_open_in_the_packages_own_readers(layout, tmp_path):
+    package = pytest.importorskip(layout)
+    out = tmp_path / ("fetch/reach-v0" if layout == "minari" else "reach.hdf5")
+    arguments = ["collect", "FetchReach-v4", "--episodes", "2", "--workers", "1", "--format", layout, "--out", str(out)]
+    assert main(arguments) == 0
+    ours = load(out).episodes
+    if layout == "minari":
+        theirs = [e.actions for e in package.MinariDataset(out / "data").iterate_episodes()]
+    else:
+        from robomimic.utils.dataset import SequenceDataset
+
+        keys = list(ours[0].obs)
+        reader = SequenceDataset(str(out), obs_keys=keys, dataset_keys=["actions"], seq_length=1, hdf5_cache_mode=None)
+        rows = np.concatenate([reader[i]["actions"] for i in range(len(reader))])
+        theirs = np.split(rows, [len(ours[0])])
+    for episode, actions in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(episode.actions, actions)

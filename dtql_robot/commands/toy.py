@@ -16,7 +16,7 @@ class Options:
 
     out: Path = Path("runs/toy")
     """Folder to write."""
-    steps: int = 3000
+    steps: int = 2000
     """Updates of each policy, the first third of which trains denoiser and critics alone."""
     seed: int = 0
     """Seed of data, weights and noise."""
