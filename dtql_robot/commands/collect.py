@@ -20,7 +20,7 @@ class Options:
     """
 
     task: Positional[str]
-    """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, or metaworld:TASK (metaworld:pick-place-v3)."""
+    """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, or a task like metaworld:pick-place-v3."""
     out: Path
     """File to write (robomimic) or folder to write (minari). It must not exist yet."""
     episodes: int = 200

@@ -69,8 +69,10 @@ def run(options: Options) -> None:
     else:  # beside OUT under a fixed name, so that it can be continued
         drawn = options.out.with_name(f".{options.out.name}.drawn.hdf5")
         _extract(options, drawn, overwrite=True)
-        _rewrite(str(drawn), replace(options, filter_key=None))
-        drawn.unlink()
+        try:
+            _rewrite(str(drawn), replace(options, filter_key=None))
+        finally:
+            drawn.unlink()
     print(format_summary(inspect(options.out)))
 
 

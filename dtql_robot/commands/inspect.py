@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tyro.conf import Positional
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Show what a demonstration file holds: episodes, lengths, returns, success, observations, action ranges.
+    """Show what a demonstration file holds: layout, episodes, lengths, returns, success, observations, action ranges.
 
     Example: dtql-robot inspect low_dim.hdf5
     """
 
     data: Positional[str]
-    """robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, or minari:NAMESPACE/ID."""
+    """robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, or minari:NAMESPACE/ID. Several: A,B."""
+    filter_key: str | None = None
+    """Only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
+    tree: bool = False
+    """Show the layout of the file too: every group, array and attribute of one episode."""
     json: bool = False
-    """Print JSON for programs."""
+    """Print JSON for programs, with the layout."""
 
 
 def run(options: Options) -> None:
     import json
 
-    from dtql_robot.datasets import format_summary, inspect
+    from dtql_robot.datasets import format_summary
+    from dtql_robot.datasets.combine import split_sources
+    from dtql_robot.datasets.tree import file_tree, format_tree
 
-    summary = inspect(options.data)
-    print(json.dumps(summary, indent=2) if options.json else format_summary(summary))
+    summary = summarize(options.data, options.filter_key)
+    sources = split_sources(options.data) if options.tree or options.json else []
+    trees = {source: file_tree(source) for source in sources}
+    if options.json:
+        print(json.dumps(summary | {"trees": trees}, indent=2))
+        return
+    print(format_summary(summary))
+    for source, tree in trees.items():
+        print(f"\nlayout of {source}")
+        print("\n".join(format_tree(tree)))
+
+
+def summarize(data: str, filter_key: str | None) -> dict[str, Any]:
+    """As `datasets.inspect`; of a recording of simulator states, what can be told without its observations."""
+    from dtql_robot.datasets import inspect
+    from dtql_robot.datasets.combine import split_sources
+    from dtql_robot.datasets.raw_robosuite import is_raw, read_raw
+
+    sources = split_sources(data)
+    if len(sources) > 1 or not is_raw(sources[0]):
+        return inspect(data, filter_key=filter_key)
+    summary = inspect(read_raw(data, filter_key))
+    note = "a recording of simulator states: `dtql-robot convert` replays them for observations, rewards and success."
+    about_actions = [text for text in summary["warnings"] if text.startswith("action")]
+    return summary | {"notes": [*summary["notes"], note], "warnings": about_actions}

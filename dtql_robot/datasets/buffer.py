@@ -58,7 +58,7 @@ class ChunkBuffer:
         )
 
     def rows(self, index: Tensor) -> Tensor:
-        """The states at `index` (B,).  By index_select: `states[index]` wakes all threads, at a hundredfold the time."""
+        """The states at `index` (B,).  By index_select: `states[index]` wakes all threads, which takes far longer."""
         return self.states.index_select(0, index)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:

@@ -55,7 +55,8 @@ def allocate_states(rows: int, size: int, device: torch.device, memory_limit: in
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:  # the mapping keeps it; no name, so nothing is left behind
-            os.posix_fallocate(file.fileno(), 0, needed)
+            if hasattr(os, "posix_fallocate"):  # a full disk is an error here, not a crash when it is written to
+                os.posix_fallocate(file.fileno(), 0, needed)
             states = np.memmap(file, np.float32, "r+", shape=(rows, size))
             if hasattr(mmap, "MADV_RANDOM"):
                 states._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined] # samples are scattered

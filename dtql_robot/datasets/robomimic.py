@@ -85,7 +85,7 @@ def env_spec_of(env_args: dict[str, Any]) -> str | None:
     return env_name if env_type == ENV_TYPE_GYM else None
 
 
-def _natural(name: str) -> tuple[int, int, str]:
+def natural_order(name: str) -> tuple[int, int, str]:
     """demo_10 after demo_9; names without a number last."""
     number = re.search(r"(\d+)$", name)
     return (0, int(number.group(1)), name) if number else (1, 0, name)
@@ -93,7 +93,7 @@ def _natural(name: str) -> tuple[int, int, str]:
 
 def demo_names(data: h5py.Group) -> list[str]:
     """Names of the groups in `data`, demo_10 after demo_9."""
-    return sorted((k for k in hdf5.children(data) if hdf5.is_group(data, k)), key=_natural)
+    return sorted((k for k in hdf5.children(data) if hdf5.is_group(data, k)), key=natural_order)
 
 
 def read_filters(file: h5py.File) -> dict[str, list[str]]:
@@ -111,7 +111,7 @@ def _select(names: list[str], filters: dict[str, list[str]], filter_key: str | N
         known = f"available: {', '.join(filters)}" if filters else "the file has none"
         raise InputError(f"{file}: no filter key {filter_key!r}; {known}.")
     wanted = set(filters[filter_key])
-    missing = sorted(wanted - set(names), key=_natural)
+    missing = sorted(wanted - set(names), key=natural_order)
     if missing:
         raise InputError(f"{file}: filter key {filter_key!r} names {missing[0]}, which is not in the file.")
     if not wanted:

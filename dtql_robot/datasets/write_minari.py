@@ -39,7 +39,7 @@ def save_minari(
     Raises InputError without the `minari` package, when `path` exists and `overwrite` is not set (an existing
     Minari dataset is replaced with it), or when an episode is malformed; nothing is left behind then.
     """
-    path = Path(path).expanduser()
+    path = Path(path).expanduser().absolute()  # minari joins a relative one to itself
     for episode in demos.episodes:
         check_episode(episode, path.name)
     check_alike(demos.episodes, path.name)
@@ -89,7 +89,7 @@ def _write(demos: Demonstrations, folder: Path, record: dict[str, Any], name: st
                          "Python. Use Python 3.11 or later, or write robomimic.")  # fmt: skip
     storage = MinariStorage.new(folder, observations, actions, **options)
     storage.update_metadata(record)
-    storage.update_episodes([_buffer(e, Place(e.name, name)) for e in demos.episodes])
+    storage.update_episodes(_buffer(e, Place(e.name, name)) for e in demos.episodes)
     storage.update_episode_metadata([_episode_attrs(e) for e in demos.episodes])
 
 

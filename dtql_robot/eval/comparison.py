@@ -122,7 +122,7 @@ def compare(results: Mapping[str, Mapping[str, Any]]) -> Comparison:
     """Compare evaluations.  results: name -> content of results.json, two or more, all of one environment."""
     if len(results) < 2:
         raise InputError(f"A comparison needs at least two runs, found {len(results)}.")
-    envs = {name: found["env"] for name, found in results.items()}
+    envs = {name: found["env"].partition("+")[0] for name, found in results.items()}  # observations may differ
     if len(set(envs.values())) > 1:
         listed = ", ".join(f"{name} in {env}" for name, env in envs.items())
         raise InputError(f"Runs are compared in one environment; these were evaluated in several: {listed}.")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Frame = NDArray[np.uint8]
 
 STRIP = 48  # height of the caption below the picture; a multiple of 16 keeps the video's size one
+WIDE = 240  # pixels from which a caption has room for everything
 INK, MUTED, PAPER = (240, 243, 248), (156, 167, 184), (20, 26, 38)
 GREEN, RED = (22, 142, 72), (204, 42, 42)
 
@@ -42,13 +43,15 @@ def caption(frame: Frame, *, title: str, detail: str, success: bool) -> Frame:
     image.paste(Image.fromarray(frame), (0, 0))
     draw = ImageDraw.Draw(image)
     word, colour = ("SUCCESS", GREEN) if success else ("FAILURE", RED)
-    badge = 88
+    wide = width >= WIDE
+    badge, word_size, top, bottom = (88, 15, 11, 37) if wide else (62, 11, 4, 25)
     left = width - badge - 10
-    draw.rounded_rectangle((left, height + 11, width - 10, height + 37), radius=6, fill=colour)
-    draw.text((left + badge / 2, height + 24), word, font=_font(15), fill=INK, anchor="mm")
+    draw.rounded_rectangle((left, height + top, width - 10, height + bottom), radius=6, fill=colour)
+    draw.text((left + badge / 2, height + (top + bottom) / 2), word, font=_font(word_size), fill=INK, anchor="mm")
     room = left - 20
     draw.text((12, height + 16), title, font=_fit(draw, title, 15, room), fill=INK, anchor="lm")
-    draw.text((12, height + 34), detail, font=_fit(draw, detail, 12, room), fill=MUTED, anchor="lm")
+    below = room if wide else width - 24  # where it is narrow, the badge leaves the second line free
+    draw.text((12, height + 36 - 2 * wide), detail, font=_fit(draw, detail, 12, below), fill=MUTED, anchor="lm")
     return np.asarray(image)
 
 

@@ -21,7 +21,7 @@ from dtql_robot.envs.gl import gl_missing
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
 from dtql_robot.eval.env_pool import EnvServer, LocalPool
-from dtql_robot.eval.labels import PAPER, Frame, caption, card
+from dtql_robot.eval.labels import PAPER, WIDE, Frame, caption, card
 from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video_spec import VideoSpec, choose_episodes, pace
@@ -148,7 +148,8 @@ class Clip:
     def picture(self, i: int, title: str) -> Frame:
         """Captioned frame i; the last one where there are fewer."""
         step, frame = self.frames[min(i, len(self.frames) - 1)]
-        detail = f"seed {self.episode.seed}   step {step}/{self.episode.length}"
+        word = "step " if frame.shape[1] >= WIDE else ""
+        detail = f"seed {self.episode.seed}   {word}{step}/{self.episode.length}"
         return caption(frame, title=title, detail=detail, success=self.episode.success)
 
 

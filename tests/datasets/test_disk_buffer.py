@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from sample_demos import make_demos
 
+from dtql_robot.cli import main
 from dtql_robot.config import DataConfig
+from dtql_robot.datasets import save_robomimic
 from dtql_robot.datasets.buffer import ChunkBuffer, DiskChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer
 from dtql_robot.datasets.disk_states import memory_budget
 from dtql_robot.errors import InputError
@@ -56,3 +61,17 @@ def test_memory_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DTQL_ROBOT_MEMORY_GB", "much")
     with pytest.raises(InputError, match="a number of gigabytes"):
         build(None)
+
+
+def test_training_from_disk_is_the_same_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = save_robomimic(dataclasses.replace(make_demos(12), env_spec=None), tmp_path / "f.hdf5")
+    metrics = []
+    for name, limit in (("memory", "1"), ("disk", "0.0000001")):
+        monkeypatch.setenv("DTQL_ROBOT_MEMORY_GB", limit)
+        options = ["--steps", "3", "--log-every", "1", "--batch-size", "8", "--device", "cpu"]
+        assert main(["train", "--data", str(data), "--out", str(tmp_path / name), *options]) == 0
+        rows = (tmp_path / name / "metrics.csv").read_text().splitlines()
+        seconds = rows[0].split(",").index("seconds")
+        metrics.append([[cell for i, cell in enumerate(row.split(",")) if i != seconds] for row in rows])
+    assert len(metrics[0]) == 4
+    assert metrics[0] == metrics[1]

@@ -232,3 +232,10 @@ def test_failure_leaves_nothing_behind_and_keeps_the_old(tmp_path: Path, monkeyp
         save_minari(make_demos(1), tmp_path / "other-v0")
     assert [p.name for p in tmp_path.iterdir()] == ["set-v0"]
     assert len(load(path)) == 1
+
+
+def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_minari(make_demos(2), "made-v0")
+    assert len(load("made-v0")) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["made-v0"]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
+import pytest
 from sample_demos import make_demos
 
+from dtql_robot.cli import main
 from dtql_robot.datasets import format_summary, inspect, save_robomimic
 from dtql_robot.datasets.histogram import histogram, sparkline
 from dtql_robot.types import Demonstrations
@@ -102,3 +107,23 @@ def test_histograms_duplicates_and_versions() -> None:
     assert "robosuite:Lift (env version 1.4.1)" in text
     assert f"1 of 4 episodes repeat another one, e.g. {demos.episodes[1].name} = copy." in text
     assert "█" in text
+
+
+def test_tree_and_raw_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save_robomimic(known_demos(), tmp_path / "f.hdf5", masks={"train": [0]})
+    assert main(["inspect", str(path), "--tree"]) == 0
+    text = capsys.readouterr().out
+    assert "demo_* (3, of which the first:)" in text
+    assert re.search(r"actions +\(5, 2\) float32", text)
+    assert "demo_1" not in text.split("layout of")[1]
+    assert all(len(line) < 100 for line in text.splitlines() if str(tmp_path) not in line)
+    with h5py.File(tmp_path / "raw.hdf5", "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_info"] = '{"env_name": "Lift"}'
+        data["demo_1/states"], data["demo_1/actions"] = np.ones((4, 9)), np.ones((4, 7))
+    assert main(["inspect", str(tmp_path / "raw.hdf5"), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["env"], summary["transitions"]) == ("robosuite:Lift", 4)
+    assert "convert" in summary["notes"][-1]
+    (tree,) = summary["trees"].values()
+    assert {"path": "data/demo_1/states", "shape": [4, 9], "dtype": "float64", "attrs": []} in tree

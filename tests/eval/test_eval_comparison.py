@@ -60,6 +60,10 @@ def test_several_comparisons_are_corrected():
     assert not pairs["a", "b"].significant
 
 
+def test_runs_with_other_observations_of_one_environment_are_compared():
+    assert compare({"a": result([1]), "b": result([1], env="FetchPush-v4+state=observation")}).pairs[0].common == 1
+
+
 def test_runs_that_share_no_seed_are_told_apart():
     (pair,) = compare({"a": result([1]), "b": result([1], first_seed=5)}).pairs
     assert "share no seed" in pair.verdict

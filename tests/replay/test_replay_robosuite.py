@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -138,3 +139,35 @@ def test_workers_do_not_change_the_data(real_data: Path, tmp_path: Path) -> None
             np.testing.assert_array_equal(value, b.obs[key])
             np.testing.assert_array_equal(a.final_obs[key], b.final_obs[key])
         np.testing.assert_array_equal(a.rewards, b.rewards)
+
+
+def test_raw_to_minari_and_cameras_for_a_converted_file(
+    real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("minari", reason="needs minari to write Minari")
+    monkeypatch.chdir(tmp_path)
+    source = trimmed(real(real_data, HANDOVER), tmp_path / "raw.hdf5")
+    assert main(["convert", source, "hand-v0", "--workers", "1"]) == 0
+    assert main(["convert", source, "hand.hdf5", "--workers", "1"]) == 0
+    for a, b in zip(load("hand-v0").episodes, load("hand.hdf5").episodes, strict=True):
+        np.testing.assert_array_equal(a.obs["object"], b.obs["object"])
+    if gl_missing() is None:
+        options = ["--cameras", "agentview", "--size", "32", "32", "--workers", "1"]
+        assert main(["convert", "hand.hdf5", "seen.hdf5", *options]) == 0
+        image = load("seen.hdf5", obs_keys=["agentview_image"]).episodes[1].obs["agentview_image"]
+        assert image.shape == (STEPS, 32, 32, 3)
+    assert {p.name for p in tmp_path.iterdir()} <= {"raw.hdf5", "hand-v0", "hand.hdf5", "seen.hdf5"}
+
+
+STEPS = 6
+
+
+def trimmed(source: Path, out: Path) -> str:
+    """The first steps of two demos."""
+    with h5py.File(source) as old, h5py.File(out, "w") as new:
+        new.create_group("data").attrs.update(old["data"].attrs)
+        for name in ("demo_0", "demo_2"):
+            for key in ("states", "actions"):
+                new[f"data/{name}/{key}"] = old[f"data/{name}/{key}"][:STEPS]
+            new[f"data/{name}"].attrs["model_file"] = old[f"data/{name}"].attrs["model_file"]
+    return str(out)
