@@ -32,7 +32,7 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             module.requires_grad_(True)
 
 
-def make_policy(cfg: Config, obs_dim: int, action_dim: int) -> nn.Module:
+def make_policy(cfg: Config, obs_dim: int, action_dim: int) -> GaussianPolicy | ImplicitPolicy:
     """The one-step policy that `cfg.policy` asks for."""
     chunk = (cfg.data.horizon, action_dim)
     p = cfg.policy

@@ -142,6 +142,10 @@ class GaussianPolicy(nn.Module):
         mean, log_std = self.distribution(obs)
         return torch.tanh(mean + log_std.exp() * noise)
 
+    def mode(self, obs: Tensor) -> Tensor:
+        """`forward` with noise 0: the mean.  obs: (B, O).  Returns (B, H, A)."""
+        return torch.tanh(self.net(obs)[:, : math.prod(self.chunk)]).unflatten(1, self.chunk)
+
 
 class ImplicitPolicy(nn.Module):
     """One-step policy that maps noise and state straight to an action chunk."""
@@ -155,3 +159,7 @@ class ImplicitPolicy(nn.Module):
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
         """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in (-1, 1)."""
         return torch.tanh(self.net(torch.cat([obs, noise.flatten(1)], dim=-1)).unflatten(1, self.chunk))
+
+    def mode(self, obs: Tensor) -> Tensor:
+        """`forward` with noise 0.  obs: (B, O).  Returns (B, H, A)."""
+        return self(obs, obs.new_zeros(len(obs), *self.chunk))

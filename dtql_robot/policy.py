@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dtql_robot import checkpoint
 from dtql_robot.agent import DTQL
 from dtql_robot.checkpoint import Interface
 from dtql_robot.diffusion import heun_sample, karras_sigmas
 from dtql_robot.errors import InputError
+from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
 from dtql_robot.normalize import concatenate
 from dtql_robot.types import Array, Obs
 
@@ -26,7 +27,7 @@ class OneStepPolicy:
 
     def __init__(self, agent: DTQL, interface: Interface):
         cfg = agent.cfg
-        self.network: nn.Module = agent.ema_policy
+        self.network: GaussianPolicy | ImplicitPolicy = agent.ema_policy
         self.critic, self.denoiser, self.device = agent.target_q, agent.denoiser, agent.device
         self.interface, self.cfg = interface, cfg.policy
         self.horizon, self.n_action_steps = cfg.data.horizon, cfg.data.n_action_steps
@@ -65,13 +66,13 @@ class OneStepPolicy:
                 raise InputError(f"observation {key!r} has shape {np.shape(obs[key])[1:]}; trained on {shape}.")
         return concatenate(dict(obs), face.obs_keys)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _chunk(self, state: Array, rng: np.random.Generator) -> Array:
         """state: (O,) normalized.  Returns (H, A) normalized."""
         obs = torch.from_numpy(state).to(self.device)[None]
         shape = (self.horizon, self.action_dim)
         if self.cfg.act == "mean":
-            return self.network(obs, torch.zeros(1, *shape, device=self.device))[0].cpu().numpy()
+            return self.network.mode(obs)[0].cpu().numpy()
         count = 1 if self.cfg.act in ("sample", "diffusion") else self.cfg.candidates
         noise = torch.from_numpy(rng.standard_normal((count, *shape), dtype=np.float32)).to(self.device)
         if self.cfg.act == "diffusion":

@@ -195,6 +195,13 @@ def test_clones_a_bimodal_behaviour_into_one_mode():
     assert chosen == pytest.approx(0.7, abs=0.1)
 
 
+@pytest.mark.parametrize("policy", [{}, {"policy": "implicit"}])
+def test_mode_is_the_policy_without_noise(policy):
+    agent = make_agent(small_config(**policy))
+    obs = random_batch().obs
+    torch.testing.assert_close(agent.policy.mode(obs), agent.policy(obs, torch.zeros(SIZE, HORIZON, ACT)))
+
+
 def test_config_rejects_what_cannot_work():
     with pytest.raises(InputError, match="nll_weight"):
         Config(policy=PolicyConfig(policy="implicit", nll="tanh"))

@@ -21,7 +21,7 @@ ALLOWED = {
     "losses": {"diffusion"},
     "agent": {"config", "diffusion", "losses", "networks", "types"},
     "checkpoint": {"agent", "config", "errors", "normalize"},
-    "policy": {"agent", "checkpoint", "diffusion", "errors", "normalize", "types"},
+    "policy": {"agent", "checkpoint", "diffusion", "errors", "normalize", "types", "networks"},
     "export": {"errors", "policy", "types"},
     "training": {"agent", "checkpoint", "config", "datasets", "errors", "normalize", "progress", "types"},
     "progress": set(),
