@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import torch
 from dtql_robot.agent import DTQL
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
+from dtql_robot.files import new_file
 from dtql_robot.normalize import Affine
 
 FORMAT = 1
@@ -76,26 +74,6 @@ class Interface:
         )
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary sibling of `path`, flush it to disk, then put it in place."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with open(temporary, "rb") as f:
-            os.fsync(f.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Readable JSON, written atomically."""
-    write_atomically(path, lambda p: p.write_text(json.dumps(value, indent=2) + "\n"))
-
-
 def save(run: Path, agent: DTQL, interface: Interface) -> None:
     """Write the run's checkpoint: weights, optimizers, random state, step, config and interface."""
     state = {
@@ -104,7 +82,8 @@ def save(run: Path, agent: DTQL, interface: Interface) -> None:
         "interface": interface.to_dict(),
         "agent": agent.state_dict(),
     }
-    write_atomically(run / CHECKPOINT, lambda p: torch.save(state, p))
+    with new_file(run / CHECKPOINT, overwrite=True) as temporary:
+        torch.save(state, temporary)
 
 
 def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, Any]]:

@@ -33,6 +33,8 @@ class DataConfig:
     """Use only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
     reward: Reward = "auto"
     """success: 0 at a successful step, -1 elsewhere. dataset: as recorded. auto: success where the data has it."""
+    success_reward: float | None = None
+    """A step counts as a success where its recorded reward is at least this. Default: the data's own signal."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this ..."""
     reward_shift: float = 0.0

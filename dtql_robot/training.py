@@ -19,6 +19,7 @@ from dtql_robot.checkpoint import Interface
 from dtql_robot.config import Config
 from dtql_robot.datasets.buffer import ChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
 from dtql_robot.errors import InputError
+from dtql_robot.files import write_json
 from dtql_robot.progress import progress_bar
 from dtql_robot.types import Demonstrations
 
@@ -70,9 +71,9 @@ def train(
     elif (run / checkpoint.CHECKPOINT).exists():
         raise InputError(f"{run} already holds a run; continue it with --resume or choose another --out.")
     run.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(run / checkpoint.CONFIG, describe(demos, cfg, env))
+    write_json(run / checkpoint.CONFIG, describe(demos, cfg, env))
     if summary is not None:
-        checkpoint.write_json(run / checkpoint.DATASET, summary)
+        write_json(run / checkpoint.DATASET, summary)
     _loop(run, agent, buffer, interface, progress)
     return run
 

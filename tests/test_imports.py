@@ -13,6 +13,7 @@ PACKAGE = Path(dtql_robot.__file__).parent
 
 ALLOWED = {
     "errors": set(),
+    "files": {"errors"},
     "types": set(),
     "config": {"errors"},
     "normalize": {"types"},
@@ -20,17 +21,17 @@ ALLOWED = {
     "diffusion": set(),
     "losses": {"diffusion"},
     "agent": {"config", "diffusion", "losses", "networks", "types"},
-    "checkpoint": {"agent", "config", "errors", "normalize"},
+    "checkpoint": {"agent", "config", "errors", "files", "normalize"},
     "policy": {"agent", "checkpoint", "diffusion", "errors", "normalize", "types", "networks"},
     "export": {"errors", "policy", "types"},
-    "training": {"agent", "checkpoint", "config", "datasets", "errors", "normalize", "progress", "types"},
+    "training": {"agent", "checkpoint", "config", "datasets", "errors", "files", "normalize", "progress", "types"},
     "progress": set(),
     "presets": {"config", "errors"},
     "toy": {"agent", "config", "normalize", "types"},
-    "datasets": {"config", "errors", "normalize", "types"},
+    "datasets": {"config", "errors", "files", "normalize", "types"},
     "envs": {"errors", "progress", "types"},
     "adapters": {"envs", "errors", "types"},
-    "eval": {"envs", "errors", "progress", "types"},
+    "eval": {"envs", "errors", "files", "progress", "types"},
     "replay": {"datasets", "envs", "errors", "eval", "progress", "types"},
 }
 """Module or sub-package -> what it may import of the package, itself aside.  `cli` and `commands` join all sides."""

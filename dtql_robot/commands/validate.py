@@ -63,7 +63,9 @@ def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
     from dtql_robot.datasets.loader import read_source
     from dtql_robot.datasets.validate import Use, validate_reading
 
-    reading = read_source(data, obs_keys=cfg.obs_keys or None, filter_key=cfg.filter_key)
+    reading = read_source(
+        data, obs_keys=cfg.obs_keys or None, filter_key=cfg.filter_key, success_reward=cfg.success_reward
+    )
     found = validate_reading(reading, Use(cfg.action_norm, cfg.reward, cfg.obs_keys))
     for finding in found.warnings:
         print(finding, file=sys.stderr)

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.datasets.atomic import new_folder
 from dtql_robot.datasets.checks import Place, check_alike, check_episode
 from dtql_robot.datasets.minari_h5 import HAS_FINAL_OBS, OBS_KEY, OWN_ATTRS, OWN_ENV_SPEC
 from dtql_robot.datasets.robomimic import CLAIMED_STEPS
 from dtql_robot.datasets.source import MAIN_FILE, is_dataset_id, minari_root
 from dtql_robot.errors import InputError
+from dtql_robot.files import new_folder
 from dtql_robot.types import Array, Demonstrations, Episode
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.atomic import new_file
 from dtql_robot.datasets.checks import check_alike, check_episode
 from dtql_robot.datasets.robomimic import (
     ATTRS_JSON,
@@ -23,6 +22,7 @@ from dtql_robot.datasets.robomimic import (
     env_spec_of,
 )
 from dtql_robot.errors import InputError
+from dtql_robot.files import new_file
 from dtql_robot.types import Demonstrations, Episode
 
 

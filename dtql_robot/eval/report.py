@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.eval.result import write_atomic
+from dtql_robot.files import write_text
 
 
 def _data_uri(path: Path | None, kind: str) -> str | None:
@@ -81,4 +81,4 @@ def write_report(
         versions=dict(versions or results.get("versions") or {}),
         date=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
-    return write_atomic(path, html)
+    return write_text(Path(path), html)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dtql_robot.envs.info import SuccessRule
 from dtql_robot.eval.metrics import wilson_interval
+from dtql_robot.files import write_json
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class EvalResult:
 
     def save(self, path: str | Path) -> Path:
         """Write results.json whole or not at all."""
-        return write_atomic(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+        return write_json(Path(path), self.to_dict())
 
     def __str__(self) -> str:
         low, high = self.ci95
@@ -149,19 +147,3 @@ class EvalResult:
             lines.append("  " + ", ".join(f"{name} {rate:.0%}" for name, rate in self.subtask_success.items()))
         lines += [f"  episode with seed {r.seed} was run again: {r.reason}" for r in self.restarts]
         return "\n".join(lines)
-
-
-def write_atomic(path: str | Path, text: str) -> Path:
-    """Write a text file next to `path`, then move it there, so that no reader ever sees half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    return path

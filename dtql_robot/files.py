@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dtql_robot.errors import InputError
 
@@ -21,7 +23,21 @@ def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"{path} exists already. Choose another name or allow overwriting.")
     with _temporary_sibling(path) as temporary:
         yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
         os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write or replace a text file, whole or not at all."""
+    with new_file(path, overwrite=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write or replace a readable JSON file, whole or not at all.  NaN and infinity are refused."""
+    return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager
