@@ -78,14 +78,17 @@ class DTQL:
         self.generator = torch.Generator(device).manual_seed(cfg.seed)
 
     def update(self, b: Batch) -> Losses:
-        """One iteration of Algorithm 1.  Returns scalar tensors, still on the device."""
+        """One iteration of Algorithm 1, less what nothing reads.  Returns scalar tensors, still on the device."""
         self._set_lr()
         if self.cfg.optim.obs_noise:
             b = b._replace(obs=b.obs + self.cfg.optim.obs_noise * self._noise(b.obs))
-        log = self._step("critic", *self.critic_loss(b))
-        log |= self._step("denoiser", *self.denoiser_loss(b))
+        p, log = self.cfg.policy, {"q_spread": b.obs.new_ones(())}
+        if p.uses_critic:
+            log |= self._step("critic", *self.critic_loss(b))
+        if p.uses_denoiser:
+            log |= self._step("denoiser", *self.denoiser_loss(b))
         if self.step >= self.cfg.optim.pretrain_steps:
-            if self.cfg.policy.regularizer == "kl":
+            if p.regularizer == "kl":
                 log |= self._step("fake", *self.fake_loss(b))
             with frozen(self.denoiser, self.q):
                 log |= self._step("policy", *self.policy_loss(b, log["q_spread"]))
@@ -127,7 +130,7 @@ class DTQL:
         """
         p = self.cfg.policy
         action = self.policy(b.obs, self._policy_noise(b.action))
-        nll, regularizer, q = self._likelihood(b), self._regularizer(action, b), self._q_at(action, b)
+        nll, regularizer, q = self._likelihood(action, b), self._regularizer(action, b), self._q_at(action, b)
         if p.normalize_q:
             q = q / q_spread.clamp(min=1e-6)
         loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * q
@@ -149,13 +152,14 @@ class DTQL:
             return action.new_zeros(())
         return self.q(b.obs, action).min(dim=0).values.mean()
 
-    def _likelihood(self, b: Batch) -> Tensor:
+    def _likelihood(self, action: Tensor, b: Batch) -> Tensor:
         """Section 2.3's term on recorded actions, weighted by their advantage if asked for."""
         p = self.cfg.policy
         if p.nll_weight == 0:
             return b.obs.new_zeros(())
         if p.nll == "mse":
-            nll = losses.chunk_mean((self.policy(b.obs, torch.zeros_like(b.action)) - b.action) ** 2, b.valid)
+            mean = action if p.tr_at == "mean" else self.policy.mode(b.obs)
+            nll = losses.chunk_mean((mean - b.action) ** 2, b.valid)
         else:
             assert isinstance(self.policy, GaussianPolicy)
             mean, log_std = self.policy.distribution(b.obs)

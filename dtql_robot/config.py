@@ -125,6 +125,16 @@ class PolicyConfig:
         for name in ("trust_region_weight", "nll_weight", "q_weight", "awr_temperature"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
 
+    @property
+    def uses_critic(self) -> bool:
+        """Does any term of the loss, or the choice of actions, read Q?"""
+        return self.q_weight > 0 or self.awr_temperature > 0 or self.act in ("best", "softmax")
+
+    @property
+    def uses_denoiser(self) -> bool:
+        """Does the regularizer, or the choice of actions, read the denoiser?"""
+        return self.trust_region_weight > 0 or self.act == "diffusion"
+
 
 @dataclass(frozen=True)
 class CriticConfig:

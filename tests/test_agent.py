@@ -70,6 +70,24 @@ def test_update_changes_every_network_and_stays_finite(policy):
     assert all(torch.isfinite(v) for v in log.values())
 
 
+@pytest.mark.parametrize(
+    ("policy", "trained"),
+    [
+        ({"q_weight": 0.0, "trust_region_weight": 0.0}, set()),
+        ({"q_weight": 0.0}, {"denoiser"}),
+        ({"trust_region_weight": 0.0}, {"q", "v", "target_q"}),
+        ({"q_weight": 0.0, "trust_region_weight": 0.0, "act": "best"}, {"q", "v", "target_q"}),
+        ({"q_weight": 0.0, "trust_region_weight": 0.0, "act": "diffusion"}, {"denoiser"}),
+    ],
+)
+def test_what_nothing_reads_is_not_trained(policy, trained):
+    agent = make_agent(small_config(**policy))
+    before = weights(agent)
+    agent.update(random_batch())
+    agent.update(random_batch())
+    assert changed(before, agent) == trained | {"policy", "ema_policy"}
+
+
 def test_pretraining_leaves_the_policy_alone():
     cfg = small_config()
     agent = make_agent(replace(cfg, optim=replace(cfg.optim, pretrain_steps=2)))
