@@ -143,11 +143,13 @@ def _loop(run: Path, agent: DTQL, buffer: ChunkBuffer, interface: Interface, pro
                 bar.set_postfix({k: f"{v:.3g}" for k, v in values.items() if k in SHOWN}, refresh=False)
             if agent.step % cfg.checkpoint_every == 0 and agent.step < cfg.steps:
                 checkpoint.save(run, agent, interface)
+    except KeyboardInterrupt:
+        checkpoint.save(run, agent, interface)
+        raise
     finally:
         bar.close()
         metrics.close()
-        if agent.step:
-            checkpoint.save(run, agent, interface)
+    checkpoint.save(run, agent, interface)
 
 
 SHOWN = ("denoiser_loss", "trust_region", "nll", "q_loss", "policy_q")

@@ -74,6 +74,21 @@ def test_interrupted_run_is_saved(demos, tmp_path, monkeypatch):
     assert load_state(tmp_path / "run")["step"] == 7
 
 
+def test_diverged_run_keeps_its_last_good_checkpoint(demos, tmp_path, monkeypatch):
+    from dtql_robot.agent import DTQL
+
+    plain = DTQL.update
+
+    def diverging(self, batch):
+        log = plain(self, batch)
+        return log | {"q_loss": torch.tensor(float("nan"))} if self.step > 12 else log
+
+    monkeypatch.setattr(DTQL, "update", diverging)
+    with pytest.raises(FloatingPointError, match=r"'q_loss'.* step 15"):
+        train(demos, tmp_path / "run", small(), progress=False)
+    assert load_state(tmp_path / "run")["step"] == 10
+
+
 def test_same_seed_same_weights_other_seed_other_weights(demos, tmp_path):
     a = load_state(train(demos, tmp_path / "a", small(10), progress=False))
     b = load_state(train(demos, tmp_path / "b", small(10), progress=False))
