@@ -108,7 +108,7 @@ class PolicyConfig:
     """Weight of the likelihood term (the paper's gamma)."""
     awr_temperature: float = 0.0
     """Above 0, recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL)."""
-    q_weight: float = 0.1
+    q_weight: float = 0.05
     """Weight of the Q term. 0 makes DTQL plain behaviour cloning inside the trust region."""
     normalize_q: bool = True
     """Divide Q by its spread over the batch, so that weights mean the same on every reward scale."""
