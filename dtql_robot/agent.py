@@ -76,6 +76,9 @@ class DTQL:
             self.fake = self.networks["fake"] = copy.deepcopy(self.denoiser)
             self.optimizers["fake"] = self._adam(self.fake)
         self.generator = torch.Generator(device).manual_seed(cfg.seed)
+        if cfg.optim.compile:
+            for name in ("critic_loss", "denoiser_loss", "policy_loss"):
+                setattr(self, name, torch.compile(getattr(self, name), dynamic=False))
 
     def update(self, b: Batch) -> Losses:
         """One iteration of Algorithm 1, less what nothing reads.  Returns scalar tensors, still on the device."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,7 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
     """
     target = torch.device(device)
     cfg, interface, state = checkpoint.read(Path(run), target)
+    cfg = replace(cfg, optim=replace(cfg.optim, compile=False))
     agent = DTQL(cfg, interface.obs_dim, interface.action_dim, interface.sigma_data, target)
     agent.load_state_dict(state)
     return OneStepPolicy(agent, interface)

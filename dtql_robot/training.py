@@ -100,7 +100,7 @@ def describe(demos: Demonstrations, cfg: Config, env: str | None) -> dict[str, A
     }
 
 
-RESUMABLE = {"steps", "log_every", "checkpoint_every", "device"}
+RESUMABLE = {"steps", "log_every", "checkpoint_every", "device", "optim.compile"}
 """Settings that may differ between a run and its continuation."""
 
 
