@@ -219,18 +219,22 @@ class Config:
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Config:
-        """Inverse of `to_dict`.  Unknown or missing settings are an InputError: the file is of another version."""
+        """Inverse of `to_dict`.
+
+        A setting that is missing was added after the file was written and takes its default, which must therefore keep
+        the former behaviour.  An unknown one is an InputError: the file is of a newer version.
+        """
         return _build(Config, values, "config")
 
 
 def _build(cls: type, values: Any, where: str) -> Any:
     known = {f.name: f for f in dataclasses.fields(cls)}
-    if not isinstance(values, dict) or set(values) != set(known):
-        found = sorted(set(values) ^ set(known)) if isinstance(values, dict) else type(values).__name__
-        raise InputError(f"{where} does not hold this version's settings (differs in {found}); train again.")
+    if not isinstance(values, dict) or not set(values) <= set(known):
+        found = sorted(set(values) - set(known)) if isinstance(values, dict) else type(values).__name__
+        raise InputError(f"{where} holds what this version does not know ({found}); use the version that trained it.")
     made = {}
-    for name, f in known.items():
-        value = values[name]
+    for name in values:
+        f, value = known[name], values[name]
         if dataclasses.is_dataclass(default := f.default_factory) and isinstance(default, type):
             value = _build(default, value, f"{where}.{name}")
         elif isinstance(value, list):

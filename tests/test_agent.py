@@ -234,5 +234,6 @@ def test_config_survives_json():
 
     cfg = small_config(act="best")
     assert Config.from_dict(json.loads(json.dumps(cfg.to_dict()))) == cfg
-    with pytest.raises(InputError, match="train again"):
-        Config.from_dict({"steps": 3})
+    assert Config.from_dict({"steps": 3, "optim": {"lr": 0.1}}) == Config(steps=3, optim=OptimConfig(lr=0.1))
+    with pytest.raises(InputError, match=r"config.optim holds what this version does not know \(\['rate'\]\)"):
+        Config.from_dict({"optim": {"rate": 1}})

@@ -101,6 +101,16 @@ def test_train_refuses_in_one_sentence_and_leaves_nothing(arguments, cause, demo
     assert not run.exists()
 
 
+def test_collect_refuses_before_it_records(tmp_path, capsys):
+    taken = tmp_path / "taken.hdf5"
+    taken.write_text("mine")
+    assert "exists already" in refused(capsys, "collect", "FetchReach-v4", "--out", str(taken))
+    assert "-vN" in refused(capsys, "collect", "FetchReach-v4", "--format", "minari", "--out", str(tmp_path / "reach"))
+    assert "FetchSlide-v4" in refused(capsys, "collect", "FetchSlide-v4", "--out", str(tmp_path / "slide.hdf5"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["taken.hdf5"]
+    assert taken.read_text() == "mine"
+
+
 def test_damaged_and_foreign_files_are_refused(demo_file, tmp_path, capsys):
     cut = tmp_path / "cut.hdf5"
     cut.write_bytes(demo_file.read_bytes()[:3000])

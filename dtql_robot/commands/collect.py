@@ -39,10 +39,13 @@ class Options:
 
 def run(options: Options) -> None:
     from dtql_robot.datasets import format_summary, inspect, save_minari, save_robomimic
+    from dtql_robot.datasets.write_minari import minari_id
     from dtql_robot.envs.collect import collect
 
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists already; choose another --out or add --overwrite.")
+    if options.format == "minari":
+        minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
     demos = collect(options.task, options.episodes, seed=options.seed, noise=options.noise, workers=options.workers)
     save = save_minari if options.format == "minari" else save_robomimic
     save(demos, options.out, overwrite=options.overwrite)

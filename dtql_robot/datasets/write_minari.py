@@ -44,7 +44,7 @@ def save_minari(
         check_episode(episode, path.name)
     check_alike(demos.episodes, path.name)
     record = {
-        "dataset_id": _dataset_id(path, dataset_id),
+        "dataset_id": minari_id(path, dataset_id),
         "description": description,
         "author": {author},
         "minari_version": _minari().__version__,
@@ -65,7 +65,8 @@ def _minari() -> Any:
     return minari
 
 
-def _dataset_id(path: Path, dataset_id: str | None) -> str:
+def minari_id(path: Path, dataset_id: str | None = None) -> str:
+    """The dataset's id: the given one, or the folder's name.  InputError where Minari would refuse it."""
     if dataset_id is None:
         absolute, root = path.absolute(), minari_root().absolute()
         dataset_id = absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else path.name
