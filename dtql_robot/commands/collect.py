@@ -31,6 +31,9 @@ class Options:
     """Seed of start states and noise. Evaluation never uses these start states, whatever its seed."""
     noise: float = 0.3
     """Largest standard deviation of the action noise; each episode draws its own from 0 to this."""
+    lapses: float = 0.0
+    """Share of the episodes, 0 to 1, in which the demonstrator fails on purpose: stops and drifts, never closes the
+    gripper, or goes back and forth. For data of mixed quality."""
     workers: int | None = None
     """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
     overwrite: bool = False
@@ -46,7 +49,14 @@ def run(options: Options) -> None:
         raise InputError(f"{options.out} exists already; choose another --out or add --overwrite.")
     if options.format == "minari":
         minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
-    demos = collect(options.task, options.episodes, seed=options.seed, noise=options.noise, workers=options.workers)
+    demos = collect(
+        options.task,
+        options.episodes,
+        seed=options.seed,
+        noise=options.noise,
+        lapses=options.lapses,
+        workers=options.workers,
+    )
     save = save_minari if options.format == "minari" else save_robomimic
     save(demos, options.out, overwrite=options.overwrite)
     print(format_summary(inspect(options.out)))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.envs.experts import expert
+from dtql_robot.envs.lapses import Lapse, draw_lapse
 from dtql_robot.envs.make import make_env
 from dtql_robot.envs.seeding import check_run, collection_seed, episode_rng
 from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
@@ -19,26 +20,33 @@ from dtql_robot.types import Array, Demonstrations, Episode
 class Collector:
     """Records episodes of one task; lives in a worker process."""
 
-    def __init__(self, task: str, seed: int, noise: float) -> None:
+    def __init__(self, task: str, seed: int, noise: float, lapses: float = 0.0) -> None:
         self._expert = expert(task)
         self._env = make_env(task)
-        self._seed, self._noise = seed, noise
+        self._horizon = self._env.get_wrapper_attr("facts").horizon
+        self._seed, self._noise, self._lapses = seed, noise, lapses
 
     def episode(self, index: int) -> Episode:
-        """Episode `index`, a function of (task, seed, noise, index) alone."""
+        """Episode `index`, a function of (task, seed, noise, lapses, index) alone."""
         env_seed = collection_seed(self._seed, index)
         rng = episode_rng(env_seed)
         scale = self._noise * rng.random()
+        attrs: dict[str, Any] = {"seed": env_seed, "noise": round(scale, 6)}
+        operate: Lapse | None = None
+        if self._lapses:
+            attrs["lapse"], operate = draw_lapse(rng, self._lapses, self._horizon)
         obs, _ = self._env.reset(seed=env_seed)
         steps: list[tuple[dict[str, Array], Array, float, bool]] = []
         terminated = truncated = False
         while not (terminated or truncated):
             wanted = self._expert(obs)
+            if operate is not None:
+                wanted = operate(len(steps), wanted)
             action = np.clip(wanted + scale * rng.standard_normal(wanted.shape), -1.0, 1.0).astype(np.float32)
             next_obs, reward, terminated, truncated, info = self._env.step(action)
             steps.append((obs, action, float(reward), info["success"]))
             obs = next_obs
-        return _episode(index, steps, obs, terminated, {"seed": env_seed, "noise": round(scale, 6)})
+        return _episode(index, steps, obs, terminated, attrs)
 
     def close(self) -> None:
         self._env.close()
@@ -65,6 +73,7 @@ def collect(
     seed: int = 0,
     *,
     noise: float = 0.3,
+    lapses: float = 0.0,
     workers: int | None = None,
     progress: bool = True,
 ) -> Demonstrations:
@@ -73,13 +82,18 @@ def collect(
     noise: standard deviation of the Gaussian noise on every action entry (actions are in [-1, 1]).  Each episode draws
     its own amplitude uniformly from [0, noise], so that the data mixes clean and clumsy demonstrations; it is recorded
     in `attrs["noise"]`, next to the environment's `attrs["seed"]`.
+    lapses: share of the episodes in which the demonstrator fails on purpose (dtql_robot.envs.lapses); how is recorded
+    in `attrs["lapse"]`.
     Observations are float32; actions are float32 as executed: with the noise, after clipping to [-1, 1].
-    The same (task, episodes, seed, noise) give the same data whatever the number of workers (default: one per core).
+    The same (task, episodes, seed, noise, lapses) give the same data whatever the number of workers (default: one per
+    core).
     """
     expert(task)  # an unknown task is the first thing to report
     check_run(seed, episodes)
     if not 0.0 <= noise <= 2.0:
         raise InputError(f"noise must be between 0 and 2 (actions are in [-1, 1]), found {noise}.")
+    if not 0.0 <= lapses <= 1.0:
+        raise InputError(f"lapses is a share of the episodes between 0 and 1, found {lapses}.")
     count = max(1, min(workers or cpu_count(), episodes))
     recorded: list[Episode] = []
     from tqdm import tqdm
@@ -87,11 +101,14 @@ def collect(
     with contextlib.ExitStack() as stack:
         results: Iterator[Episode]
         if count == 1:
-            collector = stack.enter_context(contextlib.closing(Collector(task, seed, noise)))
+            collector = stack.enter_context(contextlib.closing(Collector(task, seed, noise, lapses)))
             results = map(collector.episode, range(episodes))
         else:
             factory = "dtql_robot.envs.collect:Collector"
-            pool = [stack.enter_context(contextlib.closing(Worker(factory, task, seed, noise))) for _ in range(count)]
+            pool = [
+                stack.enter_context(contextlib.closing(Worker(factory, task, seed, noise, lapses)))
+                for _ in range(count)
+            ]
             results = map_ordered(pool, "episode", range(episodes))
         bar = stack.enter_context(tqdm(total=episodes, desc=f"collect {task}", unit="ep", disable=not progress))
         successes = 0
@@ -100,7 +117,7 @@ def collect(
             successes += episode.ends_in_success
             bar.set_postfix_str(f"success {successes}/{len(recorded)}", refresh=False)
             bar.update()
-    source = f"scripted expert, seed {seed}, noise {noise:g}"
+    source = f"scripted expert, seed {seed}, noise {noise:g}" + (f", lapses {lapses:g}" if lapses else "")
     return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=_env_args(task))
 
 
