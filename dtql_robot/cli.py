@@ -41,6 +41,7 @@ COMMANDS = {
     "eval": "roll a trained policy out: success rate, interval, video, report",
     "toy": "the paper's 2-D bandits: trust region against KL, as one figure",
     "compare": "evaluated runs side by side, with a paired test",
+    "bench": "tasks x methods x seeds into one table and one figure",
     "export": "the policy as one TorchScript or ONNX file",
     "demo": "all of the above on FetchPickAndPlace, in a few minutes",
 }

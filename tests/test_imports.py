@@ -27,6 +27,7 @@ ALLOWED = {
     "training": {"agent", "checkpoint", "config", "datasets", "errors", "files", "normalize", "progress", "types"},
     "progress": set(),
     "presets": {"config", "errors"},
+    "suites": {"errors"},
     "toy": {"agent", "config", "normalize", "types"},
     "datasets": {"config", "errors", "files", "normalize", "types"},
     "envs": {"errors", "progress", "types"},

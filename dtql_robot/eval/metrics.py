@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from dtql_robot.envs.info import SuccessRule
@@ -24,6 +25,26 @@ def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, flo
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
+
+
+T_975 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+"""97.5% quantiles of Student's t with 1 to 30 degrees of freedom."""
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's 95% interval for the mean of two or more independent values, such as rates of several training seeds.
+
+    It covers what happens with another training seed, which an interval over one run's episodes does not.
+    """
+    if len(values) < 2:
+        raise ValueError(f"expected two or more values, got {len(values)}")
+    t = T_975[len(values) - 2] if len(values) - 1 <= len(T_975) else Z_95
+    mean, half = statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values))
+    return mean - half, mean + half
 
 
 def episode_success(successes: Sequence[bool], rule: SuccessRule) -> bool:

@@ -1,0 +1,106 @@
+"""Many evaluated runs as one table and one figure: tasks x methods, over training seeds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dtql_robot.eval.metrics import mean_interval, wilson_interval
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one task.
+
+    rates          success rate of each training seed, in the order of `seeds`
+    episodes       evaluation episodes of each seed
+    train_seconds  wall time of each seed's training
+    decision_ms    time of one forward pass at batch 1, of each seed
+    """
+
+    task: str
+    method: str
+    seeds: tuple[int, ...]
+    rates: tuple[float, ...]
+    episodes: int
+    train_seconds: tuple[float, ...]
+    decision_ms: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.rates)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95%: the wider of Student's interval over training seeds and Wilson's over all episodes."""
+        n = self.episodes * len(self.rates)
+        low, high = wilson_interval(round(self.mean * n), n)
+        if len(self.rates) > 1:
+            over_seeds = mean_interval(self.rates)
+            low, high = min(low, max(0.0, over_seeds[0])), max(high, min(1.0, over_seeds[1]))
+        return low, high
+
+
+HEADER = ("task", "method", "success", "95% interval", "each seed", "seeds x episodes", "training s", "ms a decision")
+
+
+def _words(cell: Cell) -> tuple[str, ...]:
+    low, high = cell.interval
+    return (
+        cell.task,
+        cell.method,
+        f"{cell.mean:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        ", ".join(f"{r:.3f}" for r in cell.rates),
+        f"{len(cell.seeds)} x {cell.episodes}",
+        f"{statistics.median(cell.train_seconds):.0f}",
+        f"{statistics.median(cell.decision_ms):.2f}",
+    )
+
+
+def markdown(cells: Sequence[Cell]) -> str:
+    """The table in Markdown, one row a cell."""
+    lines = [HEADER, tuple("---" for _ in HEADER), *map(_words, cells)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def as_csv(cells: Sequence[Cell]) -> str:
+    """The table as CSV, numbers unrounded, one row per training seed."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(("task", "method", "seed", "success_rate", "episodes", "train_seconds", "decision_ms"))
+    for c in cells:
+        for row in zip(c.seeds, c.rates, c.train_seconds, c.decision_ms, strict=True):
+            seed, rate, seconds, ms = row
+            writer.writerow((c.task, c.method, seed, rate, c.episodes, f"{seconds:.1f}", f"{ms:.4f}"))
+    return out.getvalue()
+
+
+def draw(cells: Sequence[Cell], path: Path) -> Path:
+    """One group of bars a task, one bar a method with its interval; every training seed is a dot."""
+    from matplotlib.figure import Figure
+
+    tasks, methods = (list(dict.fromkeys(getattr(c, name) for c in cells)) for name in ("task", "method"))
+    figure = Figure(figsize=(max(5.0, 1.2 + 0.32 * len(tasks) * (len(methods) + 1.5)), 4.2), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(methods)
+    for k, method in enumerate(methods):
+        mine = [c for c in cells if c.method == method]
+        x = [tasks.index(c.task) + (k - (len(methods) - 1) / 2) * width for c in mine]
+        errors = [[c.mean - c.interval[0] for c in mine], [c.interval[1] - c.mean for c in mine]]
+        axes.bar(
+            x, [c.mean for c in mine], 0.9 * width, yerr=errors, capsize=2, label=method, color=f"C{k}", alpha=0.75
+        )
+        for position, c in zip(x, mine, strict=True):
+            axes.plot([position] * len(c.rates), c.rates, ".", color="black", markersize=4)
+    axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("success rate, last checkpoint")
+    axes.legend(ncols=min(3, len(methods)), fontsize="small")
+    axes.grid(axis="y", alpha=0.3)
+    figure.savefig(path, dpi=130)
+    return path

@@ -1,0 +1,69 @@
+"""`bench` runs its commands, resumes, and says what is wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from dtql_robot.commands import bench
+from dtql_robot.errors import InputError
+from dtql_robot.presets import preset
+from dtql_robot.suites import METHODS, SUITES, suite
+
+TINY = ("--train-args=--steps=20", "--train-args=--batch-size=32", "--train-args=--denoiser-width=16")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"suite": "fetsh"}, "no suite 'fetsh'; did you mean fetch"),
+        ({"suite": "smoke", "tasks": ("push",)}, "--tasks: there is no push; choose from reach"),
+        ({"suite": "smoke", "methods": ("sac",)}, "--methods: there is no sac"),
+        ({"suite": "manipulation", "tasks": ("door-human",)}, "--files door-human=PATH"),
+        ({"suite": "manipulation", "files": ("door-human=missing.hdf5",)}, "existing file"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(options, sentence, tmp_path):
+    with pytest.raises(InputError, match=sentence):
+        bench.run(bench.Options(out=tmp_path / "bench", **options))
+    assert not (tmp_path / "bench").exists()
+
+
+def test_suites_and_methods_are_consistent():
+    for name in SUITES:
+        tasks = suite(name)
+        assert len({t.name for t in tasks}) == len(tasks)
+        assert all(t.data is not None or t.source for t in tasks)
+    for name in METHODS.values():
+        assert name is None or preset(name)
+
+
+def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
+    out = tmp_path / "bench"
+    command = [sys.executable, "-m", "dtql_robot", "bench", "smoke", "--out", str(out), "--methods", "dtql", "mse-bc"]
+    command += ["--seeds", "0", "--episodes", "3", "--jobs", "2", *TINY]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert first.returncode == 0, first.stderr
+    assert "| reach | dtql |" in first.stdout
+    assert {p.name for p in out.iterdir()} == {"data", "runs", "results", "table.md", "table.csv", "figure.png"}
+    found = json.loads((out / "results" / "reach-mse-bc-seed0.json").read_text())
+    assert found["run"]["config"]["policy"]["trust_region_weight"] == 0
+    assert len(found["results"]["per_episode"]) == 3
+    assert found["train_seconds"] > 0
+
+    untouched, again = (out / "runs" / "reach" / m / "seed0" / "results.json" for m in ("dtql", "mse-bc"))
+    before = untouched.stat().st_mtime_ns
+    again.unlink()
+    second = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert second.returncode == 0, second.stderr
+    assert untouched.stat().st_mtime_ns == before
+    assert len(json.loads(again.read_text())["per_episode"]) == 3
+
+
+def test_a_failing_run_is_named_and_the_others_go_on(tmp_path):
+    out = tmp_path / "bench"
+    args = ("--steps=10", "--batch-size=16", "--obs-keys=nonsense")
+    with pytest.raises(RuntimeError, match="1 of 1 runs failed"):
+        bench.run(bench.Options(suite="smoke", out=out, methods=("dtql",), seeds=(0,), episodes=1, train_args=args))
+    assert "nonsense" in (out / "runs" / "reach" / "dtql" / "seed0" / "bench.log").read_text()
