@@ -6,8 +6,11 @@ Heavy packages are imported inside the commands, so that `--help` is instant.
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from dtql_robot import __version__
@@ -72,6 +75,19 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
     return module.run, options
 
 
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, by which schedulers announce that they will kill, saves what Ctrl-C saves."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can be told
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -86,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dtql-robot: unknown command {command!r}; expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     try:
-        run, options = parse(command, rest)
-        run(options)
+        with terminated_as_interrupted():
+            run, options = parse(command, rest)
+            run(options)
     except InputError as e:
         print(f"dtql-robot {command}: {e}", file=sys.stderr)
         return 2

@@ -1,8 +1,10 @@
 """`bench` runs its commands, resumes, and says what is wrong."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -10,6 +12,8 @@ from dtql_robot.commands import bench
 from dtql_robot.errors import InputError
 from dtql_robot.presets import preset
 from dtql_robot.suites import METHODS, SUITES, suite
+
+LONG = ("--train-args=--steps=1000000", "--train-args=--batch-size=32", "--train-args=--denoiser-width=16")
 
 TINY = ("--train-args=--steps=20", "--train-args=--batch-size=32", "--train-args=--denoiser-width=16")
 
@@ -61,9 +65,27 @@ def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
     assert len(json.loads(again.read_text())["per_episode"]) == 3
 
 
+def test_termination_reaches_the_runs_and_they_save(tmp_path):
+    out = tmp_path / "bench"
+    command = [sys.executable, "-m", "dtql_robot", "bench", "smoke", "--out", str(out), "--methods", "mse-bc", *LONG]
+    bench_process = subprocess.Popen([*command, "--seeds", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    run = out / "runs" / "reach" / "mse-bc" / "seed0"
+    metrics = run / "metrics.csv"
+    deadline = time.monotonic() + 240
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert bench_process.poll() is None, bench_process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    bench_process.send_signal(signal.SIGTERM)
+    bench_process.communicate(timeout=120)
+    assert bench_process.returncode == 1
+    assert (run / "checkpoint.pt").exists()
+    assert "interrupted" in (run / "bench.log").read_text()
+
+
 def test_a_failing_run_is_named_and_the_others_go_on(tmp_path):
     out = tmp_path / "bench"
     args = ("--steps=10", "--batch-size=16", "--obs-keys=nonsense")
-    with pytest.raises(RuntimeError, match="1 of 1 runs failed"):
+    with pytest.raises(SystemExit, match="1 of 1 runs failed"):
         bench.run(bench.Options(suite="smoke", out=out, methods=("dtql",), seeds=(0,), episodes=1, train_args=args))
     assert "nonsense" in (out / "runs" / "reach" / "dtql" / "seed0" / "bench.log").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -84,7 +85,7 @@ def run(options: Options) -> None:
     for job, reason in failed.items():
         print(f"failed: {job.label}: {reason}", file=sys.stderr)
     if failed:
-        raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed; call the same command again to repeat them.")
+        sys.exit(f"{len(failed)} of {len(jobs)} runs failed; call the same command again to repeat them.")
 
 
 def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Path]]:
@@ -148,8 +149,6 @@ class _Running:
 
     def stop(self) -> None:
         """As Ctrl-C would: training saves its checkpoint."""
-        import signal
-
         with self._lock:
             self._stopped = True
             for process in self._processes:
