@@ -26,7 +26,7 @@ from dtql_robot.files import new_folder
 from dtql_robot.types import Episode
 
 SMALLEST = 32 * 2**20  # bytes of a file from which a copy is worth its disk space
-_FORMAT = "2"  # of what the adapters make of a file; raise it when they change
+_FORMAT = "3"  # of what the adapters make of a file; raise it when they change
 _BLOCK = 16 * 2**20
 _LIMIT_GB = 20.0
 
