@@ -66,8 +66,7 @@ def save_minari(
         record[OWN_ENV_SPEC] = demos.env_spec
     if demos.env_args:
         record[OWN_ENV_ARGS] = json.dumps(demos.env_args)
-    if demos.attrs:
-        record[OWN_FILE_ATTRS] = json.dumps(demos.attrs)
+    record[OWN_FILE_ATTRS] = json.dumps(demos.attrs)
     with new_folder(path, f"data/{MAIN_FILE}", overwrite) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # unset optional metadata
         _write(demos, temporary / "data", record, path.name)
