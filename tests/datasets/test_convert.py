@@ -124,6 +124,12 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(path, tmp_path / "b.hdf5", "--cameras", "agentview") == 2
     assert "no 'states'" in capsys.readouterr().err
     assert convert(path, tmp_path / "name without version") == 2
+    for out in (path / "below-v0", path / "below.hdf5"):
+        assert convert(path, out) == 2
+        assert "cannot be written" in capsys.readouterr().err
+    for wrong in (("--size", 0, 84), ("--workers", 0)):
+        assert convert(path, tmp_path / "b.hdf5", *wrong) == 2
+        assert "must be 1 or more" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.hdf5"]
 
 
