@@ -67,6 +67,7 @@ class Demonstrations:
     format    "robomimic", "minari" or "d4rl"
     env_spec  environment in this package's notation ("FetchPush-v4", "robosuite:Lift"); None if not recorded
     env_args  the source's own environment record (robomimic `env_args`, Minari `env_spec`), verbatim
+    attrs     what else the source says about itself, JSON-able (language instruction, author, date, versions, ...)
     """
 
     episodes: tuple[Episode, ...]
@@ -74,6 +75,7 @@ class Demonstrations:
     format: str
     env_spec: str | None = None
     env_args: dict[str, Any] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.episodes)

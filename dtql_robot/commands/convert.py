@@ -59,6 +59,8 @@ def run(options: Options) -> None:
 
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists already; choose another OUT or add --overwrite.")
+    if min(options.size) < 1 or (options.workers is not None and options.workers < 1):
+        raise InputError(f"--size and --workers must be 1 or more, found {options.size} and {options.workers}.")
     sources = split_sources(options.data)
     if not options.cameras and not any(is_raw(source) for source in sources):
         _rewrite(options.data, options)
@@ -108,9 +110,12 @@ def _rewrite(data: str, options: Options) -> None:
             print(f"note: Minari has no filter keys; {', '.join(reading.filter_keys)} were left out")
     for key, what in reading.left_out.items():
         print(f"note: observation {key!r} ({what}) was left out")
+    for key, what in reading.unread.items():
+        print(f"note: {key!r} ({what}) was left out")
 
 
 def _extract(options: Options, out: Path, overwrite: bool) -> None:
+    from dtql_robot.datasets.raw_robosuite import open_recording
     from dtql_robot.replay.extract import extract_observations
 
     outcomes = extract_observations(
@@ -118,6 +123,8 @@ def _extract(options: Options, out: Path, overwrite: bool) -> None:
         workers=options.workers, overwrite=overwrite,
     )  # fmt: skip
     print(success_line(outcomes))
+    for key, what in open_recording(options.data).unread.items():
+        print(f"note: {key!r} ({what}) was left out")
 
 
 def success_line(outcomes: list[dict[str, Any]]) -> str:

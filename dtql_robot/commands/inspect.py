@@ -48,7 +48,7 @@ def summarize(data: str, filter_key: str | None) -> dict[str, Any]:
     """As `datasets.inspect`; of a recording of simulator states, what can be told without its observations."""
     from dtql_robot.datasets import inspect
     from dtql_robot.datasets.combine import split_sources
-    from dtql_robot.datasets.raw_robosuite import is_raw, read_raw
+    from dtql_robot.datasets.raw_robosuite import is_raw, open_recording, read_raw
 
     sources = split_sources(data)
     if len(sources) > 1 or not is_raw(sources[0]):
@@ -56,4 +56,5 @@ def summarize(data: str, filter_key: str | None) -> dict[str, Any]:
     summary = inspect(read_raw(data, filter_key))
     note = "a recording of simulator states: `dtql-robot convert` replays them for observations, rewards and success."
     about_actions = [text for text in summary["warnings"] if text.startswith("action")]
-    return summary | {"notes": [*summary["notes"], note], "warnings": about_actions}
+    unread = open_recording(data).unread
+    return summary | {"notes": [*summary["notes"], note], "warnings": about_actions, "unread": unread}

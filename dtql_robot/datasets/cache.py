@@ -22,13 +22,15 @@ from typing import Any
 from dtql_robot.datasets.content_memo import cache_folder, remembered
 from dtql_robot.datasets.layout import Reading
 from dtql_robot.datasets.packed import INDEX, Packer, unpack
+from dtql_robot.errors import InputError
 from dtql_robot.files import new_folder
 from dtql_robot.types import Episode
 
 SMALLEST = 32 * 2**20  # bytes of a file from which a copy is worth its disk space
-_FORMAT = "2"  # of what the adapters make of a file; raise it when they change
+_FORMAT = "3"  # of what the adapters make of a file; raise it when they change
 _BLOCK = 16 * 2**20
 _LIMIT_GB = 20.0
+LIMIT = "DTQL_ROBOT_CACHE_GB"
 
 
 def content_digest(path: Path) -> str:
@@ -63,12 +65,35 @@ def read_through(
     found = _mapped(folder)
     if found is not None:
         return found
+    _check_writable(root)
     with new_folder(folder, INDEX, overwrite=True) as temporary:
         packer = Packer(temporary)
         packer.finish(read(packer.add))
     _evict(root, keep=folder)
     found = _mapped(folder)
     return read(None) if found is None else found
+
+
+def _check_writable(root: Path) -> None:
+    """InputError with the remedy where copies cannot be kept."""
+    reason = "it is read-only"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        writable = os.access(root, os.W_OK)
+    except OSError as error:
+        reason, writable = error.strerror or str(error), False
+    if not writable:
+        raise InputError(f"{root}, where copies of large files are kept, cannot be written to: {reason}. Name another "
+                         "folder with DTQL_ROBOT_CACHE, or do without copies: DTQL_ROBOT_CACHE=off.")  # fmt: skip
+
+
+def _limit() -> float:
+    """Bytes that all copies may take together."""
+    chosen = os.environ.get(LIMIT) or str(_LIMIT_GB)
+    try:
+        return float(chosen) * 1e9
+    except ValueError as error:
+        raise InputError(f"{LIMIT} is {chosen!r}; a number of gigabytes was expected.") from error
 
 
 def _sidecar(path: Path) -> str:
@@ -89,7 +114,7 @@ def _mapped(folder: Path) -> Reading | None:
 
 def _evict(root: Path, keep: Path) -> None:
     """Delete the copies used longest ago until all fit the limit."""
-    limit = float(os.environ.get("DTQL_ROBOT_CACHE_GB") or _LIMIT_GB) * 1e9
+    limit = _limit()
     copies = [p.parent for p in root.glob(f"*/{INDEX}")]
     with contextlib.suppress(OSError):
         copies.sort(key=lambda folder: (folder / INDEX).stat().st_mtime, reverse=True)

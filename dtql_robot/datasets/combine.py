@@ -44,6 +44,7 @@ def combine(parts: Sequence[Reading], sources: Sequence[str]) -> Reading:
         first.format if len(formats) == 1 else "combined",
         first.env_spec if len(specs) == 1 else None,
         first.env_args if len(specs) == 1 else {},
+        {k: v for k, v in first.attrs.items() if all(k in p.demos.attrs and p.demos.attrs[k] == v for p in parts)},
     )
     notes = [f"{p.demos.source}: {note}" for p in parts for note in p.notes]
     if len(specs) > 1:
@@ -51,7 +52,8 @@ def combine(parts: Sequence[Reading], sources: Sequence[str]) -> Reading:
     elif any(p.demos.env_args != first.env_args for p in parts):
         notes.append(f"the sources' records of {first.env_spec} differ; that of {first.source} is kept.")
     filters = {f"{p.demos.source}:{k}": v for p in parts for k, v in p.filter_keys.items()}
-    return Reading(demos, tuple(notes), dict(parts[0].left_out), filters, dict(parts[0].available))
+    unread = {k: v for p in parts for k, v in p.unread.items()}
+    return Reading(demos, tuple(notes), dict(parts[0].left_out), filters, dict(parts[0].available), unread=unread)
 
 
 def _named(episode: Episode, source: str) -> Episode:

@@ -69,9 +69,11 @@ def read(file: h5py.File, request: Request) -> Reading:
     extras = _infos(file, rows) if "infos" in keys else {}
     episodes = _split(obs, next_obs, actions, rewards, extras, ends)
     episodes = tuple(map(request.keep, episodes)) if request.keep else episodes
-    env_args = _metadata(file) if "metadata" in keys else {}
-    demos = Demonstrations(episodes, name, "d4rl", None, env_args)
-    return Reading(demos, _notes(keys, ends, timeouts), choice.left_out, {}, choice.available)
+    attrs = hdf5.attributes(file) | (_metadata(file) if "metadata" in keys else {})
+    demos = Demonstrations(episodes, name, "d4rl", None, {}, attrs)
+    return Reading(
+        demos, _notes(keys, ends, timeouts), choice.left_out, {}, choice.available, unread=_unread(file, rows)
+    )
 
 
 def _observations(file: h5py.File, which: str, rows: int, place: Place) -> Array:
@@ -109,7 +111,7 @@ def _infos(file: h5py.File, rows: int) -> dict[str, Array]:
     found = {}
     for key in hdf5.array_keys(hdf5.subgroup(file, "infos"), "infos/"):
         shape, dtype = hdf5.describe(file, key)
-        if shape[:1] == (rows,) and dtype.kind in "biuf" and not ObsArray(shape, dtype).is_image:
+        if _is_info(shape, dtype, rows):
             found[key] = hdf5.read_array(file, key)
     return found
 
@@ -150,10 +152,31 @@ def _metadata(file: h5py.File) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in hdf5.array_keys(group):
         shape, dtype = hdf5.describe(group, key)
-        if shape == () and dtype.kind in "biufSO":
+        if _is_metadata(shape, dtype):
             with hdf5.reading(hdf5.where(group, key)):
                 found[key] = hdf5.plain(hdf5.dataset(group, key)[()])
     return {"metadata": found} if found else {}
+
+
+def _unread(file: h5py.File, rows: int) -> dict[str, str]:
+    """Members of the file that are not kept: name -> description."""
+    known = {"observations", "next_observations", "actions", "rewards", "terminals", "timeouts", "infos", "metadata"}
+    keys = hdf5.children(file)
+    found = {key: "not part of D4RL's layout" for key in keys if key not in known}
+    for group in ("infos", "metadata"):
+        for key in hdf5.array_keys(hdf5.subgroup(file, group), f"{group}/") if group in keys else ():
+            shape, dtype = hdf5.describe(file, key)
+            if not (_is_info(shape, dtype, rows) if group == "infos" else _is_metadata(shape, dtype)):
+                found[key] = f"{'text' if dtype.kind in 'SUO' else dtype} {shape}"
+    return found
+
+
+def _is_metadata(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    return shape == () and dtype.kind in "biufSO"
+
+
+def _is_info(shape: tuple[int, ...], dtype: np.dtype[Any], rows: int) -> bool:
+    return shape[:1] == (rows,) and dtype.kind in "biuf" and not ObsArray(shape, dtype).is_image
 
 
 def _notes(keys: Sequence[str], ends: Ends, timeouts: Array) -> tuple[str, ...]:

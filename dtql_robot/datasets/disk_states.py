@@ -51,9 +51,9 @@ def allocate_states(rows: int, size: int, device: torch.device, memory_limit: in
     if needed <= (memory_budget(device) if memory_limit is None else memory_limit):
         return np.empty((rows, size), np.float32)
     folder = cache_folder()
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
     try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:  # the mapping keeps it; no name, so nothing is left behind
             if hasattr(os, "posix_fallocate"):  # a full disk is an error here, not a crash when it is written to
                 os.posix_fallocate(file.fileno(), 0, needed)

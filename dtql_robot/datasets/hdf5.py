@@ -20,6 +20,15 @@ from dtql_robot.types import Array
 _LIBRARY_ERRORS = (
     OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError, OverflowError, AttributeError, SystemError,
 )  # fmt: skip
+_FOREIGN = {
+    b"PK\x03\x04": "it is a zip archive, perhaps NumPy's .npz; unzip it, or write its arrays as robomimic HDF5",
+    b"\x1f\x8b": "it is compressed with gzip; unpack it first",
+    b"\x93NUMPY": "it is a NumPy array; write its contents as robomimic HDF5",
+    b"\x80\x04\x95": "it is a Python pickle; write its contents as robomimic HDF5",
+    b"\x80\x05\x95": "it is a Python pickle; write its contents as robomimic HDF5",
+    b"PAR1": "it is a Parquet file, as LeRobot's; write its contents as robomimic HDF5",
+    b"<": "it is a web page or XML; the download went wrong",
+}
 _MAX_DEPTH = 8
 _MAX_MEMBERS = 1_000_000
 _MAX_EXPANSION = 2000  # deflate reaches about 1030 : 1
@@ -77,8 +86,9 @@ def check_is_hdf5(path: Path) -> None:
     if head.startswith(b"version https://git-lfs"):
         raise InputError(f"{path} is a Git LFS pointer, not the data. Run `git lfs pull` where it was cloned.")
     if not is_hdf5:
-        raise InputError(f"{path} is not an HDF5 file (it starts with {head[:12]!r}). A robomimic, Minari or D4RL "
-                         "dataset file was expected.")  # fmt: skip
+        kind = next((kind for start, kind in _FOREIGN.items() if head.startswith(start)), "")
+        raise InputError(f"{path} is not an HDF5 file ({kind or f'it starts with {head[:12]!r}'}). A robomimic, Minari "
+                         "or D4RL dataset file was expected.")  # fmt: skip
 
 
 def file_name(node: h5py.Group | h5py.Dataset) -> str:
@@ -197,6 +207,15 @@ def read_last(group: h5py.Group, key: str) -> tuple[int, Array]:
         raise InputError(f"{where(group, key)} has no rows.")
     with reading(group, key):
         return shape[0], np.asarray(node[-1])
+
+
+def read_row(group: h5py.Group, key: str, row: int) -> Array:
+    """Row `row` of the numeric array `key`, as stored."""
+    node, shape, _ = _numeric(group, key)
+    if not shape or not 0 <= row < shape[0]:
+        raise InputError(f"{where(group, key)} has shape {shape}; at least {row + 1} rows were expected.")
+    with reading(group, key):
+        return np.asarray(node[row])
 
 
 def read_strings(group: h5py.Group, key: str) -> list[str]:

@@ -19,6 +19,7 @@ class Reading:
     filter_keys  name -> episodes' names, for the subsets that the file defines
     available    observation key -> how it is stored, loaded or not
     names        all episodes of a file with filter keys, chosen or not
+    unread       other arrays that are not kept -> what they hold
     """
 
     demos: Demonstrations
@@ -27,6 +28,7 @@ class Reading:
     filter_keys: dict[str, list[str]] = field(default_factory=dict)
     available: dict[str, ObsArray] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 Keep = Callable[[Episode], Episode]

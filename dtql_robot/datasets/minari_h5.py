@@ -8,6 +8,7 @@ An episode whose flags are both false at the end was cut off by the recording: t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,17 @@ from dtql_robot.types import Array, Demonstrations, Episode
 
 OBS_KEY = "observation"
 OWN_ENV_SPEC = "dtql_robot_env_spec"  # metadata key for environments that Gymnasium does not register
+OWN_ENV_ARGS = "dtql_robot_env_args"  # metadata key: JSON of an environment record that is not Gymnasium's
+OWN_FILE_ATTRS = "dtql_robot_file_attrs"  # metadata key: JSON of Demonstrations.attrs
 OWN_ATTRS = "dtql_robot_attrs"  # episode attribute: JSON of Episode.attrs
+PLAIN_EXTRAS = "dtql_robot_extras"  # episode attribute: JSON list of the infos that were not below infos/ before
 HAS_FINAL_OBS = "has_final_obs"
 _SUCCESS_KEYS = ("success", "is_success", "goal_achieved")
-_STORAGE_ATTRS = {"id", "total_steps", OWN_ATTRS, HAS_FINAL_OBS}
+_STORAGE_ATTRS = {"id", "total_steps", OWN_ATTRS, PLAIN_EXTRAS, HAS_FINAL_OBS}
+_STORAGE_METADATA = {
+    *("dataset_id", "total_episodes", "total_steps", "observation_space", "action_space", "env_spec", "data_format"),
+    *("jpeg_encoding", "dataset_size", OWN_ENV_SPEC, OWN_ENV_ARGS),
+}
 
 
 def read(file: h5py.File, request: Request) -> Reading:
@@ -40,16 +48,17 @@ def read(file: h5py.File, request: Request) -> Reading:
         raise InputError(f"{name} is a Minari file and has no filter keys; {request.filter_key!r} was asked for.")
     names = sorted((k for k in hdf5.children(file) if EPISODE.fullmatch(k)), key=lambda k: int(k[len("episode_") :]))
     choice = choose(_available(hdf5.subgroup(file, names[0]), name), request.obs_keys, name)
-    env_spec, env_args = _environment(file)
+    record = _record(file)
+    env_spec, env_args = _environment(record, name)
     goals = is_kitchen(env_spec)
     episodes = read_each(names, lambda k: _episode(hdf5.subgroup(file, k), k, choice, goals, name), request)
     check_alike(episodes, name)
     notes = () if env_spec else ("the dataset does not name its environment (no env_spec).",)
     if goals and goal_tasks(choice.available):
         notes = (*notes, "success is read from the goals: every task was within 0.3 of its goal at some step.")
-    return Reading(
-        Demonstrations(episodes, name, "minari", env_spec, env_args), notes, choice.left_out, {}, choice.available
-    )
+    demos = Demonstrations(episodes, name, "minari", env_spec, env_args, _file_attrs(record, name))
+    unread = _unread(hdf5.subgroup(file, names[0]), len(episodes[0]))
+    return Reading(demos, notes, choice.left_out, {}, choice.available, unread=unread)
 
 
 def _available(episode: h5py.Group, file: str) -> dict[str, ObsArray]:
@@ -85,7 +94,7 @@ def _episode(group: h5py.Group, name: str, choice: ObsChoice, goals: bool, file:
     terminated, truncated = (bool(flag[-1]) for flag in flags)
     obs = _observations(group, choice.keys, steps, place)
     attrs = hdf5.attributes(group)
-    success, extras = _infos(group, steps, place) if "infos" in keys else (None, {})
+    success, extras = _infos(group, _plain_extras(attrs, place), steps, place) if "infos" in keys else (None, {})
     if success is None and goals:
         tasks = [k for k in choice.available if k.startswith(("achieved_goal/", "desired_goal/"))]
         success = success_of_goals(_observations(group, tasks, steps, place))
@@ -121,19 +130,43 @@ def _observations(group: h5py.Group, keys: Sequence[str], steps: int, place: Pla
     return found
 
 
-def _infos(group: h5py.Group, steps: int, place: Place) -> tuple[Array | None, dict[str, Array]]:
+def _plain_extras(attrs: dict[str, Any], place: Place) -> set[str]:
+    try:
+        return set(map(str, json.loads(attrs.get(PLAIN_EXTRAS, "[]"))))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise place.error(f"attribute {PLAIN_EXTRAS!r} is no JSON list ({error})") from error
+
+
+def _is_info(shape: tuple[int, ...], dtype: np.dtype[Any], steps: int) -> bool:
+    return dtype.kind in "biuf" and shape[:1] in ((steps,), (steps + 1,)) and not ObsArray(shape, dtype).is_image
+
+
+def _unread(group: h5py.Group, steps: int) -> dict[str, str]:
+    """Infos and other members of this episode that are not kept: name -> description."""
+    known = {"observations", "actions", "rewards", "terminations", "truncations", "infos"}
+    found = {key: "not part of Minari's layout" for key in hdf5.children(group) if key not in known}
+    if "infos" in hdf5.children(group):
+        infos = hdf5.subgroup(group, "infos")
+        for key in hdf5.array_keys(infos):
+            shape, dtype = hdf5.describe(infos, key)
+            if not _is_info(shape, dtype, steps):
+                found[f"infos/{key}"] = f"{'text' if dtype.kind in 'SUO' else dtype} {shape}"
+    return found
+
+
+def _infos(group: h5py.Group, plain: set[str], steps: int, place: Place) -> tuple[Array | None, dict[str, Array]]:
     success = None
     extras = {}
     infos = hdf5.subgroup(group, "infos")
     for key in hdf5.array_keys(infos):
         shape, dtype = hdf5.describe(infos, key)
-        if dtype.kind not in "biuf" or shape[:1] not in ((steps,), (steps + 1,)) or ObsArray(shape, dtype).is_image:
+        if not _is_info(shape, dtype, steps):
             continue
         values = hdf5.read_array(infos, key)
         if key in _SUCCESS_KEYS and success is None and values.size == len(values):
             success = as_column(values[-steps:], f"infos/{key}", steps, place) > 0.5
         else:
-            extras[f"infos/{key}"] = values[:steps]
+            extras[key if key in plain else f"infos/{key}"] = values[:steps]
     return success, extras
 
 
@@ -144,17 +177,31 @@ def _attrs(attrs: dict[str, Any], place: Place) -> dict[str, Any]:
     return kept
 
 
-def _environment(file: h5py.File) -> tuple[str | None, dict[str, Any]]:
-    """Spec and record from metadata.json beside the file, else from the file's attributes (Minari before 0.5)."""
+def _record(file: h5py.File) -> dict[str, Any]:
+    """metadata.json beside the file, else the file's attributes (Minari before 0.5)."""
     record = _metadata(Path(str(file.filename)).with_name(METADATA_FILE)) or hdf5.attributes(file)
     if record.get("data_format", "hdf5") != "hdf5":
         raise InputError(f"{hdf5.file_name(file)}: {METADATA_FILE} says data_format={record['data_format']!r}; "
                          "only 'hdf5' is supported.")  # fmt: skip
+    return record
+
+
+def _environment(record: dict[str, Any], file: str) -> tuple[str | None, dict[str, Any]]:
     env_args: dict[str, Any] = {}
     if record.get("env_spec") is not None:
-        env_args = hdf5.parse_json_object(record["env_spec"], f"'env_spec' of {hdf5.file_name(file)}")
+        env_args = hdf5.parse_json_object(record["env_spec"], f"'env_spec' of {file}")
     env_spec = record.get(OWN_ENV_SPEC) or env_args.get("id")
+    if OWN_ENV_ARGS in record:
+        own = hdf5.parse_json_object(record[OWN_ENV_ARGS], f"{OWN_ENV_ARGS!r} of {file}")
+        env_args = env_args if env_args and own.get("env_spec") == env_args else own
     return (env_spec if isinstance(env_spec, str) else None), env_args
+
+
+def _file_attrs(record: dict[str, Any], file: str) -> dict[str, Any]:
+    """What the dataset says about itself (description, author, ...), besides the environment and its own size."""
+    if OWN_FILE_ATTRS in record:
+        return hdf5.parse_json_object(record[OWN_FILE_ATTRS], f"{OWN_FILE_ATTRS!r} of {file}")
+    return {k: v for k, v in record.items() if k not in _STORAGE_METADATA and v is not None}
 
 
 def _metadata(path: Path) -> dict[str, Any] | None:

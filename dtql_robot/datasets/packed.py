@@ -64,11 +64,12 @@ class Packer:
             "version": _VERSION,
             "columns": self._columns,
             "episodes": self._episodes,
-            "demos": {"format": demos.format, "env_spec": demos.env_spec, "env_args": demos.env_args},
+            "demos": {k: getattr(demos, k) for k in ("format", "env_spec", "env_args", "attrs")},
             "notes": list(reading.notes),
             "left_out": reading.left_out,
             "filter_keys": reading.filter_keys,
             "names": list(reading.names),
+            "unread": reading.unread,
             "available": {k: {**asdict(v), "dtype": v.dtype.str} for k, v in reading.available.items()},
         }
         (self._folder / INDEX).write_text(json.dumps(index))
@@ -87,7 +88,13 @@ def unpack(folder: Path, source: str) -> Reading:
     demos = Demonstrations(tuple(episodes), source, **index["demos"])
     available = {k: _obs_array(v) for k, v in index["available"].items()}
     return Reading(
-        demos, tuple(index["notes"]), index["left_out"], index["filter_keys"], available, tuple(index["names"])
+        demos,
+        tuple(index["notes"]),
+        index["left_out"],
+        index["filter_keys"],
+        available,
+        tuple(index["names"]),
+        index["unread"],
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,16 @@ import numpy as np
 
 from dtql_robot.datasets import hdf5
 from dtql_robot.datasets.checks import Place, as_actions, check_rows
-from dtql_robot.datasets.robomimic import ENV_TYPE_ROBOSUITE, demo_names, env_spec_of, read_filters
+from dtql_robot.datasets.robomimic import (
+    ENV_TYPE_ROBOSUITE,
+    demo_attrs,
+    demo_names,
+    env_spec_of,
+    file_attrs,
+    read_filters,
+    step_extras,
+    unread_arrays,
+)
 from dtql_robot.datasets.source import resolve
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -25,23 +34,40 @@ from dtql_robot.types import Array, Demonstrations, Episode
 
 @dataclass(frozen=True)
 class StateDemo:
-    """One recording.  actions: (T, A) float32.  states: (T, S) float64, before each action.  model: XML or None."""
+    """One recording.
+
+    actions  (T, A) float32
+    states   (T, S) float64, before each action
+    model    the simulated model as XML, or None
+    extras   other arrays with one row a step (who was in control, ...)
+    attrs    other attributes
+    """
 
     name: str
     actions: Array
     states: Array
     model: str | None
+    extras: dict[str, Array] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StateRecording:
-    """What a file of states says as a whole.  names: its demos in order.  filter_keys: name -> names of demos."""
+    """What a file of states says as a whole.
+
+    names        its demos in order
+    filter_keys  name -> names of demos
+    attrs        what it says about itself, besides the environment
+    unread       arrays of the first demo that are not kept: name -> description
+    """
 
     path: Path
     env_spec: str
     env_args: dict[str, Any]
     names: tuple[str, ...]
     filter_keys: dict[str, list[str]]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 def is_raw(data: str | Path) -> bool:
@@ -63,16 +89,19 @@ def open_recording(data: str | Path) -> StateRecording:
         names = demo_names(group)
         if not names:
             raise InputError(f"{path.name} holds no demonstrations: its group 'data' has no demo_N.")
-        if "states" not in hdf5.children(hdf5.subgroup(group, names[0])):
+        first = hdf5.subgroup(group, names[0])
+        if "states" not in hdf5.children(first):
             raise InputError(f"{names[0]}: there are no 'states' in {path.name}, from which to draw observations.")
         env_args = recorded_env_args(hdf5.attributes(group), path.name)
         filters = read_filters(file)
+        attrs = file_attrs(group, path.name)
+        unread = unread_arrays(first, next(iter(hdf5.describe(first, "states")[0]), 0))
     spec = env_spec_of(env_args)
     if spec is None or not spec.startswith("robosuite:"):
         raise InputError(
             f"{path.name} names the environment {spec or 'nothing'}; states are replayed in robosuite only."
         )
-    return StateRecording(path, spec, env_args, tuple(names), filters)
+    return StateRecording(path, spec, env_args, tuple(names), filters, attrs, unread)
 
 
 def read_state_demo(path: Path, name: str) -> StateDemo:
@@ -88,8 +117,11 @@ def read_state_demo(path: Path, name: str) -> StateDemo:
         if states.ndim != 2 or not np.isfinite(states).all():
             raise place.error(f"'states' has shape {states.shape} or values that are not finite")
         check_rows("states", len(states), len(actions), place)
-        model = hdf5.attributes(demo).get("model_file")
-    return StateDemo(name, actions, states, model if isinstance(model, str) else None)
+        attrs = demo_attrs(hdf5.attributes(demo), place)
+        model = attrs.pop("model_file", None)
+        extras = step_extras(demo, len(actions))
+        extras.pop("states", None)
+    return StateDemo(name, actions, states, model if isinstance(model, str) else None, extras, attrs)
 
 
 def recorded_env_args(attrs: Mapping[str, Any], file: str) -> dict[str, Any]:
@@ -136,9 +168,9 @@ def read_raw(data: str | Path, filter_key: str | None = None) -> Demonstrations:
             rewards=np.zeros(len(demo.actions), np.float32),
             terminated=False,
             truncated=True,
-            extras={"states": demo.states},
-            attrs={} if demo.model is None else {"model_file": demo.model},
+            extras={"states": demo.states, **demo.extras},
+            attrs={**demo.attrs, "rewards_missing": True, **({} if demo.model is None else {"model_file": demo.model})},
         )
         for demo in demos
     )
-    return Demonstrations(episodes, str(data), "robomimic", recording.env_spec, recording.env_args)
+    return Demonstrations(episodes, str(data), "robomimic", recording.env_spec, recording.env_args, recording.attrs)

@@ -35,8 +35,12 @@ ATTRS_JSON = "attrs_json"  # attributes that HDF5 cannot hold as they are
 HAS_SUCCESS = "has_success"
 HAS_FINAL_OBS = "has_final_obs"
 CLAIMED_STEPS = "num_samples_recorded"  # attribute num_samples, where it contradicts the arrays
-OWN_ATTRS = {"num_samples", "terminated", "truncated", HAS_SUCCESS, HAS_FINAL_OBS, ATTRS_JSON, CLAIMED_STEPS}
+NEXT_OBS_DIFFERS = "next_obs_differs"  # attribute: an observation whose next_obs[t] is not obs[t + 1]
+FOUND = {CLAIMED_STEPS, NEXT_OBS_DIFFERS}  # attributes that say what reading found; never written
+OWN_ATTRS = {"num_samples", "terminated", "truncated", HAS_SUCCESS, HAS_FINAL_OBS, ATTRS_JSON, *FOUND}
+OWN_FILE_ATTRS = {"env_args", "total", ATTRS_JSON}
 MAIN_KEYS = {"actions", "obs", "next_obs", "rewards", "dones", "success"}
+_COMPARED = 10  # demos of a file whose next_obs is compared with obs, at one step
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,18 @@ def read(file: h5py.File, request: Request) -> Reading:
     filters = read_filters(file)
     chosen = _select(names, filters, request.filter_key, name)
     choice = choose(_available(hdf5.subgroup(data, chosen[0]), name), request.obs_keys, name)
+    unread = _unread(file, hdf5.subgroup(data, chosen[0]))
     demos_read = _open_demos(data, names, request.problems)
     conventions = _conventions(list(demos_read.values()))
     labelled = any("success" in d.keys for d in demos_read.values())
     present = [k for k in chosen if k in demos_read]
-    episodes = read_each(present, lambda k: _episode(demos_read.pop(k), k, choice, conventions, name), request)
+    compared = set(present[:_COMPARED])
+    episodes = read_each(
+        present, lambda k: _episode(demos_read.pop(k), k, choice, conventions, name, k in compared), request
+    )
     check_alike(episodes, name)
     env_args = _env_args(data, name)
-    demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args)
+    demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args, file_attrs(data, name))
     return Reading(
         demos,
         _notes(demos, conventions.reward_is_success and not labelled),
@@ -72,6 +80,7 @@ def read(file: h5py.File, request: Request) -> Reading:
         filters,
         choice.available,
         tuple(names),
+        unread,
     )
 
 
@@ -168,7 +177,9 @@ def _conventions(demos: Sequence[_Demo]) -> _Conventions:
     return _Conventions(rewards <= {0.0, 1.0} and 1.0 in rewards, len(done_at_end) == 2)
 
 
-def _episode(opened: _Demo, name: str, choice: ObsChoice, conventions: _Conventions, file: str) -> Episode:
+def _episode(
+    opened: _Demo, name: str, choice: ObsChoice, conventions: _Conventions, file: str, compare: bool
+) -> Episode:
     place = Place(name, file)
     demo, keys = opened.group, opened.keys
     if "actions" not in keys:
@@ -186,17 +197,19 @@ def _episode(opened: _Demo, name: str, choice: ObsChoice, conventions: _Conventi
     terminated = success is not None and bool(success[-1])
     if success is None and dones is not None and conventions.done_is_terminal:
         terminated = bool(dones[-1])
+    obs = _obs(demo, keys, choice.keys, steps, place)
+    differs = _differing_next_obs(demo, obs, place) if compare and "next_obs" in keys else None
     return Episode(
         name=name,
-        obs=_obs(demo, keys, choice.keys, steps, place),
+        obs=obs,
         final_obs=_final_obs(demo, keys, choice.keys, steps, place) if attrs.get(HAS_FINAL_OBS, True) else None,
         actions=actions,
         rewards=rewards,
         terminated=bool(attrs.get("terminated", terminated)),
         truncated=bool(attrs.get("truncated", not terminated)),
         success=success,
-        extras=_extras(demo, keys, steps),
-        attrs=_attrs(attrs, steps, place),
+        extras=step_extras(demo, steps),
+        attrs=_attrs(attrs, steps, differs, place),
     )
 
 
@@ -251,27 +264,79 @@ def _success(
     return None
 
 
-def _extras(demo: h5py.Group, keys: Sequence[str], steps: int) -> dict[str, Array]:
-    """Other numeric arrays with one row a step, dtype as stored; images and arrays of other lengths are left."""
-    found = {}
-    for top in keys:
-        if top in MAIN_KEYS:
+def _differing_next_obs(demo: h5py.Group, obs: dict[str, Array], place: Place) -> str | None:
+    """An observation whose next_obs in the middle of the demo is not the following row of obs; None as it should be."""
+    for key, values in obs.items():
+        middle = len(values) // 2 - 1
+        if middle < 0 or values.dtype == np.uint8:
             continue
-        node = hdf5.member(demo, top)
-        for key in [top] if isinstance(node, h5py.Dataset) else [f"{top}/{k}" for k in hdf5.array_keys(node)]:
-            shape, dtype = hdf5.describe(demo, key)
-            if shape[:1] == (steps,) and dtype.kind in "biuf" and not ObsArray(shape, dtype).is_image:
-                found[key] = hdf5.read_array(demo, key)
+        row = as_obs(hdf5.read_row(demo, f"next_obs/{key}", middle)[None], key, place)[0]
+        if row.shape != values.shape[1:] or not np.allclose(row, values[middle + 1], rtol=1e-3, atol=1e-4):
+            return key
+    return None
+
+
+def _other_arrays(demo: h5py.Group) -> list[str]:
+    """Paths of all arrays that are none of the main ones."""
+    found: list[str] = []
+    for top in hdf5.children(demo):
+        if top not in MAIN_KEYS:
+            node = hdf5.member(demo, top)
+            found += [top] if isinstance(node, h5py.Dataset) else hdf5.array_keys(node, f"{top}/")
     return found
 
 
-def _attrs(attrs: dict[str, Any], steps: int, place: Place) -> dict[str, Any]:
-    kept = {k: v for k, v in attrs.items() if k not in OWN_ATTRS}
+def _is_extra(shape: tuple[int, ...], dtype: np.dtype[Any], steps: int) -> bool:
+    return shape[:1] == (steps,) and dtype.kind in "biuf" and not ObsArray(shape, dtype).is_image
+
+
+def step_extras(demo: h5py.Group, steps: int) -> dict[str, Array]:
+    """Other numeric arrays with one row a step, dtype as stored; images and arrays of other lengths are left."""
+    kept = (key for key in _other_arrays(demo) if _is_extra(*hdf5.describe(demo, key), steps))
+    return {key: hdf5.read_array(demo, key) for key in kept}
+
+
+def _unread(file: h5py.File, demo: h5py.Group) -> dict[str, str]:
+    """What else this demo and the file hold, and `Episode` does not: name -> description."""
+    steps = hdf5.describe(demo, "actions")[0][:1] if "actions" in hdf5.children(demo) else ()
+    return unread_arrays(demo, steps[0] if steps else 0) | {
+        key: "outside 'data' and 'mask'" for key in hdf5.children(file) if key not in ("data", "mask")
+    }
+
+
+def unread_arrays(demo: h5py.Group, steps: int) -> dict[str, str]:
+    """Arrays of a demo that `step_extras` leaves: name -> description."""
+    found = {}
+    for key in _other_arrays(demo):
+        shape, dtype = hdf5.describe(demo, key)
+        if not _is_extra(shape, dtype, steps):
+            found[key] = f"{'text' if dtype.kind in 'SUO' else dtype} {shape}"
+    return found
+
+
+def _attrs(attrs: dict[str, Any], steps: int, differs: str | None, place: Place) -> dict[str, Any]:
+    kept = demo_attrs(attrs, place)
     if attrs.get("num_samples", steps) != steps:
         kept[CLAIMED_STEPS] = attrs["num_samples"]
-    if ATTRS_JSON in attrs:
-        kept |= hdf5.parse_json_object(attrs[ATTRS_JSON], f"{place.episode}: attribute {ATTRS_JSON!r} in {place.file}")
+    if differs is not None:
+        kept[NEXT_OBS_DIFFERS] = differs
     return kept
+
+
+def demo_attrs(attrs: dict[str, Any], place: Place) -> dict[str, Any]:
+    """A demo's attributes but for those that say what `Episode` has fields for."""
+    return _unfold(attrs, OWN_ATTRS, f"{place.episode}: attribute {ATTRS_JSON!r} in {place.file}")
+
+
+def file_attrs(data: h5py.Group, file: str) -> dict[str, Any]:
+    """What the file says about itself, besides the environment."""
+    return _unfold(hdf5.attributes(data), OWN_FILE_ATTRS, f"attribute {ATTRS_JSON!r} of 'data' in {file}")
+
+
+def _unfold(attrs: dict[str, Any], own: set[str], place: str) -> dict[str, Any]:
+    """Attributes other than this package's own, and those that the writer had to put into one of JSON."""
+    kept = {k: v for k, v in attrs.items() if k not in own}
+    return kept | (hdf5.parse_json_object(attrs[ATTRS_JSON], place) if ATTRS_JSON in attrs else {})
 
 
 def _env_args(data: h5py.Group, file: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-6
 _NEAR = 0.15  # metres: a commanded absolute position stays this close to the hand (median)
 _POSE_KEYS = ("robot0_eef_pos", "ee_pos", "eef_pos")
+_POSE_CONTROLLERS = ("OSC_POSE", "OSC_POSITION", "IK_POSE")
 
 
 def action_range(demos: Demonstrations) -> tuple[Array, Array]:
@@ -68,7 +69,7 @@ def controller(env_args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def says_absolute(env_args: Mapping[str, Any]) -> bool | None:
-    """Whether the recorded controller takes absolute poses; None where the record does not tell."""
+    """Whether the recorded controller takes absolute targets; None where the record does not tell."""
     record = controller(env_args)
     if "input_type" in record:
         return bool(record["input_type"] == "absolute")
@@ -78,9 +79,16 @@ def says_absolute(env_args: Mapping[str, Any]) -> bool | None:
 
 
 def follows_pose(demos: Demonstrations) -> bool | None:
-    """Whether the first three action entries are where the hand is; None where the data holds no hand position."""
+    """Whether the first three action entries are where the hand is.
+
+    None where that cannot be told: the data holds no hand position, the controller takes joint angles, or absolute
+    poses in the frame of the robot's base, which observations are not in.
+    """
+    record = controller(demos.env_args)
     key = next((k for k in _POSE_KEYS if demos.obs_shapes.get(k) == (3,)), None)
-    if key is None or demos.action_dim < 6:
+    if key is None or demos.action_dim < 3 or record.get("type") not in (None, *_POSE_CONTROLLERS):
+        return None
+    if record.get("input_type") == "absolute" and record.get("input_ref_frame") == "base":
         return None
     distances = np.concatenate([np.linalg.norm(e.actions[:, :3] - e.obs[key], axis=1) for e in demos.episodes])
     spread = np.concatenate([e.actions[:, :3] for e in demos.episodes]).std(axis=0).max()
@@ -105,7 +113,7 @@ def absolute(reading: Reading, use: Use) -> list[Finding]:
     if recorded:
         low, high = action_range(demos)
         beyond = bool((low < -1 - _TOLERANCE).any() or (high > 1 + _TOLERANCE).any())
-        text = "the controller takes absolute poses" + (", some beyond [-1, 1], to which simulators clip." if beyond
+        text = "the controller takes absolute targets" + (", some beyond [-1, 1], to which simulators clip." if beyond
                                                         else ".")  # fmt: skip
         return [warning("absolute-actions", place, text, "Train on delta actions where the file has them.")]
     return []

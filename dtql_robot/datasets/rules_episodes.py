@@ -9,7 +9,7 @@ import numpy as np
 from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.findings import Finding, error, warning
 from dtql_robot.datasets.layout import Reading
-from dtql_robot.datasets.robomimic import CLAIMED_STEPS
+from dtql_robot.datasets.robomimic import CLAIMED_STEPS, NEXT_OBS_DIFFERS
 from dtql_robot.datasets.success import suggested_reward
 from dtql_robot.types import Demonstrations, Episode
 
@@ -113,6 +113,19 @@ def final_obs(reading: Reading, use: Use) -> list[Finding]:
     return [warning("no-final-obs", f"{names(lacking)} in {demos.source}", f"{len(lacking)} of {len(demos)} cut-off "
                     "episodes lack the observation after the last action; the critic skips their last chunk.",
                     "Write next_obs when recording.")]  # fmt: skip
+
+
+def next_obs(reading: Reading, use: Use) -> list[Finding]:
+    """A next_obs that is not the following obs: steps are missing in between, or it belongs to something else."""
+    demos = reading.demos
+    differing = [e for e in demos.episodes if NEXT_OBS_DIFFERS in e.attrs]
+    if not differing:
+        return []
+    key = differing[0].attrs[NEXT_OBS_DIFFERS]
+    return [warning("next-obs", f"{names(differing)} in {demos.source}", f"next_obs[t] of {key!r} is not obs[t + 1], "
+                    "which stands in for it inside an episode.",
+                    "Where steps were left out, chunks of actions are not what happened: record every step; else "
+                    "repair next_obs.")]  # fmt: skip
 
 
 def duplicates(reading: Reading, use: Use) -> list[Finding]:

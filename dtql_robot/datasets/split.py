@@ -16,6 +16,7 @@ from dtql_robot.datasets.detect import detect
 from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.datasets.robomimic import demo_names, read_filters
+from dtql_robot.datasets.source import resolve
 from dtql_robot.errors import InputError
 from dtql_robot.files import new_file
 
@@ -42,7 +43,7 @@ def split_demos(
     Copies of one demo stay together.  The file is replaced as a whole or not at all; other filter keys stay.
     InputError for a file of another layout, for shares that leave one side empty, and for existing keys.
     """
-    path = Path(path).expanduser()
+    path = resolve(path)
     if not 0 < train < 1 or not all(0 < share < 1 for share in subsets):
         raise InputError(f"Shares must lie between 0 and 1, found train {train:g}, subsets {list(subsets)}.")
     existing = _check_layout(path)

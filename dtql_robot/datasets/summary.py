@@ -24,8 +24,9 @@ def inspect(
 ) -> dict[str, Any]:
     """JSON-able summary of demonstrations or of the source behind `data` (as for `load`, with its errors).
 
-    Keys: source, format, env, episodes, transitions, length {min, median, max}, return {min, mean, max},
+    Keys: source, format, env, episodes, transitions, length {min, median, max}, return {min, mean, max} or None,
     success {known, at_end, ever} in episodes or None, obs {key: {shape, dtype, min, max}}, left_out {key: text},
+    unread {array that is not kept: text}, attrs (what the source says about itself),
     action [{min, max, mean, std, histogram, constant, binary}] a dimension (histogram: 16 counts from min to max),
     extras {key: {shape, dtype}}, final_obs,
     terminated and truncated (episodes), filter_keys {name: episodes}, duplicates [[names of equal episodes]], versions
@@ -38,6 +39,7 @@ def inspect(
     episodes = demos.episodes
     lengths = np.array([len(e) for e in episodes])
     returns = np.array([e.rewards.sum(dtype=np.float64) for e in episodes])
+    unrewarded = all(e.attrs.get("rewards_missing") for e in episodes)
     actions = np.concatenate([e.actions for e in episodes])
     summary = {
         "source": demos.source,
@@ -46,10 +48,14 @@ def inspect(
         "episodes": len(episodes),
         "transitions": demos.num_transitions,
         "length": {"min": int(lengths.min()), "median": float(np.median(lengths)), "max": int(lengths.max())},
-        "return": {"min": float(returns.min()), "mean": float(returns.mean()), "max": float(returns.max())},
+        "return": None
+        if unrewarded
+        else {"min": float(returns.min()), "mean": float(returns.mean()), "max": float(returns.max())},
         "success": _success(demos),
         "obs": {key: _obs([e.obs[key] for e in episodes]) for key in demos.obs_shapes},
         "left_out": dict(reading.left_out),
+        "unread": dict(reading.unread),
+        "attrs": dict(demos.attrs),
         "action": [_action(column) for column in actions.T],
         "extras": {k: {"shape": list(v.shape[1:]), "dtype": str(v.dtype)} for k, v in episodes[0].extras.items()},
         "final_obs": sum(e.final_obs is not None for e in episodes),
@@ -66,7 +72,8 @@ def inspect(
 def recorded_versions(demos: Demonstrations) -> dict[str, Any]:
     """The versions that the source's record of its environment names, and those of the simulators installed here."""
     names = ("env_version", "repository_version", "minari_version", "mujoco_version")
-    recorded = {k: str(demos.env_args[k]) for k in names if demos.env_args.get(k)}
+    said = {**demos.attrs, **demos.env_args}
+    recorded = {k: str(said[k]) for k in names if said.get(k)}
     installed = {}
     for package in ("mujoco", "gymnasium-robotics", "robosuite", "metaworld"):
         with contextlib.suppress(PackageNotFoundError):
@@ -108,7 +115,7 @@ def _warnings(demos: Demonstrations, summary: dict[str, Any], lengths: Array) ->
     missing = sum(bool(e.attrs.get("rewards_missing")) for e in demos.episodes)
     if missing:
         found.append(f"{missing} of {count} episodes have no rewards; zeros stand in for them.")
-    elif summary["return"]["min"] == summary["return"]["max"] == 0 and not any(e.rewards.any() for e in demos.episodes):
+    elif not any(e.rewards.any() for e in demos.episodes):
         found.append("all rewards are zero.")
     if summary["success"] is None:
         found.append("there is no success signal.")

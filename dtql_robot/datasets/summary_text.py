@@ -17,7 +17,8 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         f"environment  {summary['env'] or 'not recorded'}{_versions(summary['versions'])}",
         f"episodes     {count}, {summary['transitions']} transitions",
         f"length       {length['min']} to {length['max']} steps, median {length['median']:g}",
-        f"return       {total['min']:.4g} to {total['max']:.4g}, mean {total['mean']:.4g}",
+        "return       "
+        + ("not recorded" if total is None else f"{total['min']:.4g} to {total['max']:.4g}, mean {total['mean']:.4g}"),
         "success      " + ("not recorded" if success is None else _success(success)),
         f"ends         {summary['terminated']} terminated, {summary['truncated']} truncated, "
         f"{summary['final_obs']} of {count} with a final observation",
@@ -30,10 +31,19 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         "",
         *_table(["action", "min", "max", "mean", "std", "from min to max", ""], _action_rows(summary["action"])),
     ]
+    if summary["attrs"]:
+        lines += ["", *(f"{_short(k, 12):<12} {_short(v, 85)}" for k, v in summary["attrs"].items())]
     if summary["extras"]:
         lines += ["", "also stored  " + ", ".join(f"{k} {_shape(v['shape'])}" for k, v in summary["extras"].items())]
+    lines += [f"not kept     {key}: {text}" for key, text in summary["unread"].items()]
     remarks = [f"note: {text}" for text in summary["notes"]] + [f"warning: {text}" for text in summary["warnings"]]
     return "\n".join([*lines, *([""] if remarks else []), *remarks])
+
+
+def _short(value: Any, width: int) -> str:
+    """One line of at most `width` characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _versions(versions: Mapping[str, Any]) -> str:

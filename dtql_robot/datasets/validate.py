@@ -37,6 +37,7 @@ RULES: tuple[Rule, ...] = (
     rules_episodes.endings,
     rules_episodes.short,
     rules_episodes.final_obs,
+    rules_episodes.next_obs,
     rules_episodes.duplicates,
     rules_episodes.sample_counts,
     rules_file.images,

@@ -12,8 +12,16 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.datasets.checks import Place, check_alike, check_episode
-from dtql_robot.datasets.minari_h5 import HAS_FINAL_OBS, OBS_KEY, OWN_ATTRS, OWN_ENV_SPEC
-from dtql_robot.datasets.robomimic import CLAIMED_STEPS
+from dtql_robot.datasets.minari_h5 import (
+    HAS_FINAL_OBS,
+    OBS_KEY,
+    OWN_ATTRS,
+    OWN_ENV_ARGS,
+    OWN_ENV_SPEC,
+    OWN_FILE_ATTRS,
+    PLAIN_EXTRAS,
+)
+from dtql_robot.datasets.robomimic import FOUND
 from dtql_robot.datasets.source import MAIN_FILE, is_dataset_id, minari_root
 from dtql_robot.errors import InputError
 from dtql_robot.files import new_folder
@@ -26,16 +34,18 @@ def save_minari(
     *,
     dataset_id: str | None = None,
     overwrite: bool = False,
-    description: str = "Robot demonstrations.",
-    author: str = "dtql-robot",
+    description: str | None = None,
+    author: str | None = None,
 ) -> Path:
     """Write `demos` to the Minari dataset folder `path` (path/data/main_data.hdf5, path/data/metadata.json).
 
     `minari.MinariDataset(path / "data")` opens it, and so does `minari.load_dataset(dataset_id)` where `path` is
     $MINARI_DATASETS_PATH/dataset_id.  dataset_id: by default the path below $MINARI_DATASETS_PATH (or
     ~/.minari/datasets), elsewhere the folder's name; it must end in -v0 or the like.
-    Success becomes infos/success with T + 1 rows, the first False; extras become infos.  Where an episode has no
-    final observation the last one is repeated, since Minari wants T + 1, and an episode attribute says so.
+    Success becomes infos/success with T + 1 rows, the first False; extras become infos.  The environment's record and
+    other attributes of the source go along in metadata.json, so that writing robomimic again loses nothing.
+    Where an episode has no final observation the last one is repeated, since Minari wants T + 1, and an episode
+    attribute says so.
     Raises InputError without the `minari` package, when `path` exists and `overwrite` is not set (an existing
     Minari dataset is replaced with it), or when an episode is malformed; nothing is left behind then.
     """
@@ -45,16 +55,34 @@ def save_minari(
     check_alike(demos.episodes, path.name)
     record = {
         "dataset_id": minari_id(path, dataset_id),
-        "description": description,
-        "author": {author},
+        "description": "Robot demonstrations.",
+        "author": {"dtql-robot"},
         "minari_version": _minari().__version__,
+        **_described(demos.attrs),
+        **({} if description is None else {"description": description}),
+        **({} if author is None else {"author": {author}}),
     }
     if demos.env_spec:
         record[OWN_ENV_SPEC] = demos.env_spec
+    if demos.env_args:
+        record[OWN_ENV_ARGS] = json.dumps(demos.env_args)
+    record[OWN_FILE_ATTRS] = json.dumps(demos.attrs)
     with new_folder(path, f"data/{MAIN_FILE}", overwrite) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # unset optional metadata
         _write(demos, temporary / "data", record, path.name)
     return path
+
+
+def _described(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """What Minari has a place for among the source's attributes."""
+    found: dict[str, Any] = {
+        k: attrs[k] for k in ("description", "code_permalink", "algorithm_name") if isinstance(attrs.get(k), str)
+    }
+    for key in ("author", "author_email"):
+        names = [attrs[key]] if isinstance(attrs.get(key), str) else attrs.get(key)
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            found[key] = set(names)
+    return found
 
 
 def _minari() -> Any:
@@ -100,8 +128,9 @@ def _gym_spec(demos: Demonstrations) -> Any:
     from gymnasium.envs.registration import EnvSpec
 
     try:
-        if {"id", "entry_point"} <= demos.env_args.keys():
-            return EnvSpec.from_json(json.dumps(demos.env_args))
+        recorded = demos.env_args.get("env_spec", demos.env_args)  # as robomimic files keep it
+        if isinstance(recorded, dict) and {"id", "entry_point"} <= recorded.keys():
+            return EnvSpec.from_json(json.dumps(recorded))
         return None if demos.env_spec is None else gymnasium.spec(demos.env_spec)
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, KeyError):
         return None  # not an environment of Gymnasium; the metadata names it all the same
@@ -139,7 +168,12 @@ def _buffer(episode: Episode, place: Place) -> Any:
     steps = len(episode)
     terminations, truncations = np.zeros((2, steps), bool)
     terminations[-1], truncations[-1] = episode.terminated, episode.truncated
-    infos: dict[str, Array] = {k.removeprefix("infos/"): v for k, v in episode.extras.items()}
+    infos: dict[str, Array] = {}
+    for key, value in episode.extras.items():
+        name = key.removeprefix("infos/")
+        if name in infos or (name == "success" and episode.success is not None):
+            raise place.error(f"extra arrays {name!r} and 'infos/{name}' would get one name")
+        infos[name] = value
     if episode.success is not None:
         infos["success"] = np.concatenate([[False], np.asarray(episode.success, bool).reshape(-1)])
     seed = episode.attrs.get("seed")
@@ -161,5 +195,10 @@ def _with_final(episode: Episode, key: str) -> Array:
 
 
 def _episode_attrs(episode: Episode) -> dict[str, Any]:
-    attrs = {k: v for k, v in episode.attrs.items() if not (k == "seed" and isinstance(v, int)) and k != CLAIMED_STEPS}
-    return {HAS_FINAL_OBS: episode.final_obs is not None} | ({OWN_ATTRS: json.dumps(attrs)} if attrs else {})
+    attrs = {k: v for k, v in episode.attrs.items() if not (k == "seed" and isinstance(v, int)) and k not in FOUND}
+    plain = [key for key in episode.extras if not key.startswith("infos/")]
+    return {
+        HAS_FINAL_OBS: episode.final_obs is not None,
+        **({OWN_ATTRS: json.dumps(attrs)} if attrs else {}),
+        **({PLAIN_EXTRAS: json.dumps(plain)} if plain else {}),
+    }

@@ -19,6 +19,7 @@ from dtql_robot.datasets.robomimic import (
     HAS_SUCCESS,
     MAIN_KEYS,
     OWN_ATTRS,
+    OWN_FILE_ATTRS,
     env_spec_of,
 )
 from dtql_robot.errors import InputError
@@ -47,7 +48,12 @@ def save_robomimic(
         check_episode(episode, name)
     check_alike(demos.episodes, name)
     return save_robomimic_stream(
-        demos.episodes, path, env_args=robomimic_env_args(demos), overwrite=overwrite, masks=masks
+        demos.episodes,
+        path,
+        env_args=robomimic_env_args(demos),
+        attrs=demos.attrs,
+        overwrite=overwrite,
+        masks=masks,
     )
 
 
@@ -56,6 +62,7 @@ def save_robomimic_stream(
     path: str | Path,
     *,
     env_args: Mapping[str, Any],
+    attrs: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     masks: Mapping[str, Sequence[int]] | None = None,
 ) -> Path:
@@ -73,6 +80,7 @@ def save_robomimic_stream(
             total += len(episode)
         if not count:
             raise InputError(f"{path.name} holds no episodes.")
+        _put_attrs(data, {k: v for k, v in (attrs or {}).items() if k not in OWN_FILE_ATTRS})
         data.attrs["total"] = total
         data.attrs["env_args"] = json.dumps(env_args)
         for key, indices in (masks or {}).items():
@@ -81,16 +89,24 @@ def save_robomimic_stream(
 
 
 def robomimic_env_args(demos: Demonstrations) -> dict[str, Any]:
-    """robomimic's environment record: the source's own where it is one, else made from `env_spec`."""
+    """robomimic's environment record: the source's own where it is one, else made from `env_spec`.
+
+    A record of Gymnasium's goes along verbatim under "env_spec", from which a Minari dataset is written again.
+    """
     spec = demos.env_spec or ""
     if {"env_name", "type"} <= demos.env_args.keys() and env_spec_of(demos.env_args) == demos.env_spec:
         return demos.env_args
     is_robosuite = spec.startswith("robosuite:")
-    return {
+    record = {
         "env_name": spec.removeprefix("robosuite:"),
         "type": ENV_TYPE_ROBOSUITE if is_robosuite else ENV_TYPE_GYM,
         "env_kwargs": demos.env_args.get("env_kwargs", demos.env_args.get("kwargs", {})),
     }
+    if "entry_point" in demos.env_args:
+        limit = demos.env_args.get("max_episode_steps")
+        record["env_kwargs"] = {**record["env_kwargs"], **({"max_episode_steps": limit} if limit else {})}
+        record["env_spec"] = demos.env_args
+    return record
 
 
 def _write_episode(group: h5py.Group, episode: Episode, file: str) -> None:
@@ -127,12 +143,24 @@ def _write_attrs(group: h5py.Group, episode: Episode) -> None:
     group.attrs["truncated"] = bool(episode.truncated)
     group.attrs[HAS_SUCCESS] = episode.success is not None
     group.attrs[HAS_FINAL_OBS] = episode.final_obs is not None
-    attrs = {k: v for k, v in episode.attrs.items() if k not in OWN_ATTRS}
-    model_file = attrs.get("model_file")
-    if isinstance(model_file, str) and "\0" not in model_file:  # robomimic looks for it by name
-        group.attrs["model_file"] = attrs.pop("model_file")
-    if attrs:
-        group.attrs[ATTRS_JSON] = json.dumps(attrs)
+    _put_attrs(group, {k: v for k, v in episode.attrs.items() if k not in OWN_ATTRS})
+
+
+def _put_attrs(group: h5py.Group, attrs: Mapping[str, Any]) -> None:
+    """Texts and numbers under their own names, where others look for them; what HDF5 cannot hold as JSON in one."""
+    own = {k for k, v in attrs.items() if k.isidentifier() and _is_native(v)}
+    for key in own:
+        group.attrs[key] = attrs[key]
+    rest = {k: v for k, v in attrs.items() if k not in own}
+    if rest:
+        group.attrs[ATTRS_JSON] = json.dumps(rest)
+
+
+def _is_native(value: Any) -> bool:
+    """Whether HDF5 gives the value back as it is."""
+    if isinstance(value, str):
+        return value.isprintable() or ("\0" not in value and value.encode(errors="ignore").decode() == value)
+    return isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63)
 
 
 def _mask(key: str, indices: Sequence[int], count: int, file: str) -> Any:

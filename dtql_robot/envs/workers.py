@@ -147,6 +147,25 @@ def map_ordered(workers: Sequence[Worker], method: str, items: Sequence[Any]) ->
         yield result
 
 
+def map_as_ready(workers: Sequence[Worker], method: str, items: Sequence[Any]) -> Iterator[Any]:
+    """method(item) for every item, as they are ready; whichever worker is free takes the next one."""
+    waiting = list(reversed(items))
+    busy: list[Worker] = []
+    for worker in workers:
+        if waiting:
+            worker.send(method, waiting.pop())
+            busy.append(worker)
+    while busy:
+        ready = [w for w in busy if w.has_answer] or select.select(busy, [], [])[0]
+        for worker in ready:
+            result = worker.recv()
+            if waiting:
+                worker.send(method, waiting.pop())
+            else:
+                busy.remove(worker)
+            yield result
+
+
 def _answer(out: BinaryIO, kind: str, value: Any) -> None:
     data = pickle.dumps((kind, value), protocol=pickle.HIGHEST_PROTOCOL)
     out.write(LENGTH.pack(len(data)) + data)
@@ -154,7 +173,12 @@ def _answer(out: BinaryIO, kind: str, value: Any) -> None:
 
 
 def _serve(calls: BinaryIO, out: BinaryIO) -> None:
-    """Build the handler, then answer calls until the caller closes the pipe."""
+    """Build the handler, answer calls until the caller closes the pipe, then close the handler if it can be."""
+    with contextlib.ExitStack() as at_end:
+        _answer_calls(calls, out, at_end)
+
+
+def _answer_calls(calls: BinaryIO, out: BinaryIO, at_end: contextlib.ExitStack) -> None:
     handler: Any = None
     while True:
         try:
@@ -165,6 +189,8 @@ def _serve(calls: BinaryIO, out: BinaryIO) -> None:
             if handler is None:
                 module, _, attribute = name.partition(":")
                 handler = getattr(importlib.import_module(module), attribute)(*args)
+                if hasattr(handler, "close"):  # before the interpreter ends, which OpenGL's objects must not see
+                    at_end.callback(handler.close)
             else:
                 _answer(out, "ok", getattr(handler, name)(*args))
         except InputError as error:

@@ -18,7 +18,7 @@ from dtql_robot.datasets.cache import content_digest
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.datasets.raw_robosuite import StateRecording, choose_names, open_recording
 from dtql_robot.datasets.write_robomimic import save_robomimic_stream
-from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
+from dtql_robot.envs.workers import Worker, cpu_count, map_as_ready
 from dtql_robot.errors import InputError
 from dtql_robot.progress import progress_bar
 from dtql_robot.replay.robosuite_states import StateReplayer
@@ -54,7 +54,9 @@ def extract_observations(
     index = {name: i for i, name in enumerate(names)}
     masks = {k: [index[n] for n in members if n in index] for k, members in recording.filter_keys.items()}
     episodes = _episodes(parts, names)
-    save_robomimic_stream(episodes, out, env_args=recording.env_args, overwrite=overwrite, masks=masks)
+    save_robomimic_stream(
+        episodes, out, env_args=recording.env_args, attrs=recording.attrs, overwrite=overwrite, masks=masks
+    )
     shutil.rmtree(parts)
     return outcomes
 
@@ -115,7 +117,7 @@ def _replay(
         else:
             factory = "dtql_robot.replay.robosuite_states:StateReplayer"
             pool = [stack.enter_context(contextlib.closing(Worker(factory, *arguments))) for _ in range(count)]
-            results = map_ordered(pool, "write", missing)
+            results = map_as_ready(pool, "write", missing)
         for outcome in results:
             outcomes[outcome["name"]] = outcome
             _note(parts, outcome["name"]).write_text(json.dumps(outcome))

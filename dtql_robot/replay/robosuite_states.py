@@ -152,7 +152,7 @@ def episode_from_states(simulation: StateSimulation, demo: StateDemo) -> Episode
         rewards.append(float(simulation.sim_env.reward(action)))
         success.append(simulation.success)
     obs = {key: np.stack([o[key] for o in observations]) for key in observations[0]}
-    attrs: dict[str, Any] = {SOURCE_DEMO: demo.name}
+    attrs: dict[str, Any] = {**demo.attrs, SOURCE_DEMO: demo.name}
     if demo.model is not None:
         attrs["model_file"] = demo.model
     return Episode(
@@ -164,7 +164,7 @@ def episode_from_states(simulation: StateSimulation, demo: StateDemo) -> Episode
         terminated=success[-1],
         truncated=not success[-1],
         success=np.asarray(success, bool),
-        extras={"states": demo.states},
+        extras={"states": demo.states, **demo.extras},
         attrs=attrs,
     )
 

@@ -49,6 +49,13 @@ def assert_same_arrays(a: Any, b: Any) -> None:
     np.testing.assert_array_equal(a, b)
 
 
+def assert_same_source(a: Demonstrations, b: Demonstrations) -> None:
+    """What both say about themselves as a whole."""
+    assert (a.env_spec, a.attrs) == (b.env_spec, b.attrs)
+    if a.env_args:
+        assert a.env_args == b.env_args
+
+
 def assert_same_episode(a: Episode, b: Episode) -> None:
     """Everything but the name."""
     for field in ("obs", "final_obs", "actions", "rewards", "success", "extras"):
@@ -57,6 +64,11 @@ def assert_same_episode(a: Episode, b: Episode) -> None:
 
 
 _FLOAT32 = st.floats(-1e6, 1e6, width=32)
+ENVIRONMENTS: list[tuple[str | None, dict[str, Any]]] = [
+    (None, {}),
+    ("robosuite:Lift", {"env_name": "Lift", "type": 1, "env_version": "1.4.1", "env_kwargs": {"control_freq": 20}}),
+    ("FetchPush-v4", {"env_name": "FetchPush-v4", "type": 2, "env_kwargs": {"reward_type": "sparse"}}),
+]
 _JSON = st.none() | st.booleans() | st.integers() | st.floats(-9, 9) | st.text(max_size=5) | st.lists(st.integers())
 
 
@@ -70,8 +82,9 @@ def demonstrations(draw: st.DrawFn) -> Demonstrations:
     dims = draw(st.integers(1, 3))
     names = draw(st.lists(st.sampled_from(["demo_7", "x", "demo_10"]), min_size=1, max_size=3))
     episodes = tuple(draw(_episode(name, shapes, dims, image)) for name in names)
-    spec = draw(st.sampled_from([None, "FetchPush-v4", "robosuite:Lift", "metaworld:reach-v3"]))
-    return Demonstrations(episodes, "made", "robomimic", spec)
+    spec, env_args = draw(st.sampled_from(ENVIRONMENTS))
+    attrs = draw(st.dictionaries(st.sampled_from(["problem_info", "date", "author", "my key"]), _JSON, max_size=3))
+    return Demonstrations(episodes, "made", "robomimic", spec, env_args, attrs)
 
 
 @st.composite
@@ -94,6 +107,6 @@ def _episode(draw: st.DrawFn, name: str, shapes: dict[str, tuple[int, ...]], dim
         terminated=terminated,
         truncated=not terminated or draw(st.booleans()),
         success=draw(st.none() | hnp.arrays(bool, steps)),
-        extras=draw(st.sampled_from([{}, {"infos/q": np.ones((steps, 2))}])),
-        attrs=draw(st.dictionaries(st.sampled_from(["note", "model_file", "goal"]), _JSON, max_size=2)),
+        extras=draw(st.sampled_from([{}, {"infos/q": np.ones((steps, 2)), "states": np.full((steps, 3), 1e-300)}])),
+        attrs=draw(st.dictionaries(st.sampled_from(["note", "model_file", "goal", "a/b"]), _JSON, max_size=2)),
     )

@@ -8,11 +8,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
-from sample_demos import assert_same_episode, demonstrations, make_demos
+from sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
 from dtql_robot.datasets import cache, content_memo, heap_check, load, save_minari, save_robomimic
 from dtql_robot.datasets.content_memo import remembered
+from dtql_robot.datasets.disk_states import allocate_states
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations
@@ -39,7 +41,8 @@ def test_what_is_mapped_equals_what_was_written(tmp_path: Path, small_cache: Pat
     path = save_robomimic(demos, tmp_path / "f.hdf5", overwrite=True)
     for _ in range(2):
         again = load(path, obs_keys=list(demos.obs_shapes))
-        assert (again.source, again.env_spec, again.format) == (str(path), demos.env_spec, "robomimic")
+        assert (again.source, again.format) == (str(path), "robomimic")
+        assert_same_source(demos, again)
         for before, after in zip(demos.episodes, again.episodes, strict=True):
             assert_same_episode(before, after)
 
@@ -86,6 +89,21 @@ def test_oldest_copies_go_first(tmp_path: Path, small_cache: Path, monkeypatch: 
     for i in range(4):
         load(save_robomimic(make_demos(3, attrs={"seed": i}), tmp_path / f"{i}.hdf5"))
     assert copies(small_cache) == 1
+
+
+def test_a_cache_that_cannot_be_used_says_what_to_do(
+    tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_robomimic(make_demos(2), tmp_path / "f.hdf5")
+    monkeypatch.setenv("DTQL_ROBOT_CACHE", str(path / "below a file"))
+    with pytest.raises(InputError, match=r"cannot be written to: Not a directory\. .*DTQL_ROBOT_CACHE=off"):
+        load(path)
+    with pytest.raises(InputError, match="Name a larger disk with DTQL_ROBOT_CACHE"):
+        allocate_states(10, 10, torch.device("cpu"), memory_limit=0)
+    monkeypatch.setenv("DTQL_ROBOT_CACHE", str(small_cache))
+    monkeypatch.setenv("DTQL_ROBOT_CACHE_GB", "much")
+    with pytest.raises(InputError, match="DTQL_ROBOT_CACHE_GB is 'much'; a number of gigabytes was expected"):
+        load(path)
 
 
 def test_off_and_minari_metadata(tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from sample_demos import assert_same_episode, demonstrations, make_demos
+from sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import inspect, load, save_minari, save_robomimic
+from dtql_robot.datasets.hdf5 import array_keys
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.types import Demonstrations
 
@@ -31,9 +34,43 @@ def test_there_and_back_is_exact(tmp_path: Path, demos: Demonstrations) -> None:
     assert convert(first, tmp_path / "b-v0", "--overwrite") == 0
     assert convert(tmp_path / "b-v0", tmp_path / "c.hdf5", "--overwrite") == 0
     again = load(tmp_path / "c.hdf5", obs_keys=list(demos.obs_shapes))
-    assert again.env_spec == demos.env_spec
+    assert_same_source(demos, again)
     for before, after in zip(demos.episodes, again.episodes, strict=True):
         assert_same_episode(before, after)
+
+
+def test_a_foreign_file_comes_back_with_the_same_members(tmp_path: Path) -> None:
+    """robomimic -> Minari -> robomimic, compared array by array in the files themselves."""
+    rng = np.random.default_rng(0)
+    steps = 6
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_version": "1.4.1", "env_kwargs": {}})
+        data.attrs["total"], data.attrs["bddl_file_name"] = 2 * steps, "x.bddl"
+        for i in range(2):
+            demo = data.create_group(f"demo_{i}")
+            demo.attrs["num_samples"], demo.attrs["model_file"] = steps, "<mujoco/>"
+            for key, rows in {
+                "eye": rng.integers(0, 255, (steps + 1, 8, 9, 3), np.uint8), "x": rng.normal(size=(steps + 1, 3)),
+            }.items():  # fmt: skip
+                demo[f"obs/{key}"], demo[f"next_obs/{key}"] = rows[:-1], rows[1:]
+            demo["actions"], demo["states"] = rng.uniform(-1, 1, (steps, 7)), rng.normal(size=(steps, 32))
+            demo["rewards"], demo["dones"] = np.eye(steps)[-1], np.eye(steps, dtype=np.int64)[-1]
+    assert convert(tmp_path / "a.hdf5", tmp_path / "b-v0") == 0
+    assert convert(tmp_path / "b-v0", tmp_path / "c.hdf5") == 0
+    with h5py.File(tmp_path / "a.hdf5") as a, h5py.File(tmp_path / "c.hdf5") as c:
+        assert dict(a["data"].attrs) == dict(c["data"].attrs)
+        for demo in a["data"]:
+            assert set(a["data"][demo].attrs.items()) <= set(c["data"][demo].attrs.items())
+            keys = array_keys(a["data"][demo])
+            assert set(array_keys(c["data"][demo])) == {*keys, "success"}
+            for key in keys:
+                before, after = a["data"][demo][key][()], c["data"][demo][key][()]
+                assert after.dtype == (before.dtype if key in UNCHANGED else np.float32)
+                np.testing.assert_array_equal(after, before.astype(after.dtype))
+
+
+UNCHANGED = ("states", "dones", "obs/eye", "next_obs/eye")
 
 
 def test_images_and_filter_keys_are_kept(tmp_path: Path) -> None:
@@ -87,6 +124,12 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(path, tmp_path / "b.hdf5", "--cameras", "agentview") == 2
     assert "no 'states'" in capsys.readouterr().err
     assert convert(path, tmp_path / "name without version") == 2
+    for out in (path / "below-v0", path / "below.hdf5"):
+        assert convert(path, out) == 2
+        assert "cannot be written" in capsys.readouterr().err
+    for wrong in (("--size", 0, 84), ("--workers", 0)):
+        assert convert(path, tmp_path / "b.hdf5", *wrong) == 2
+        assert "must be 1 or more" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.hdf5"]
 
 

@@ -110,7 +110,8 @@ def test_arrays_infos_success_and_metadata(tmp_path: Path) -> None:
     )  # fmt: skip
     demos = load(path)
     assert (demos.format, demos.env_spec, demos.obs_shapes) == ("d4rl", None, {"observation": (4,)})
-    assert demos.env_args == {"metadata": {"algorithm": "SAC"}}
+    assert (demos.env_args, demos.attrs) == ({}, {"metadata": {"algorithm": "SAC"}})
+    assert inspect(path)["unread"] == {"metadata/policy/weights": "float64 (3, 3)"}
     episode = demos.episodes[1]
     rows = slice(40, 70)
     np.testing.assert_array_equal(episode.obs["observation"], walk()[rows].astype(np.float32))

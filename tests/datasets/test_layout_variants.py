@@ -15,7 +15,7 @@ import pytest
 from gymnasium import spaces
 from sample_demos import make_demos
 
-from dtql_robot.datasets import inspect, load, save_minari, validate
+from dtql_robot.datasets import format_summary, inspect, load, save_minari, validate
 from dtql_robot.errors import InputError
 
 T = 6
@@ -43,6 +43,8 @@ def test_libero(tmp_path: Path) -> None:
     assert all(e.ends_in_success and e.terminated for e in demos.episodes)
     assert inspect(tmp_path / "libero.hdf5")["left_out"] == {"agentview_rgb": "uint8 (128, 128, 3)"}
     assert not validate(tmp_path / "libero.hdf5").errors
+    assert demos.attrs == {"bddl_file_name": "x.bddl", "problem_info": '{"language_instruction": "open"}'}
+    assert load(save_minari(demos, tmp_path / "libero-v0")).attrs == demos.attrs
 
 
 def test_mimicgen_and_robocasa(tmp_path: Path) -> None:
@@ -65,6 +67,11 @@ def test_mimicgen_and_robocasa(tmp_path: Path) -> None:
     assert "stack the cubes" in demos.episodes[0].attrs["ep_meta"]
     assert "lang" in inspect(tmp_path / "f.hdf5")["left_out"]
     assert demos.episodes[0].attrs["rewards_missing"] is True
+    summary = inspect(tmp_path / "f.hdf5")
+    assert summary["unread"] == {"src_demo_inds": "int64 (3,)"}
+    assert summary["return"] is None
+    assert "return       not recorded" in format_summary(summary)
+    assert "not kept     src_demo_inds: int64 (3,)" in format_summary(summary)
 
 
 def test_robosuite_info_of_old_collections(tmp_path: Path) -> None:
@@ -76,12 +83,19 @@ def test_robosuite_info_of_old_collections(tmp_path: Path) -> None:
         data.attrs["repository_version"] = "1.4.0"
         data["demo_2/states"], data["demo_2/actions"] = np.ones((T, 32)), np.ones((T, 7))
         data["demo_10/states"], data["demo_10/actions"] = np.ones((T, 32)), np.ones((T, 7))
+        data["demo_10/user_acting"], data["demo_2/clock"] = np.ones((T, 2), bool), np.ones(3)
+        data["demo_10"].attrs["operator"], data.attrs["date"] = "A", "today"
     recording = open_recording(tmp_path / "demo.hdf5")
     assert recording.names == ("demo_2", "demo_10")
     assert recording.env_args == {
         "env_name": "Lift", "type": 1, "env_kwargs": {"robots": "Panda"}, "env_version": "1.4.0",
     }  # fmt: skip
-    assert read_raw(tmp_path / "demo.hdf5").episodes[1].extras["states"].dtype == np.float64
+    demos = read_raw(tmp_path / "demo.hdf5")
+    assert demos.episodes[1].extras["states"].dtype == np.float64
+    assert demos.episodes[1].extras["user_acting"].all()
+    assert demos.episodes[1].attrs == {"operator": "A", "rewards_missing": True}
+    assert demos.attrs["date"] == "today"
+    assert recording.unread == {"clock": "float64 (3,)"}
     with h5py.File(tmp_path / "demo.hdf5", "a") as file:
         del file["data"].attrs["env"], file["data"].attrs["env_info"]
     with pytest.raises(InputError, match="does not name its environment"):

@@ -15,7 +15,7 @@ import pytest
 from gymnasium import spaces
 from hypothesis import HealthCheck, given, settings
 from minari.data_collector import EpisodeBuffer
-from sample_demos import assert_same_episode, demonstrations, make_demos
+from sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
 from dtql_robot.datasets import inspect, load, save_minari
 from dtql_robot.errors import InputError
@@ -31,7 +31,8 @@ T = 5
 def test_round_trip(tmp_path: Path, demos: Demonstrations) -> None:
     path = save_minari(demos, tmp_path / "made-v0", overwrite=True)
     again = load(path, obs_keys=list(demos.obs_shapes))
-    assert (again.format, again.env_spec) == ("minari", demos.env_spec)
+    assert again.format == "minari"
+    assert_same_source(demos, again)
     assert [e.name for e in again.episodes] == [f"episode_{i}" for i in range(len(demos))]
     for before, after in zip(demos.episodes, again.episodes, strict=True):
         assert_same_episode(before, after)
@@ -232,6 +233,37 @@ def test_failure_leaves_nothing_behind_and_keeps_the_old(tmp_path: Path, monkeyp
         save_minari(make_demos(1), tmp_path / "other-v0")
     assert [p.name for p in tmp_path.iterdir()] == ["set-v0"]
     assert len(load(path)) == 1
+
+
+def test_extras_whose_names_would_meet(tmp_path: Path) -> None:
+    for extras in ({"q": np.ones(5), "infos/q": np.ones(5)}, {"infos/success": np.ones(5)}):
+        with pytest.raises(InputError, match="would get one name"):
+            save_minari(make_demos(1, extras=extras), tmp_path / "set-v0")
+    path = save_minari(make_demos(1, extras={"q": np.ones(5)}), tmp_path / "set-v0")
+    edit_attr(path, "dtql_robot_extras", "{")
+    with pytest.raises(InputError, match="episode_0: attribute 'dtql_robot_extras' is no JSON list"):
+        load(path)
+
+
+def edit_attr(path: Path, key: str, value: Any) -> None:
+    with h5py.File(path / "data/main_data.hdf5", "a") as file:
+        file["episode_0"].attrs[key] = value
+
+
+def test_what_a_dataset_says_about_itself_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    infos = {"text": ["a"] * T, "odd": np.ones(2)}
+    folder = make_with_minari(
+        tmp_path, monkeypatch, np.ones((T + 1, 3)), spaces.Box(-1, 1, (3,)), infos, author="Ada", description="Doors."
+    )
+    demos = load(folder)
+    assert (demos.attrs["author"], demos.attrs["description"]) == (["Ada"], "Doors.")
+    assert inspect(folder)["unread"] == {"infos/odd": "float64 (2,)", "infos/text": "text (5,)"}
+    path = save_minari(demos, tmp_path / "again-v0")
+    record = json.loads((path / "data/metadata.json").read_text())
+    assert (record["author"], record["description"]) == (["Ada"], "Doors.")
+    assert load(path).attrs == demos.attrs
+    named = json.loads((save_minari(demos, tmp_path / "b-v0", author="Bo") / "data/metadata.json").read_text())
+    assert (named["author"], named["description"]) == (["Bo"], "Doors.")
 
 
 def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

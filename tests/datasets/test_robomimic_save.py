@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from sample_demos import assert_same_episode, demonstrations, make_demos, make_episode
+from sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos, make_episode
 
 from dtql_robot.datasets import load, save_robomimic
 from dtql_robot.errors import InputError
@@ -25,7 +25,7 @@ from dtql_robot.types import Demonstrations
 def test_round_trip(tmp_path: Path, demos: Demonstrations) -> None:
     path = save_robomimic(demos, tmp_path / "f.hdf5", overwrite=True)
     again = load(path, obs_keys=list(demos.obs_shapes))
-    assert again.env_spec == demos.env_spec
+    assert_same_source(demos, again)
     assert [e.name for e in again.episodes] == [f"demo_{i}" for i in range(len(demos))]
     for before, after in zip(demos.episodes, again.episodes, strict=True):
         assert_same_episode(before, after)
@@ -40,6 +40,20 @@ def test_masks_and_large_model_file(tmp_path: Path) -> None:
         assert file["data/demo_0"].attrs["model_file"] == "<mujoco/>" * 20_000
 
 
+def test_attributes_are_where_others_look_for_them(tmp_path: Path) -> None:
+    attrs = {"ep_meta": '{"lang": "open"}', "seed": 3, "odd": "\ud800", "list": [1, 2], "big": 2**70, "no": None}
+    demos = replace(make_demos(1, attrs=attrs), attrs={"bddl_file_name": "x.bddl", "problem_info": {"a": 1}})
+    path = save_robomimic(demos, tmp_path / "f.hdf5")
+    with h5py.File(path) as file:
+        assert file["data"].attrs["bddl_file_name"] == "x.bddl"
+        assert file["data/demo_0"].attrs["ep_meta"] == attrs["ep_meta"]
+        assert file["data/demo_0"].attrs["seed"] == 3
+        assert not {"odd", "list", "big", "no"} & set(file["data/demo_0"].attrs)
+    again = load(path)
+    assert again.episodes[0].attrs == attrs
+    assert again.attrs == demos.attrs
+
+
 def test_environment_record_is_kept_or_made(tmp_path: Path) -> None:
     args = {"env_name": "Lift", "type": 1, "env_kwargs": {"control_freq": 20}, "env_version": "1.4.1"}
     kept = save_robomimic(replace(make_demos(1), env_args=args), tmp_path / "a.hdf5")
@@ -50,6 +64,11 @@ def test_environment_record_is_kept_or_made(tmp_path: Path) -> None:
         record = json.loads(file["data"].attrs["env_args"])
         assert file["data"].attrs["total"] == 5
     assert record == {"env_name": "FetchPush-v4", "type": 2, "env_kwargs": {"reward_type": "sparse"}}
+    gymnasiums = {**minari_record, "entry_point": "a:B", "max_episode_steps": 70}
+    with h5py.File(save_robomimic(replace(made, env_args=gymnasiums), tmp_path / "c.hdf5")) as file:
+        record = json.loads(file["data"].attrs["env_args"])
+    assert record["env_kwargs"] == {"reward_type": "sparse", "max_episode_steps": 70}
+    assert record["env_spec"] == gymnasiums
 
 
 def test_refuses_to_overwrite(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 
 import h5py
@@ -20,14 +21,20 @@ def test_paths_that_hold_no_data(tmp_path: Path) -> None:
     (tmp_path / "lfs.hdf5").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
+    np.savez(tmp_path / "arrays.npz", a=np.ones(3))
+    (tmp_path / "data.pkl").write_bytes(pickle.dumps({"observations": [1]}))
+    (tmp_path / "page.hdf5").write_text("<!DOCTYPE html>")
     cases = {
+        "arrays.npz": "zip archive, perhaps NumPy's .npz",
+        "data.pkl": "Python pickle; write its contents as robomimic HDF5",
+        "page.hdf5": "a web page or XML; the download went wrong",
         "missing.hdf5": "no such file",
         "empty.hdf5": "is empty",
         "text.hdf5": "is not an HDF5 file .it starts with b'hello'",
         "lfs.hdf5": "Git LFS pointer.*git lfs pull",
         "folder": "is a folder without a Minari dataset",
         "pipe": "is not a regular file",
-        ".": r"Name one of its files: empty\.hdf5, lfs\.hdf5, text\.hdf5",
+        ".": r"Name one of its files: empty\.hdf5, lfs\.hdf5, page\.hdf5, text\.hdf5",
         "x" * 300: "cannot be opened",
     }
     for name, message in cases.items():

@@ -15,7 +15,7 @@ import pytest
 from sample_demos import make_demos, make_episode
 
 from dtql_robot.cli import main
-from dtql_robot.datasets import save_robomimic, validate
+from dtql_robot.datasets import load, save_robomimic, validate
 from dtql_robot.datasets.layout import Reading
 from dtql_robot.datasets.obs_keys import ObsArray
 from dtql_robot.datasets.validate import Use, validate_reading
@@ -90,6 +90,34 @@ def test_absolute_against_delta_actions(absolute_record: bool, poses: bool) -> N
     else:
         expected = {"absolute-actions": "error"} if poses else {}
     assert {k: v for k, v in found.items() if k.endswith("ta-actions") or k.endswith("te-actions")} == expected
+
+
+@pytest.mark.parametrize(
+    "record", [{"type": "JOINT_POSITION"}, {"type": "OSC_POSE", "input_ref_frame": "base"}], ids=lambda r: r["type"]
+)
+def test_absolute_targets_that_are_no_poses_of_the_world(record: dict[str, Any]) -> None:
+    """Joint angles, or poses in the base's frame: that they are far from the hand in the world says nothing."""
+    demos = with_controller(absolute_record=True, actions_are_poses=False)
+    part = {"body_parts": {"right": {"input_type": "absolute", **record}}}
+    demos = replace(demos, env_args={"env_name": "Lift", "type": 1, "env_kwargs": {"controller_configs": part}})
+    assert codes(demos)["absolute-actions"] == "warning"
+    assert "delta-actions" not in codes(demos)
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_next_obs_that_does_not_follow(tmp_path: Path, wrong: bool) -> None:
+    path = save_robomimic(sound(3), tmp_path / "f.hdf5")
+    with h5py.File(path, "a") as file:
+        demo = file["data/demo_1"]
+        if wrong:  # every second step left out
+            demo["next_obs/robot"][...] = np.random.default_rng(0).normal(size=demo["next_obs/robot"].shape)
+    found = [f for f in validate(path).findings if f.code == "next-obs"]
+    assert len(found) == wrong
+    if wrong:
+        assert found[0].place.startswith("demo_1 in")
+        assert "'robot'" in found[0].problem
+        assert codes(load(path)) == {"next-obs": "warning"}  # `train` sees it too
+        assert "next-obs" not in codes(load(save_robomimic(load(path), tmp_path / "g.hdf5")))
 
 
 def test_success_and_rewards() -> None:

@@ -5,7 +5,7 @@ from dtql_robot.envs import make_env
 from dtql_robot.envs.collect import collect
 from dtql_robot.envs.experts import expert
 from dtql_robot.envs.seeding import check_run, collection_seed, evaluation_seed
-from dtql_robot.envs.workers import Worker, WorkerError, map_ordered
+from dtql_robot.envs.workers import Worker, WorkerError, map_as_ready, map_ordered
 from dtql_robot.errors import InputError
 
 
@@ -102,7 +102,8 @@ def test_the_expert_is_a_function_of_the_observation():
 class Echo:
     """Runs inside a worker."""
 
-    def __init__(self, fail: str | None = None) -> None:
+    def __init__(self, fail: str | None = None, closed: str | None = None) -> None:
+        self._closed = closed
         print("a line that must not reach the answers")
         if fail:
             raise InputError(fail)
@@ -110,6 +111,12 @@ class Echo:
     def double(self, x):
         print("nor this one")
         return 2 * x
+
+    def close(self) -> None:
+        from pathlib import Path
+
+        if self._closed:
+            Path(self._closed).write_text("closed")
 
     def crash(self, code):
         import os
@@ -138,6 +145,18 @@ def test_workers_answer_in_order_and_start_without_torch():
     assert list(map_ordered(workers, "torch_is_loaded", [0, 0])) == [False, False]
     for w in workers:
         w.close()
+
+
+def test_results_come_as_they_are_ready_and_workers_close_what_they_hold(tmp_path):
+    workers = [worker(None, str(tmp_path / str(i))) for i in range(2)]
+    assert sorted(map_as_ready(workers, "double", range(11))) == [2 * i for i in range(11)]
+    assert list(map_as_ready(workers, "double", [])) == []
+    failing = map_as_ready(workers, "double", [1, None, 2])
+    with pytest.raises(WorkerError, match="TypeError"):
+        list(failing)
+    for w in workers:
+        w.close()
+    assert [(tmp_path / str(i)).read_text() for i in range(2)] == ["closed", "closed"]
 
 
 def test_a_workers_errors_reach_the_caller():

@@ -39,11 +39,14 @@ def test_success_from_states(real_data: Path, tmp_path: Path, name: str, at_end:
     assert sum(o["ends_in_success"] for o in outcomes) == at_end
     demos, recording = load(tmp_path / "out.hdf5"), open_recording(source)
     assert [e.attrs["source_demo"] for e in demos.episodes] == list(recording.names)
-    assert demos.env_args == recording.env_args
+    assert (demos.env_args, demos.attrs) == (recording.env_args, recording.attrs)
     for episode, name in zip(demos.episodes, recording.names, strict=True):
         original = read_state_demo(recording.path, name)
         np.testing.assert_array_equal(episode.extras["states"], original.states)
         np.testing.assert_array_equal(episode.actions, original.actions)
+        for key, values in original.extras.items():
+            np.testing.assert_array_equal(episode.extras[key], values)
+        assert original.attrs.items() <= episode.attrs.items()
         arm = original.states[:, 1:8]
         np.testing.assert_allclose(episode.obs["robot0_joint_pos"], arm, atol=1e-6)
     facts = env_info(recording.env_spec, env_args=recording.env_args)
