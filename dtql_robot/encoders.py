@@ -76,9 +76,13 @@ class SpatialSoftmax(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat(self.points(x), dim=1)
 
+    def weights(self, x: Tensor) -> Tensor:
+        """Each channel's softmax over the image, (B, K, h, w)."""
+        return (x.float().flatten(2) * self.sharpness).softmax(dim=-1).unflatten(2, x.shape[2:])
+
     def points(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Horizontal and vertical positions, each (B, K)."""
-        weight = (x.float().flatten(2) * self.sharpness).softmax(dim=-1).unflatten(2, x.shape[2:])
+        weight = self.weights(x)
         across = torch.linspace(-1, 1, x.shape[3], device=x.device)
         down = torch.linspace(-1, 1, x.shape[2], device=x.device)
         return (weight.sum(dim=2) * across).sum(dim=-1), (weight.sum(dim=3) * down).sum(dim=-1)
@@ -155,6 +159,20 @@ def resnet18(channels: int, points: int = 32) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(width, points, 1))
 
 
+def receptive_centres(maps: nn.Module) -> tuple[float, float]:
+    """(pixel at the middle of what the first cell of a feature map sees, pixels from one cell to the next)."""
+    first, step = 0.0, 1.0
+    beside = {m for block in maps.modules() if isinstance(block, ResidualBlock) for m in block.skip.modules()}
+    for layer in maps.modules():
+        if isinstance(layer, (nn.Conv2d, nn.MaxPool2d)) and layer not in beside:
+            kernel, stride, padding = (
+                v[0] if isinstance(v, tuple) else int(v) for v in (layer.kernel_size, layer.stride, layer.padding)
+            )
+            first += ((kernel - 1) / 2 - padding) * step
+            step *= stride
+    return first, step
+
+
 class Backbone(nn.Module):
     """A pretrained network of torchvision or timm that gives one vector an image and is not trained."""
 
@@ -172,7 +190,6 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Backbone:
         return super().train(False)  # its normalization layers keep their statistics
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3 frames, H, W) in [-0.5, 0.5] -> (B, frames * D)."""
         frames = x.unflatten(1, (-1, 3)).flatten(0, 1)
@@ -236,11 +253,21 @@ class CameraEncoder(nn.Module):
         """x: (B, frames * C, height, width), see `to_channels`.  Returns (B, image_features)."""
         return self.leave(self._vector(x))
 
-    def keypoints(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The spatial softmax's points in the window: horizontal and vertical, each (B, K) in [-1, 1]."""
+    def keypoints(self, x: Tensor) -> Tensor:
+        """The spatial softmax's points in pixels of the window: (B, K, 3) across, down, and the weights' deviation.
+
+        A point whose weights are spread over the image is an average of many places and shows none.
+        """
         if self.points is None:
             raise InputError("Only the encoders cnn and resnet18 have keypoints; use --video-overlay saliency.")
-        return self.points.points(self.maps(x))
+        weight = self.points.weights(self.maps(x))
+        first, step = receptive_centres(self.maps)
+        found = []
+        for summed in (weight.sum(dim=2), weight.sum(dim=3)):
+            at = first + step * torch.arange(summed.shape[2], device=x.device)
+            mean = (summed * at).sum(dim=-1)
+            found += [mean, (summed * (at - mean[..., None]) ** 2).sum(dim=-1)]
+        return torch.stack([found[0], found[2], (found[1] + found[3]).sqrt()], dim=-1)
 
 
 class Encoders(nn.Module):
@@ -288,6 +315,16 @@ class Encoders(nn.Module):
     def encode(self, lowdim: Tensor, images: Mapping[str, Tensor]) -> Tensor:
         """Features for acting: of the middle of whole images (B, frames, H, W, C) uint8.  Returns (B, F)."""
         return self(lowdim, {key: middle(images[key], self.cfg) for key in self.keys})
+
+    def keypoints(self, images: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Of whole images (B, frames, H, W, C) uint8: key -> (B, K, 3) in pixels, see `CameraEncoder.keypoints`."""
+        found = {}
+        for i, key in enumerate(self.keys):
+            cut = middle(images[key], self.cfg)
+            offset = [(whole - part) // 2 for whole, part in zip(images[key].shape[2:4], cut.shape[2:4], strict=True)]
+            points = self.camera(self.readers[-1], i).keypoints(to_channels(cut))
+            found[key] = points + points.new_tensor([offset[1], offset[0], 0.0])
+        return found
 
     def encode_batch(self, b: PixelBatch, generator: torch.Generator) -> tuple[Batch, Tensor]:
         """Augment and encode a batch once for all networks.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -101,9 +102,40 @@ class OneStepPolicy:
     def _encode(self, obs: Obs, low: Array, row: int) -> Array:
         """The features of one robot: (F,)."""
         assert self.encoder is not None
-        images = {k: torch.from_numpy(np.array(obs[k][row])).to(self.device) for k in self.interface.image_keys}
-        stacked = {k: v[None] if self.frames > 1 else v[None, None] for k, v in images.items()}
-        return self.encoder.encode(torch.from_numpy(low[row]).to(self.device)[None], stacked)[0].cpu().numpy()
+        images = self._images(obs, row)
+        return self.encoder.encode(torch.from_numpy(low[row]).to(self.device)[None], images)[0].cpu().numpy()
+
+    def _images(self, obs: Obs, row: int) -> dict[str, Tensor]:
+        """One robot's images, key -> (1, frames, H, W, C)."""
+        found = {k: torch.from_numpy(np.array(obs[k][row])).to(self.device) for k in self.interface.image_keys}
+        return {k: v[None] if self.frames > 1 else v[None, None] for k, v in found.items()}
+
+    def attention(self, obs: Obs, kind: Literal["keypoints", "saliency"]) -> dict[str, Array]:
+        """Where the policy looks in the images of one robot.  obs: key -> (...) without batch dimension.
+
+        keypoints: key -> (K, 3): across and down in pixels, and over how many pixels the point is spread.
+        saliency:  key -> (H, W) in [0, 1]: how much the first action changes with the pixel, as a share of the most.
+        InputError for a policy without images, or an encoder without keypoints.
+        """
+        if self.encoder is None:
+            raise InputError("The policy sees no images, so there is nothing to show of where it looks.")
+        batch = {k: np.asarray(v)[None] for k, v in obs.items()}
+        self._check(batch)
+        images = self._images(batch, 0)
+        if kind == "keypoints":
+            with torch.no_grad():
+                return {k: v[0].cpu().numpy() for k, v in self.encoder.keypoints(images).items()}
+        low = self.interface.obs_norm.apply(concatenate(batch, self.interface.low_keys))
+        pixels = {k: v.float().requires_grad_() for k, v in images.items()}
+        state = self.encoder.encode(torch.from_numpy(low).to(self.device), pixels)
+        action = self.network.mode(self._seen_by("policy", state))[0, 0]
+        total = {k: torch.zeros(v.shape[2:4], device=self.device) for k, v in pixels.items()}
+        for entry in action:
+            slopes = torch.autograd.grad(entry, list(pixels.values()), retain_graph=True)
+            for key, slope in zip(pixels, slopes, strict=True):
+                total[key] += slope.abs().sum(dim=(0, 1, 4))
+        most = max(float(v.max()) for v in total.values()) or 1.0
+        return {k: (v / most).cpu().numpy() for k, v in total.items()}
 
     def _seen_by(self, network: str, state: Tensor) -> Tensor:
         return state if self.encoder is None else state[:, self.encoder.columns(network)]

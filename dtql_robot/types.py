@@ -138,7 +138,10 @@ class ImageObs:
 
 @runtime_checkable
 class Policy(Protocol):
-    """What evaluation needs of a policy.  It never learns what is behind it."""
+    """What evaluation needs of a policy.  It never learns what is behind it.
+
+    A policy that sees images also has `image_obs: ImageObs`, which says what to show it.
+    """
 
     action_dim: int
     n_action_steps: int

@@ -16,7 +16,8 @@ class Options:
     """Record demonstrations of a scripted expert in simulation.
 
     Every episode draws its own amount of action noise, so the file mixes clean and clumsy demonstrations.
-    Example: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
+    Examples: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
+              dtql-robot collect FetchPickAndPlace-v4 --cameras front,wrist --size 84 --out demos/pixels.hdf5
     """
 
     task: Positional[str]
@@ -31,6 +32,10 @@ class Options:
     """Seed of start states and noise. Evaluation never uses these start states, whatever its seed."""
     noise: float = 0.3
     """Largest standard deviation of the action noise; each episode draws its own from 0 to this."""
+    cameras: tuple[str, ...] = ()
+    """Cameras whose images are recorded too, as observations <camera>_image. Fetch tasks: front, wrist."""
+    size: int = 84
+    """Height and width of those images."""
     workers: int | None = None
     """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
     overwrite: bool = False
@@ -46,7 +51,11 @@ def run(options: Options) -> None:
         raise InputError(f"{options.out} exists already; choose another --out or add --overwrite.")
     if options.format == "minari":
         minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
-    demos = collect(options.task, options.episodes, seed=options.seed, noise=options.noise, workers=options.workers)
+    cameras = tuple(name for text in options.cameras for name in text.split(","))
+    demos = collect(
+        options.task, options.episodes, seed=options.seed, noise=options.noise, workers=options.workers,
+        cameras=cameras, size=options.size,
+    )  # fmt: skip
     save = save_minari if options.format == "minari" else save_robomimic
     save(demos, options.out, overwrite=options.overwrite)
     print(format_summary(inspect(options.out)))

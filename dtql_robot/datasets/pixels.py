@@ -14,15 +14,11 @@ from torch import Tensor
 
 from dtql_robot.datasets.buffer import ChunkBuffer
 from dtql_robot.datasets.disk_states import MappedStates, allocate_rows, memory_budget
+from dtql_robot.datasets.obs_keys import is_image
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, PixelBatch
 
 AHEAD = 3  # batches that are read from disk before they are asked for
-
-
-def is_image(shape: Sequence[int], dtype: np.dtype) -> bool:
-    """Whether one observation of this shape and type is an image: (height, width, channels) uint8."""
-    return dtype == np.uint8 and len(shape) == 3
 
 
 def split_keys(demos: Demonstrations, keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -98,7 +94,7 @@ class PixelBuffer:
         return {key: rows.take(index if rows.mapped is not None else near) for key, rows in self.images.items()}
 
     def sample(self, batch_size: int, seed: int, step: int) -> PixelBatch:
-        """The samples of update number `step`, drawn uniformly by (seed, step) alone, so that they can be read early."""
+        """The samples of update number `step`, drawn by (seed, step) alone, so that they can be read early."""
         index = np.random.default_rng((seed, step)).integers(len(self), size=batch_size)
         return self.batch(torch.from_numpy(index))
 

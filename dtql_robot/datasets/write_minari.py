@@ -102,7 +102,7 @@ def _gym_spec(demos: Demonstrations) -> Any:
     try:
         if {"id", "entry_point"} <= demos.env_args.keys():
             return EnvSpec.from_json(json.dumps(demos.env_args))
-        return None if demos.env_spec is None else gymnasium.spec(demos.env_spec)
+        return None if demos.env_spec is None else gymnasium.spec(demos.env_spec.partition("+")[0])
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, KeyError):
         return None  # not an environment of Gymnasium; the metadata names it all the same
 

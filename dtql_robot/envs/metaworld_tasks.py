@@ -97,13 +97,17 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
     )
     name = facts.check_camera(request.camera)
 
-    def frames(_: gymnasium.Env) -> FollowingCamera:
-        def simulation() -> tuple[Any, Any]:
-            return env.sim_env.model, env.sim_env.data
+    def simulation() -> tuple[Any, Any]:
+        return env.sim_env.model, env.sim_env.data
 
+    def frames(_: gymnasium.Env) -> FollowingCamera:
         return FollowingCamera(simulation, request.width, request.height, {"name": name} if name else VIEW)
 
-    return UniformEnv(TimeLimit(env, horizon), facts, _success, frames if request.render else None)
+    def observer(name: str, width: int, height: int) -> FollowingCamera:
+        return FollowingCamera(simulation, width, height, {"name": name})
+
+    camera = frames if request.render else None
+    return UniformEnv(TimeLimit(env, horizon), facts, _success, camera, observer=observer)
 
 
 def _success(env: gymnasium.Env, info: dict[str, Any]) -> bool:
