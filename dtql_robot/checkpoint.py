@@ -35,7 +35,8 @@ class Interface:
     """What the policy reads and writes: everything acting needs beside the weights.
 
     obs_keys, obs_shapes   observation entries in the order the networks see them
-    obs_norm, action_norm  scaling to and from the networks' units
+    image_keys             those of them that are images, (height, width, channels) uint8, and go through an encoder
+    obs_norm, action_norm  scaling to and from the networks' units; obs_norm is of the low-dimensional ones
     action_dim             A
     sigma_data             standard deviation of the normalized actions
     """
@@ -46,10 +47,21 @@ class Interface:
     action_norm: Affine
     action_dim: int
     sigma_data: float
+    image_keys: tuple[str, ...] = ()
 
     @property
     def obs_dim(self) -> int:
+        """Low-dimensional entries."""
         return len(self.obs_norm.shift)
+
+    @property
+    def low_keys(self) -> tuple[str, ...]:
+        return tuple(k for k in self.obs_keys if k not in self.image_keys)
+
+    @property
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = dict(zip(self.obs_keys, self.obs_shapes, strict=True))
+        return {k: shapes[k] for k in self.image_keys}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors, as weights-only loading accepts them."""
@@ -59,6 +71,7 @@ class Interface:
             "obs_shapes": [list(s) for s in self.obs_shapes],
             "action_dim": self.action_dim,
             "sigma_data": self.sigma_data,
+            "image_keys": list(self.image_keys),
             **{k: {"shift": torch.tensor(n.shift), "scale": torch.tensor(n.scale)} for k, n in norms.items()},
         }
 
@@ -70,8 +83,14 @@ class Interface:
             tuple(tuple(s) for s in d["obs_shapes"]),
             action_dim=d["action_dim"],
             sigma_data=d["sigma_data"],
+            image_keys=tuple(d.get("image_keys", ())),
             **norms,
         )
+
+
+def make_agent(cfg: Config, face: Interface, device: torch.device) -> DTQL:
+    """An agent with the networks that read and write what the interface says, its weights drawn from the seed."""
+    return DTQL(cfg, face.obs_dim, face.action_dim, face.sigma_data, device, face.image_shapes)
 
 
 def save(run: Path, agent: DTQL, interface: Interface) -> None:

@@ -16,6 +16,7 @@ from dtql_robot.errors import InputError
 SigmaDensity = Literal["log-logistic", "log-normal", "log-uniform"]
 Act = Literal["sample", "mean", "best", "softmax", "diffusion"]
 Reward = Literal["auto", "success", "dataset"]
+Network = Literal["critic", "denoiser", "policy"]
 
 
 def _require(condition: bool, setting: str, value: object, expected: str) -> None:
@@ -28,7 +29,7 @@ class DataConfig:
     """What is read from the demonstrations and how it is scaled."""
 
     obs_keys: tuple[str, ...] = ()
-    """Observation keys to use, in this order. Default: every low-dimensional key."""
+    """Observation keys to use, in this order; images are named here. Default: every low-dimensional key."""
     filter_key: str | None = None
     """Use only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
     reward: Reward = "auto"
@@ -186,6 +187,41 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class EncoderConfig:
+    """From images to feature vectors.  Used where `obs_keys` names image observations."""
+
+    encoder: Literal["cnn", "impala", "resnet18", "frozen"] = "cnn"
+    """cnn: three convolutions and a spatial softmax, for CPUs. impala: 15 convolutions. resnet18: with GroupNorm and a
+    spatial softmax. frozen: a pretrained backbone that is not trained, see backbone."""
+    image_features: int = 64
+    """Features of one camera."""
+    share_cameras: bool = False
+    """One encoder for all cameras (they must have the same size) instead of one each."""
+    share_networks: bool = True
+    """One encoder for critics, denoiser and policy instead of one each."""
+    encoder_losses: tuple[Network, ...] = ("denoiser", "policy")
+    """Networks whose loss trains their encoder; the others take its features as they are (docs/pixels.md)."""
+    augment: Literal["crop", "shift", "none"] = "crop"
+    """In training: a random window; the image shifted at random, its border repeated. Acting takes the middle."""
+    augment_pixels: int = 4
+    """Largest shift, or what the window lacks on each side, in pixels."""
+    frame_stack: int = 1
+    """Consecutive frames seen at once; at an episode's start its first one is repeated."""
+    encoder_precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the encoder in training. bfloat16: about half the time where the processor has it."""
+    backbone: str = "resnet18"
+    """encoder=frozen: name of a torchvision model, or of a timm model as "timm:NAME"."""
+    backbone_weights: str | None = None
+    """encoder=frozen: local file with the backbone's state dict. Nothing is downloaded."""
+
+    def __post_init__(self) -> None:
+        _require(self.image_features >= 1, "image_features", self.image_features, "at least 1")
+        _require(self.augment_pixels >= 0, "augment_pixels", self.augment_pixels, "0 or more")
+        _require(self.frame_stack >= 1, "frame_stack", self.frame_stack, "at least 1")
+        _require(bool(self.encoder_losses), "encoder_losses", self.encoder_losses, "one or more networks")
+
+
+@dataclass(frozen=True)
 class Config:
     """The whole recipe: what `train` uses and `config.json` holds."""
 
@@ -204,6 +240,7 @@ class Config:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     critic: CriticConfig = field(default_factory=CriticConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "steps", self.steps, "at least 1")

@@ -49,6 +49,8 @@ class DeployedPolicy(nn.Module):
         self.act = act or policy.cfg.act
         if self.act == "diffusion":
             raise InputError("act=diffusion samples in many steps and is not exported; choose another --act.")
+        if policy.encoder is not None:
+            raise InputError("Policies that see images are not exported; act with `load_policy(run).act(obs)`.")
         self.network = policy.network
         self.critic = policy.critic if self.act in ("best", "softmax") else None
         self.chunk, self.n_action_steps = (policy.horizon, face.action_dim), policy.n_action_steps

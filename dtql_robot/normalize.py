@@ -46,5 +46,9 @@ def identity(dim: int) -> Affine:
 
 
 def concatenate(obs: dict[str, Array], keys: Iterable[str]) -> Array:
-    """Low-dimensional observations side by side in the order of keys: key -> (N, ...) gives (N, O) float32."""
-    return np.concatenate([np.asarray(obs[k], np.float32).reshape(len(obs[k]), -1) for k in keys], axis=1)
+    """Low-dimensional observations side by side in the order of keys: key -> (N, ...) gives (N, O) float32.
+
+    Without keys O is 0, and N is that of any observation.
+    """
+    rows = [np.asarray(obs[k], np.float32).reshape(len(obs[k]), -1) for k in keys]
+    return np.concatenate(rows or [np.empty((len(next(iter(obs.values()))), 0), np.float32)], axis=1)

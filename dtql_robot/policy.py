@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,16 +13,16 @@ from torch import Tensor
 
 from dtql_robot import checkpoint
 from dtql_robot.agent import DTQL
-from dtql_robot.checkpoint import Interface
+from dtql_robot.checkpoint import Interface, make_agent
 from dtql_robot.diffusion import heun_sample, karras_sigmas
 from dtql_robot.errors import InputError
 from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
 from dtql_robot.normalize import concatenate
-from dtql_robot.types import Array, Obs
+from dtql_robot.types import Array, ImageObs, Obs
 
 
 class OneStepPolicy:
-    """DTQL's one-step policy with normalization and chunking inside.
+    """DTQL's one-step policy with normalization, image encoders and chunking inside.
 
     It acts with the moving average of the policy; the target Q only chooses among candidates, if asked to.
     """
@@ -30,7 +31,8 @@ class OneStepPolicy:
         cfg = agent.cfg
         self.network: GaussianPolicy | ImplicitPolicy = agent.ema_policy
         self.critic, self.denoiser, self.device = agent.target_q, agent.denoiser, agent.device
-        self.interface, self.cfg = interface, cfg.policy
+        self.encoder = agent.ema_encoder
+        self.interface, self.cfg, self.frames = interface, cfg.policy, cfg.encoder.frame_stack
         self.horizon, self.n_action_steps = cfg.data.horizon, cfg.data.n_action_steps
         self.action_dim = interface.action_dim
         d = cfg.diffusion
@@ -41,9 +43,23 @@ class OneStepPolicy:
         """Start a new episode for `act`: forget the chunk under way.  seed: of the policy's noise."""
         self._rng = np.random.default_rng(seed)
         self._queue: list[Array] = []
+        self._past: list[dict[str, Array]] = []
+
+    @property
+    def image_obs(self) -> ImageObs | None:
+        """The images that it needs to be shown; None where it needs none."""
+        shapes = {k: (s[0], s[1], s[2]) for k, s in self.interface.image_shapes.items()}
+        return ImageObs(shapes, self.frames) if shapes else None
 
     def act(self, obs: Obs) -> Array:
-        """The next action for one robot.  obs: key -> (...) without batch dimension.  Returns (A,) float32."""
+        """The next action for one robot.  obs: key -> (...) without batch dimension.  Returns (A,) float32.
+
+        Images are (height, width, channels) uint8, one a call: where the policy sees several frames it remembers them.
+        """
+        if self.frames > 1:
+            images = {k: np.asarray(obs[k]) for k in self.interface.image_keys if k in obs}
+            self._past = [*(self._past or [images] * self.frames)[1 - self.frames :], images]
+            obs = {**obs, **{k: np.stack([past[k] for past in self._past]) for k in images}}
         if not self._queue:
             self._queue = list(self.predict({k: np.asarray(v)[None] for k, v in obs.items()}, [self._rng])[0])
         return self._queue.pop(0)
@@ -51,36 +67,93 @@ class OneStepPolicy:
     def predict(self, obs: Obs, rngs: Sequence[np.random.Generator]) -> Array:
         """The next `n_action_steps` actions of B robots (see `types.Policy`).  Returns (B, n_action_steps, A).
 
+        Images are (B, height, width, channels) uint8, with several frames (B, frames, height, width, channels).
         Rows are computed one by one: matrix products of other sizes round differently, and a robot's actions
         must not depend on how many others are evaluated beside it.
         """
-        states = self.interface.obs_norm.apply(self._concatenate(obs))
+        states = self._states(obs)
         chunks = np.stack([self._chunk(s, rng) for s, rng in zip(states, rngs, strict=True)])
         return self.interface.action_norm.invert(chunks[:, : self.n_action_steps])
 
-    def _concatenate(self, obs: Obs) -> Array:
+    def _states(self, obs: Obs) -> Array:
+        """What the networks see, one row a robot: normalized low-dimensional entries, and features of the images."""
+        self._check(obs)
+        low = self.interface.obs_norm.apply(concatenate(dict(obs), self.interface.low_keys))
+        return low if self.encoder is None else np.stack([self._encode(obs, low, row) for row in range(len(low))])
+
+    def _check(self, obs: Obs) -> None:
         face = self.interface
         for key, shape in zip(face.obs_keys, face.obs_shapes, strict=True):
             if key not in obs:
                 raise InputError(f"the policy was trained on observation {key!r}; got {sorted(obs)}.")
-            if np.shape(obs[key])[1:] != shape:
-                raise InputError(f"observation {key!r} has shape {np.shape(obs[key])[1:]}; trained on {shape}.")
-        return concatenate(dict(obs), face.obs_keys)
+            image = key in face.image_keys
+            expected = (self.frames, *shape) if image and self.frames > 1 else shape
+            found = np.shape(obs[key])[1:]
+            if found != expected:
+                turned = image and found[-3:] == (shape[2], shape[0], shape[1])
+                order = ": its channels come first, they must come last" if turned else ""
+                raise InputError(f"observation {key!r} has shape {found}; trained on {expected}{order}.")
+            if image and np.asarray(obs[key]).dtype != np.uint8:
+                raise InputError(
+                    f"observation {key!r} is {np.asarray(obs[key]).dtype}; images must be uint8, 0 to 255."
+                )
+
+    @torch.inference_mode()
+    def _encode(self, obs: Obs, low: Array, row: int) -> Array:
+        """The features of one robot: (F,)."""
+        assert self.encoder is not None
+        images = self._images(obs, row)
+        return self.encoder.encode(torch.from_numpy(low[row]).to(self.device)[None], images)[0].cpu().numpy()
+
+    def _images(self, obs: Obs, row: int) -> dict[str, Tensor]:
+        """One robot's images, key -> (1, frames, H, W, C)."""
+        found = {k: torch.from_numpy(np.array(obs[k][row])).to(self.device) for k in self.interface.image_keys}
+        return {k: v[None] if self.frames > 1 else v[None, None] for k, v in found.items()}
+
+    def attention(self, obs: Obs, kind: Literal["keypoints", "saliency"]) -> dict[str, Array]:
+        """Where the policy looks in the images of one robot.  obs: key -> (...) without batch dimension.
+
+        keypoints: key -> (K, 3): across and down in pixels, and over how many pixels the point is spread.
+        saliency:  key -> (H, W) in [0, 1]: how much the first action changes with the pixel, as a share of the most.
+        InputError for a policy without images, or an encoder without keypoints.
+        """
+        if self.encoder is None:
+            raise InputError("The policy sees no images, so there is nothing to show of where it looks.")
+        batch = {k: np.asarray(v)[None] for k, v in obs.items()}
+        self._check(batch)
+        images = self._images(batch, 0)
+        if kind == "keypoints":
+            with torch.no_grad():
+                return {k: v[0].cpu().numpy() for k, v in self.encoder.keypoints(images).items()}
+        low = self.interface.obs_norm.apply(concatenate(batch, self.interface.low_keys))
+        pixels = {k: v.float().requires_grad_() for k, v in images.items()}
+        state = self.encoder.encode(torch.from_numpy(low).to(self.device), pixels)
+        action = self.network.mode(self._seen_by("policy", state))[0, 0]
+        total = {k: torch.zeros(v.shape[2:4], device=self.device) for k, v in pixels.items()}
+        for entry in action:
+            slopes = torch.autograd.grad(entry, list(pixels.values()), retain_graph=True)
+            for key, slope in zip(pixels, slopes, strict=True):
+                total[key] += slope.abs().sum(dim=(0, 1, 4))
+        most = max(float(v.max()) for v in total.values()) or 1.0
+        return {k: (v / most).cpu().numpy() for k, v in total.items()}
+
+    def _seen_by(self, network: str, state: Tensor) -> Tensor:
+        return state if self.encoder is None else state[:, self.encoder.columns(network)]
 
     @torch.inference_mode()
     def _chunk(self, state: Array, rng: np.random.Generator) -> Array:
-        """state: (O,) normalized.  Returns (H, A) normalized."""
-        obs = torch.from_numpy(state).to(self.device)[None]
-        shape = (self.horizon, self.action_dim)
+        """state: (O,) of `_states`.  Returns (H, A) normalized."""
+        whole = torch.from_numpy(state).to(self.device)[None]
+        obs, shape = self._seen_by("policy", whole), (self.horizon, self.action_dim)
         if self.cfg.act == "mean":
             return self.network.mode(obs)[0].cpu().numpy()
         count = 1 if self.cfg.act in ("sample", "diffusion") else self.cfg.candidates
         noise = torch.from_numpy(rng.standard_normal((count, *shape), dtype=np.float32)).to(self.device)
         if self.cfg.act == "diffusion":
-            return heun_sample(self.denoiser, obs, noise, self.sigmas)[0].cpu().numpy()
-        obs = obs.expand(count, -1)
-        chunks = self.network(obs, noise)
-        return chunks[self._choose(obs, chunks, rng)].cpu().numpy()
+            return heun_sample(self.denoiser, self._seen_by("denoiser", whole), noise, self.sigmas)[0].cpu().numpy()
+        chunks = self.network(obs.expand(count, -1), noise)
+        seen = self._seen_by("critic", whole).expand(count, -1)
+        return chunks[self._choose(seen, chunks, rng)].cpu().numpy()
 
     def _choose(self, obs: Tensor, chunks: Tensor, rng: np.random.Generator) -> int:
         """Index of the candidate to execute: the best by target min-Q, or a draw from its softmax."""
@@ -101,6 +174,6 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
     target = torch.device(device)
     cfg, interface, state = checkpoint.read(Path(run), target)
     cfg = replace(cfg, optim=replace(cfg.optim, compile=False))
-    agent = DTQL(cfg, interface.obs_dim, interface.action_dim, interface.sigma_data, target)
+    agent = make_agent(cfg, interface, target)
     agent.load_state_dict(state)
     return OneStepPolicy(agent, interface)

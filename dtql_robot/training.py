@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ import torch
 
 from dtql_robot import __version__, checkpoint
 from dtql_robot.agent import DTQL
-from dtql_robot.checkpoint import Interface
+from dtql_robot.checkpoint import Interface, make_agent
 from dtql_robot.config import Config
 from dtql_robot.datasets.buffer import ChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
+from dtql_robot.datasets.pixels import PixelBuffer, make_pixel_buffer, split_keys
 from dtql_robot.errors import InputError
 from dtql_robot.files import write_json
 from dtql_robot.progress import progress_bar
-from dtql_robot.types import Demonstrations
+from dtql_robot.types import Batch, Demonstrations, PixelBatch
 
 
 def resolve_device(choice: str) -> torch.device:
@@ -33,16 +34,23 @@ def resolve_device(choice: str) -> torch.device:
     return torch.device(choice)
 
 
-def prepare(demos: Demonstrations, cfg: Config, device: torch.device) -> tuple[Config, Interface, ChunkBuffer]:
+def prepare(
+    demos: Demonstrations, cfg: Config, device: torch.device
+) -> tuple[Config, Interface, ChunkBuffer | PixelBuffer]:
     """Fit the scalings, lay out the buffer, and resolve the settings that depend on the data."""
     keys = choose_obs_keys(demos, cfg.data.obs_keys)
     data = dataclasses.replace(cfg.data, obs_keys=keys, reward=resolve_reward(demos, cfg.data.reward))
-    obs_norm, action_norm = fit_normalizers(demos, keys, data.action_norm)
-    buffer = make_buffer(demos, data, cfg.critic.discount, keys, obs_norm, action_norm, device)
+    low_keys, image_keys = split_keys(demos, keys)
+    obs_norm, action_norm = fit_normalizers(demos, low_keys, data.action_norm)
+    buffer = make_buffer(demos, data, cfg.critic.discount, low_keys, obs_norm, action_norm, device)
     sigma_data = cfg.diffusion.sigma_data or checkpoint.action_std(buffer.actions.cpu().numpy())
     cfg = dataclasses.replace(cfg, data=data, diffusion=dataclasses.replace(cfg.diffusion, sigma_data=sigma_data))
     shapes = tuple(demos.obs_shapes[k] for k in keys)
-    return cfg, Interface(keys, shapes, obs_norm, action_norm, demos.action_dim, sigma_data), buffer
+    face = Interface(keys, shapes, obs_norm, action_norm, demos.action_dim, sigma_data, image_keys)
+    if not image_keys:
+        return cfg, face, buffer
+    frames, with_next = cfg.encoder.frame_stack, cfg.policy.uses_critic
+    return cfg, face, make_pixel_buffer(demos, buffer, image_keys, frames, with_next, device)
 
 
 def train(
@@ -65,11 +73,14 @@ def train(
     run, cfg = Path(out), cfg or Config()
     device = resolve_device(cfg.device)
     cfg, interface, buffer = prepare(demos, cfg, device)
-    agent = DTQL(cfg, interface.obs_dim, interface.action_dim, interface.sigma_data, device)
+    agent = make_agent(cfg, interface, device)
     if resume:
         _restore(run, agent, interface, device)
     elif (run / checkpoint.CHECKPOINT).exists():
         raise InputError(f"{run} already holds a run; continue it with --resume or choose another --out.")
+    elif agent.encoder is not None and agent.ema_encoder is not None:
+        agent.encoder.load_backbone()
+        agent.ema_encoder.load_state_dict(agent.encoder.state_dict())
     run.mkdir(parents=True, exist_ok=True)
     write_json(run / checkpoint.CONFIG, describe(demos, cfg, env))
     if summary is not None:
@@ -128,13 +139,24 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _loop(run: Path, agent: DTQL, buffer: ChunkBuffer, interface: Interface, progress: bool) -> None:
+def _batches(buffer: ChunkBuffer | PixelBuffer, agent: DTQL) -> Generator[Batch | PixelBatch, None, None]:
+    """The batch of each update from the agent's step on, so that a resumed run sees those it would have seen."""
+    size = agent.cfg.optim.batch_size
+    if isinstance(buffer, PixelBuffer):
+        yield from buffer.batches(size, agent.cfg.seed, agent.step)
+    else:
+        while True:
+            yield buffer.sample(size, agent.generator)
+
+
+def _loop(run: Path, agent: DTQL, buffer: ChunkBuffer | PixelBuffer, interface: Interface, progress: bool) -> None:
     cfg = agent.cfg
     bar = progress_bar("train", total=cfg.steps, unit="step", initial=agent.step, enabled=progress)
     metrics = MetricsFile(run / checkpoint.METRICS, agent.step)
+    batches = _batches(buffer, agent)
     try:
         while agent.step < cfg.steps:
-            log = agent.update(buffer.sample(cfg.optim.batch_size, agent.generator))
+            log = agent.update(next(batches))
             bar.update()
             if agent.step % cfg.log_every == 0 or agent.step == cfg.steps:
                 values = {k: float(v) for k, v in log.items()}
@@ -149,6 +171,7 @@ def _loop(run: Path, agent: DTQL, buffer: ChunkBuffer, interface: Interface, pro
     finally:
         bar.close()
         metrics.close()
+        batches.close()
     checkpoint.save(run, agent, interface)
 
 

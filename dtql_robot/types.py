@@ -114,9 +114,36 @@ class Batch(NamedTuple):
     td_valid: Tensor
 
 
+class PixelBatch(NamedTuple):
+    """A batch with images, before they are encoded.
+
+    low          the samples with low-dimensional observations alone, (B, L) where O stands; L may be 0
+    images       key -> (B, frames, height, width, channels) uint8, the frames up to and including the state's
+    next_images  as `images` after the n steps; empty where no critic reads them
+    """
+
+    low: Batch
+    images: dict[str, Tensor]
+    next_images: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ImageObs:
+    """Image observations that a policy needs: key -> (height, width, channels), and how many frames of each.
+
+    A key is the name of a camera and "_image", as robomimic has it: "front_image", "agentview_image".
+    """
+
+    shapes: dict[str, tuple[int, int, int]]
+    frames: int = 1
+
+
 @runtime_checkable
 class Policy(Protocol):
-    """What evaluation needs of a policy.  It never learns what is behind it."""
+    """What evaluation needs of a policy.  It never learns what is behind it.
+
+    A policy that sees images also has `image_obs: ImageObs`, which says what to show it.
+    """
 
     action_dim: int
     n_action_steps: int

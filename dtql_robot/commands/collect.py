@@ -16,7 +16,8 @@ class Options:
     """Record demonstrations of a scripted expert in simulation.
 
     Every episode draws its own amount of action noise, so the file mixes clean and clumsy demonstrations.
-    Example: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
+    Examples: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
+              dtql-robot collect FetchPickAndPlace-v4 --cameras front,wrist --size 84 --out demos/pixels.hdf5
     """
 
     task: Positional[str]
@@ -34,6 +35,10 @@ class Options:
     lapses: float = 0.0
     """Share of the episodes, 0 to 1, in which the demonstrator fails on purpose: stops and drifts, never closes the
     gripper, or goes back and forth. For data of mixed quality."""
+    cameras: tuple[str, ...] = ()
+    """Cameras whose images are recorded too, as observations <camera>_image. Fetch tasks: front, wrist."""
+    size: int = 84
+    """Height and width of those images."""
     workers: int | None = None
     """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
     overwrite: bool = False
@@ -56,6 +61,8 @@ def run(options: Options) -> None:
         noise=options.noise,
         lapses=options.lapses,
         workers=options.workers,
+        cameras=tuple(name for text in options.cameras for name in text.split(",")),
+        size=options.size,
     )
     save = save_minari if options.format == "minari" else save_robomimic
     save(demos, options.out, overwrite=options.overwrite)

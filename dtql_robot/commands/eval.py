@@ -50,6 +50,8 @@ class Options:
     """Width and height of one episode's picture in pixels, a multiple of 16."""
     camera: str | None = None
     """A camera of the simulation by its name. Default: a view that shows the task."""
+    video_overlay: Literal["keypoints", "saliency"] | None = None
+    """Show beside the scene what a policy of pixels looks at: the encoder's keypoints, or the pixels that matter."""
     where: Literal["auto", "processes", "in-process"] = "auto"
     """Simulators in processes of their own or in this one. Default: as measured."""
     worker_timeout: float = 120.0
@@ -107,6 +109,7 @@ def _video(options: Options) -> VideoSpec | None:
         random=options.video_random,
         grid=options.video_grid,
         camera=options.camera,
+        overlay=options.video_overlay,
         width=options.video_size,
         height=options.video_size,
     )

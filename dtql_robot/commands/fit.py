@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dtql_robot.datasets.pixels import split_keys
 from dtql_robot.envs import EnvInfo, env_info
 from dtql_robot.errors import InputError
-from dtql_robot.types import Demonstrations
+from dtql_robot.types import Demonstrations, ImageObs
 
 
 def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -> str | None:
@@ -18,13 +19,19 @@ def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -
     spec = env or demos.env_spec
     if spec is None:
         return "The data names no environment: evaluation will need --env."
+    images = split_keys(demos, obs_keys)[1]
     try:
         facts = env_info(spec, env_args=demos.env_args if spec == demos.env_spec else None)
     except InputError as e:
         if env is not None:
             raise
         return f"Not compared with the data's environment: {e}"
-    _compare(demos, facts, obs_keys)
+    _compare(demos, facts, [k for k in obs_keys if k not in images])
+    if images:
+        from dtql_robot.envs.image_obs import check_images
+
+        shapes = {k: (s[0], s[1], s[2]) for k in images for s in (demos.obs_shapes[k],)}
+        check_images(ImageObs(shapes), facts, demos.env_args if spec == demos.env_spec else {})
     return None
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dtql_robot.config import DataConfig, Reward
-from dtql_robot.datasets.disk_states import MappedStates, allocate_states
+from dtql_robot.datasets.disk_states import MappedStates, allocate_rows
 from dtql_robot.errors import InputError
 from dtql_robot.normalize import NEAR_CONSTANT, Affine, concatenate, fit_range, identity
 from dtql_robot.types import Array, Batch, Demonstrations, Episode
@@ -82,11 +82,14 @@ class DiskChunkBuffer(ChunkBuffer):
 
 
 def choose_obs_keys(demos: Demonstrations, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The wanted observation keys, or by default all that the data holds, in its order."""
+    """The wanted observation keys, or by default all low-dimensional ones that the data holds, in its order."""
     missing = [k for k in wanted if k not in demos.obs_shapes]
     if missing:
         raise InputError(f"{demos.source} has no observation {missing}; it holds {sorted(demos.obs_shapes)}.")
-    return tuple(wanted) or tuple(demos.obs_shapes)
+    chosen = tuple(wanted) or tuple(k for k, v in demos.episodes[0].obs.items() if v.dtype != np.uint8)
+    if not chosen:
+        raise InputError(f"{demos.source} holds images alone ({sorted(demos.obs_shapes)}); name them with --obs-keys.")
+    return chosen
 
 
 def resolve_reward(demos: Demonstrations, choice: Reward) -> Reward:
@@ -119,7 +122,9 @@ def chunk_returns(rewards: Array, discount: float, horizon: int) -> tuple[Array,
 
 def fit_normalizers(demos: Demonstrations, obs_keys: Sequence[str], action_norm: str) -> tuple[Affine, Affine]:
     """Observation and action scaling from all recorded steps, read episode by episode."""
-    obs = fit_standard_of([lambda e=e: concatenate(e.obs, obs_keys) for e in demos.episodes])  # type: ignore[misc]
+    obs = identity(0)
+    if obs_keys:
+        obs = fit_standard_of([lambda e=e: concatenate(e.obs, obs_keys) for e in demos.episodes])  # type: ignore[misc]
     if action_norm == "none":
         return obs, identity(demos.action_dim)
     extremes = [f(e.actions, axis=0) for e in demos.episodes for f in (np.min, np.max)]
@@ -155,7 +160,7 @@ def make_buffer(
     """
     transitions, episodes = demos.num_transitions, len(demos)
     size = sum(math.prod(demos.obs_shapes[k]) for k in obs_keys)
-    states = allocate_states(transitions + episodes, size, device, memory_limit)
+    states = allocate_rows(transitions + episodes, size, np.float32, device, memory_limit)
     columns: dict[str, Array] = {
         "actions": np.empty((transitions, demos.action_dim), np.float32),
         **{k: np.empty(transitions, np.int64) for k in ("state", "last", "next")},

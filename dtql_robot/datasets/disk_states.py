@@ -14,6 +14,8 @@ from dtql_robot.datasets.content_memo import cache_folder
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array
 
+DType = type[np.float32] | type[np.uint8]
+
 AROUND = 64 * 1024  # bytes that Linux maps around a row that is read, where they are in its own cache
 LIMIT = "DTQL_ROBOT_MEMORY_GB"
 
@@ -45,11 +47,11 @@ def memory_budget(device: torch.device) -> int:
         raise InputError(f"{LIMIT} is {chosen!r}; a number of gigabytes was expected.") from error
 
 
-def allocate_states(rows: int, size: int, device: torch.device, memory_limit: int | None = None) -> Array:
-    """An empty (rows, size) float32 array; a np.memmap of a nameless file where it exceeds the limit (bytes)."""
-    needed = rows * size * 4
+def allocate_rows(rows: int, size: int, dtype: DType, device: torch.device, memory_limit: int | None = None) -> Array:
+    """An empty (rows, size) array; a np.memmap of a nameless file where it exceeds the limit (bytes)."""
+    needed = rows * size * np.dtype(dtype).itemsize
     if needed <= (memory_budget(device) if memory_limit is None else memory_limit):
-        return np.empty((rows, size), np.float32)
+        return np.empty((rows, size), dtype)
     folder = cache_folder()
     try:
         if folder is not None:
@@ -57,12 +59,12 @@ def allocate_states(rows: int, size: int, device: torch.device, memory_limit: in
         with tempfile.TemporaryFile(dir=folder) as file:  # the mapping keeps it; no name, so nothing is left behind
             if hasattr(os, "posix_fallocate"):  # a full disk is an error here, not a crash when it is written to
                 os.posix_fallocate(file.fileno(), 0, needed)
-            states = np.memmap(file, np.float32, "r+", shape=(rows, size))
+            states = np.memmap(file, dtype, "r+", shape=(rows, size))
             if hasattr(mmap, "MADV_RANDOM"):
                 states._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined] # samples are scattered
             return states
     except OSError as error:
-        raise InputError(f"The states need {needed / 1e9:.1f} GB on disk in {folder or tempfile.gettempdir()}: "
+        raise InputError(f"The observations need {needed / 1e9:.1f} GB on disk in {folder or tempfile.gettempdir()}: "
                          f"{error.strerror}. Name a larger disk with DTQL_ROBOT_CACHE.") from error  # fmt: skip
 
 

@@ -13,6 +13,11 @@ from dtql_robot.errors import InputError
 _BIG = 1024  # values a step from which an array of two or more dimensions counts as an image (depth, masks)
 
 
+def is_image(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
+    """Whether one loaded observation of this shape and type is a picture: (height, width, channels) uint8."""
+    return dtype == np.uint8 and len(shape) == 3
+
+
 @dataclass(frozen=True)
 class ObsArray:
     """How one observation is stored: (rows, ...) shape, dtype, and whether the rows are JPEG files."""

@@ -31,6 +31,7 @@ from dtql_robot.types import Array, Demonstrations, Episode
 
 ENV_TYPE_ROBOSUITE = 1
 ENV_TYPE_GYM = 2
+OWN_SPEC = "dtql_robot_env_spec"  # in env_args: the whole spec, where it composes observations
 ATTRS_JSON = "attrs_json"  # attributes that HDF5 cannot hold as they are
 HAS_SUCCESS = "has_success"
 HAS_FINAL_OBS = "has_final_obs"
@@ -86,6 +87,8 @@ def read(file: h5py.File, request: Request) -> Reading:
 
 def env_spec_of(env_args: dict[str, Any]) -> str | None:
     """Environment in this package's notation, from robomimic's record."""
+    if isinstance(env_args.get(OWN_SPEC), str):
+        return env_args[OWN_SPEC]
     env_name, env_type = env_args.get("env_name"), env_args.get("type")
     if not isinstance(env_name, str) or not env_name:
         return None

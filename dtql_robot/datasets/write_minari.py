@@ -131,7 +131,7 @@ def _gym_spec(demos: Demonstrations) -> Any:
         recorded = demos.env_args.get("env_spec", demos.env_args)  # as robomimic files keep it
         if isinstance(recorded, dict) and {"id", "entry_point"} <= recorded.keys():
             return EnvSpec.from_json(json.dumps(recorded))
-        return None if demos.env_spec is None else gymnasium.spec(demos.env_spec)
+        return None if demos.env_spec is None else gymnasium.spec(demos.env_spec.partition("+")[0])
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, KeyError):
         return None  # not an environment of Gymnasium; the metadata names it all the same
 

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from dtql_robot.datasets.checks import check_alike, check_episode
+from dtql_robot.datasets.obs_keys import is_image
 from dtql_robot.datasets.robomimic import (
     ATTRS_JSON,
     ENV_TYPE_GYM,
@@ -130,7 +131,10 @@ def _write_episode(group: h5py.Group, episode: Episode, file: str) -> None:
 
 def _put(group: h5py.Group, key: str, value: Any, file: str) -> None:
     try:
-        group.create_dataset(key, data=value)
+        if is_image(np.shape(value)[1:], value.dtype):  # a frame a chunk: any one can be read alone
+            group.create_dataset(key, data=value, chunks=(1, *value.shape[1:]), compression="gzip", compression_opts=1)
+        else:
+            group.create_dataset(key, data=value)
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise

@@ -48,7 +48,8 @@ def _gl_context(backend: str, width: int, height: int) -> Any:
 class Camera:
     """Draws a MuJoCo model and its data as (height, width, 3) uint8 frames.
 
-    view: attributes of `mujoco.MjvCamera` (lookat, distance, azimuth, elevation) or {"name": <camera of the model>}.
+    view: attributes of `mujoco.MjvCamera` (lookat, distance, azimuth, elevation) or {"name": <camera of the model>};
+    with "site", a site of the model, lookat is relative to it and the camera moves along with it.
     before: called before each frame, for markers that follow the goal; it must not change the physics.
     hidden_groups: groups of geometry that are not drawn (collision shapes, say).
     """
@@ -79,6 +80,8 @@ class Camera:
         self._option.geomgroup[list(hidden_groups)] = 0
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._site = model.site(view["site"]).id if "site" in view else None
+        self._lookat = np.array(view.get("lookat", (0.0, 0.0, 0.0)))
         self._view = self._make_view(view)
 
     def _make_view(self, view: Mapping[str, Any]) -> Any:
@@ -101,6 +104,8 @@ class Camera:
             self._before()
         mujoco = self._mujoco
         self._gl.make_current()
+        if self._site is not None:
+            self._view.lookat[:] = self._data.site_xpos[self._site] + self._lookat
         category = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(self._model, self._data, self._option, None, self._view, category, self._scene)
         mujoco.mjr_render(self._viewport, self._scene, self._context)

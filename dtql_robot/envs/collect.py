@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from dtql_robot.envs.experts import expert
+from dtql_robot.envs.image_obs import camera_record, check_images, square_images
 from dtql_robot.envs.lapses import Lapse, draw_lapse
-from dtql_robot.envs.make import make_env
+from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.seeding import check_run, collection_seed, episode_rng
 from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array, Demonstrations, Episode
+from dtql_robot.types import Array, Demonstrations, Episode, ImageObs
 
 
 class Collector:
     """Records episodes of one task; lives in a worker process."""
 
-    def __init__(self, task: str, seed: int, noise: float, lapses: float = 0.0) -> None:
+    def __init__(self, task: str, seed: int, noise: float, lapses: float = 0.0, images: ImageObs | None = None) -> None:
         self._expert = expert(task)
-        self._env = make_env(task)
+        self._env = make_env(task, images=images)
         self._horizon = self._env.get_wrapper_attr("facts").horizon
         self._seed, self._noise, self._lapses = seed, noise, lapses
 
@@ -76,6 +77,8 @@ def collect(
     lapses: float = 0.0,
     workers: int | None = None,
     progress: bool = True,
+    cameras: Sequence[str] = (),
+    size: int = 84,
 ) -> Demonstrations:
     """`episodes` episodes of the scripted expert of `task`.
 
@@ -84,7 +87,8 @@ def collect(
     in `attrs["noise"]`, next to the environment's `attrs["seed"]`.
     lapses: share of the episodes in which the demonstrator fails on purpose (dtql_robot.envs.lapses); how is recorded
     in `attrs["lapse"]`.
-    Observations are float32; actions are float32 as executed: with the noise, after clipping to [-1, 1].
+    cameras: names of cameras; each gives an observation "<camera>_image", (size, size, 3) uint8.
+    Other observations are float32; actions are float32 as executed: with the noise, after clipping to [-1, 1].
     The same (task, episodes, seed, noise, lapses) give the same data whatever the number of workers (default: one per
     core).
     """
@@ -94,6 +98,8 @@ def collect(
         raise InputError(f"noise must be between 0 and 2 (actions are in [-1, 1]), found {noise}.")
     if not 0.0 <= lapses <= 1.0:
         raise InputError(f"lapses is a share of the episodes between 0 and 1, found {lapses}.")
+    images = square_images(cameras, size) if cameras else None
+    record = _env_args(task) | (camera_record_of(task, images) if images else {})
     count = max(1, min(workers or cpu_count(), episodes))
     recorded: list[Episode] = []
     from tqdm import tqdm
@@ -101,14 +107,12 @@ def collect(
     with contextlib.ExitStack() as stack:
         results: Iterator[Episode]
         if count == 1:
-            collector = stack.enter_context(contextlib.closing(Collector(task, seed, noise, lapses)))
+            collector = stack.enter_context(contextlib.closing(Collector(task, seed, noise, lapses, images)))
             results = map(collector.episode, range(episodes))
         else:
             factory = "dtql_robot.envs.collect:Collector"
-            pool = [
-                stack.enter_context(contextlib.closing(Worker(factory, task, seed, noise, lapses)))
-                for _ in range(count)
-            ]
+            made = (Worker(factory, task, seed, noise, lapses, images) for _ in range(count))
+            pool = [stack.enter_context(contextlib.closing(worker)) for worker in made]
             results = map_ordered(pool, "episode", range(episodes))
         bar = stack.enter_context(tqdm(total=episodes, desc=f"collect {task}", unit="ep", disable=not progress))
         successes = 0
@@ -118,10 +122,18 @@ def collect(
             bar.set_postfix_str(f"success {successes}/{len(recorded)}", refresh=False)
             bar.update()
     source = f"scripted expert, seed {seed}, noise {noise:g}" + (f", lapses {lapses:g}" if lapses else "")
-    return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=_env_args(task))
+    return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=record)
+
+
+def camera_record_of(task: str, images: ImageObs) -> dict[str, Any]:
+    """What env_args tell about the images of `task`.  InputError for a camera that it has not."""
+    facts = env_info(task)
+    check_images(images, facts, {})
+    return camera_record(images, facts)
 
 
 ENV_TYPE_ROBOSUITE, ENV_TYPE_GYM = 1, 2
+OWN_SPEC = "dtql_robot_env_spec"  # the whole spec, where it composes observations
 PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
 
 
@@ -133,5 +145,7 @@ def _env_args(task: str) -> dict[str, Any]:
     family, _, name = base.partition(":")
     package = PACKAGES.get(family, "gymnasium-robotics")
     if family == "robosuite":
-        return {"env_name": name, "type": ENV_TYPE_ROBOSUITE, "env_version": version(package), "env_kwargs": {}}
-    return {"env_name": base, "type": ENV_TYPE_GYM, "env_version": version(package), "env_kwargs": {}}
+        record = {"env_name": name, "type": ENV_TYPE_ROBOSUITE, "env_version": version(package), "env_kwargs": {}}
+    else:
+        record = {"env_name": base, "type": ENV_TYPE_GYM, "env_version": version(package), "env_kwargs": {}}
+    return record if base == task else {**record, OWN_SPEC: task}

@@ -2,12 +2,13 @@
 
 A spec may end in recipes: "robosuite:Lift+state=robot0_proprio-state@1.5.2,object-state" gives the observation
 "state", which is the named observations side by side, in this order.  Parts are observation keys of the environment;
-"-key" is its negative; "key@version" is what `key` held in another version of the simulator, where the family knows.
-Several recipes follow each other: "spec+a=x,y+b=z".
+"key[0:3]" are entries 0 to 2 of it; "-key" is its negative; "key@version" is what `key` held in another version of the
+simulator, where the family knows.  Several recipes follow each other: "spec+a=x,y+b=z".
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,7 @@ from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array
 
+SLICE = re.compile(r"(.+)\[(\d*):(\d*)\]")
 Recipes = Mapping[str, Sequence[str]]
 Expand = Callable[[str], Sequence[str]]
 
@@ -39,8 +41,22 @@ def split_recipes(spec: str) -> tuple[str, dict[str, tuple[str, ...]]]:
 
 def compose(obs: Mapping[str, Array], parts: Sequence[str]) -> Array:
     """The parts of one observation side by side: (sum of their sizes,) float32.  "-key" is negated."""
-    rows = [-np.ravel(obs[p[1:]]) if p.startswith("-") else np.ravel(obs[p]) for p in parts]
+    rows = []
+    for part in parts:
+        sign, key, entries = parse_part(part)
+        rows.append(sign * np.ravel(obs[key])[entries])
     return np.concatenate(rows).astype(np.float32)
+
+
+def parse_part(part: str) -> tuple[int, str, slice]:
+    """(1 or -1, key, which of its entries) of one part of a recipe: (-1, "pose", slice(0, 3)) for "-pose[0:3]"."""
+    name = part.removeprefix("-")
+    found = SLICE.fullmatch(name)
+    sign = -1 if part.startswith("-") else 1
+    if found is None:
+        return sign, name, slice(None)
+    first, last = (int(number) if number else None for number in found.group(2, 3))
+    return sign, found.group(1), slice(first, last)
 
 
 class ComposedObs(gymnasium.Wrapper):
@@ -73,8 +89,12 @@ class ComposedObs(gymnasium.Wrapper):
 def _size(spec: str, parts: Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> int:
     size = 0
     for part in parts:
-        key = part.removeprefix("-")
+        _, key, entries = parse_part(part)
         if key not in shapes:
             raise InputError(f"{spec}: there is no observation {key!r}; the environment gives {', '.join(shapes)}.")
-        size += int(np.prod(shapes[key]))
+        length = int(np.prod(shapes[key]))
+        chosen = len(range(length)[entries])
+        if not chosen or (entries.stop or 0) > length:
+            raise InputError(f"{spec}: {part!r} is outside {key!r}, which has {length} entries.")
+        size += chosen
     return size

@@ -29,6 +29,20 @@ VIEWS: dict[str, dict[str, Any]] = {
     "AdroitHand": {"lookat": (0.0, -0.1, 0.17), "distance": 1.25, "azimuth": 65.0, "elevation": -35.0},
     "FrankaKitchen": {"lookat": (-0.2, 0.5, 2.0), "distance": 2.2, "azimuth": 70.0, "elevation": -35.0},
 }
+# Cameras for image observations that the models lack, by the beginning of the id.  Fetch: the table from its far side,
+# and the fingers, moving along with them (the model's own gripper camera looks at the inside of the hand).
+OWN_CAMERAS: dict[str, dict[str, dict[str, Any]]] = {
+    "Fetch": {
+        "front": {"lookat": (1.32, 0.75, 0.45), "distance": 0.72, "azimuth": 180.0, "elevation": -45.0},
+        "wrist": {
+            "site": "robot0:grip",
+            "lookat": (0.0, 0.0, -0.05),
+            "distance": 0.36,
+            "azimuth": 180.0,
+            "elevation": -50.0,
+        },
+    }
+}
 # Goal-reaching tasks after HER: what counts is the last step.
 LAST_STEP_TASKS = re.compile(r"^(Fetch|HandReach|HandManipulate)")
 
@@ -96,8 +110,10 @@ def read_subtasks(env: gymnasium.Env, info: dict[str, Any]) -> dict[str, bool]:
     return {task: task in done for task in sorted(env.unwrapped.goal)}  # type: ignore[attr-defined]
 
 
-def _fetch_scene(sim: Any) -> Callable[[], None]:
+def _fetch_scene(sim: Any, show_goal: bool) -> Callable[[], None]:
     """Prepare a Fetch scene for drawing; returns what puts the goal marker in its place before each frame.
+
+    An observation does not show the goal: a robot's camera would not see a marker that floats in the air.
 
     Both touch what is drawn only: the goal is a site that the environment itself moves in its own `render`, and the
     mocap body is drawn as a cross of long translucent bars.
@@ -107,7 +123,7 @@ def _fetch_scene(sim: Any) -> Callable[[], None]:
     sim.model.geom_rgba[mocap_geoms, 3] = 0.0
 
     def place_goal() -> None:
-        sim.data.site_xpos[goal_site] = sim.goal
+        sim.data.site_xpos[goal_site] = sim.goal if show_goal else (0.0, 0.0, -10.0)
 
     return place_goal
 
@@ -130,7 +146,14 @@ def _camera_names(env: gymnasium.Env) -> tuple[str, ...]:
     return tuple(model.camera(i).name for i in range(model.ncam)) if hasattr(model, "ncam") else ()
 
 
-def _camera_maker(env_id: str, width: int, height: int, name: str | None) -> Callable[[gymnasium.Env], Any]:
+def own_cameras(env_id: str) -> dict[str, dict[str, Any]]:
+    """Camera -> view, of those that this package adds to an environment."""
+    return next((views for prefix, views in OWN_CAMERAS.items() if env_id.startswith(prefix)), {})
+
+
+def _camera_maker(
+    env_id: str, width: int, height: int, name: str | None, show_goal: bool = True
+) -> Callable[[gymnasium.Env], Any]:
     def make_camera(env: gymnasium.Env) -> Any:
         sim: Any = env.unwrapped
         if not (hasattr(sim, "model") and hasattr(sim, "data")):
@@ -138,8 +161,8 @@ def _camera_maker(env_id: str, width: int, height: int, name: str | None) -> Cal
         from dtql_robot.envs.camera import Camera
 
         usual = next((v for prefix, v in VIEWS.items() if env_id.startswith(prefix)), {})
-        view = {"name": name} if name else usual
-        before = _fetch_scene(sim) if env_id.startswith("Fetch") else None
+        view = own_cameras(env_id).get(name, {"name": name}) if name else usual
+        before = _fetch_scene(sim, show_goal) if env_id.startswith("Fetch") else None
         return Camera(sim.model, sim.data, width, height, view, before)
 
     return make_camera
@@ -165,9 +188,14 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         fps=int(env.metadata.get("render_fps") or 25),
         action_dim=action_dim,
         obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, task).items()},
-        cameras=_camera_names(env),
+        cameras=(*_camera_names(env), *own_cameras(task)),
+        camera_views=own_cameras(task),
         subtasks=tuple(sorted(env.unwrapped.goal)) if kitchen else (),  # type: ignore[attr-defined]
     )
     name = facts.check_camera(request.camera)
     camera = _camera_maker(task, request.width, request.height, name) if request.render else None
-    return UniformEnv(env, facts, read_success, camera, read_subtasks if kitchen else None)
+
+    def observer(name: str, width: int, height: int) -> Any:
+        return _camera_maker(task, width, height, name, show_goal=False)(env)
+
+    return UniformEnv(env, facts, read_success, camera, read_subtasks if kitchen else None, observer)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from dtql_robot.errors import InputError
 
@@ -22,6 +23,7 @@ class EnvInfo:
     action_dim    entries of one action
     obs_shapes    key -> shape of one observation
     cameras       names that `make_env(..., camera=...)` takes besides its own choice
+    camera_views  where those cameras stand that are this package's own, not the model's
     subtasks      parts of the task whose success is reported on its own (FrankaKitchen)
     """
 
@@ -33,6 +35,7 @@ class EnvInfo:
     obs_shapes: dict[str, tuple[int, ...]]
     cameras: tuple[str, ...] = ()
     subtasks: tuple[str, ...] = ()
+    camera_views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def check_camera(self, name: str | None) -> str | None:
         """`name`, which must be one of `cameras`; None stays None."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dtql_robot.envs.gl import prepare_gl, require_gl
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
+from dtql_robot.types import ImageObs
 
 if TYPE_CHECKING:
     import gymnasium
@@ -55,11 +56,13 @@ def make_env(
     max_episode_steps: int | None = None,
     env_args: dict[str, Any] | None = None,
     camera: str | None = None,
+    images: ImageObs | None = None,
 ) -> gymnasium.Env:
     """An environment with flat float32 observations, clipped actions and `info["success"]`.
 
     spec: Gymnasium id or "family:task".  render: `env.render()` gives (height, width, 3) uint8 frames.
     camera: a camera of the simulation by its name; None is a view that shows the task.
+    images: image observations beside the others, (height, width, 3) uint8, from cameras of the simulation.
     max_episode_steps: overrides the environment's own time limit.  env_args: keyword arguments of the environment, or
     a data set's record of it (robomimic `env_args`, Minari `env_spec`), whose keyword arguments are used.
     `env.unwrapped` is the simulator's own object; `env.get_wrapper_attr("facts")` is the EnvInfo.
@@ -70,17 +73,20 @@ def make_env(
     if max_episode_steps is not None and max_episode_steps < 1:
         raise InputError(f"{spec}: max_episode_steps must be at least 1, found {max_episode_steps}.")
     from dtql_robot.envs.compose import ComposedObs, split_recipes
+    from dtql_robot.envs.image_obs import ImageObsEnv
 
     base, recipes = split_recipes(spec)
     family, task = split_spec(base)
-    if render:
+    if render or images:
         require_gl()
     else:
         prepare_gl()
     request = EnvRequest(base, render, width, height, max_episode_steps, dict(env_args or {}), camera)
     module = importlib.import_module(FAMILIES.get(family, "dtql_robot.envs.gymnasium_ids"))
     env = module.make(task, request)
-    return ComposedObs(env, spec, recipes, getattr(module, "expand", lambda part: (part,))) if recipes else env
+    if recipes:
+        env = ComposedObs(env, spec, recipes, getattr(module, "expand", lambda part: (part,)))
+    return ImageObsEnv(env, images, request.env_args) if images else env
 
 
 def env_info(spec: str, *, max_episode_steps: int | None = None, env_args: dict[str, Any] | None = None) -> EnvInfo:

@@ -97,13 +97,17 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
     )
     name = facts.check_camera(request.camera)
 
-    def frames(_: gymnasium.Env) -> FollowingCamera:
-        def simulation() -> tuple[Any, Any]:
-            return env.sim_env.model, env.sim_env.data
+    def simulation() -> tuple[Any, Any]:
+        return env.sim_env.model, env.sim_env.data
 
+    def frames(_: gymnasium.Env) -> FollowingCamera:
         return FollowingCamera(simulation, request.width, request.height, {"name": name} if name else VIEW)
 
-    return UniformEnv(TimeLimit(env, horizon), facts, _success, frames if request.render else None)
+    def observer(name: str, width: int, height: int) -> FollowingCamera:
+        return FollowingCamera(simulation, width, height, {"name": name})
+
+    camera = frames if request.render else None
+    return UniformEnv(TimeLimit(env, horizon), facts, _success, camera, observer=observer)
 
 
 def _success(env: gymnasium.Env, info: dict[str, Any]) -> bool:
@@ -116,5 +120,6 @@ def expert(task: str) -> Callable[[Any], Any]:
     from metaworld.policies import ENV_POLICY_MAP
 
     _check_task(task, sorted(ENV_POLICY_MAP))
-    policy = ENV_POLICY_MAP[task]()
+    make_policy: Any = ENV_POLICY_MAP[task]
+    policy = make_policy()
     return lambda obs: np.asarray(policy.get_action(np.asarray(obs["observation"], np.float64)), np.float64)

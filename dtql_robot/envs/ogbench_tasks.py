@@ -117,7 +117,10 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         view = {"name": chosen} if chosen else {}
         return FollowingCamera(lambda: (sim.model, sim.data), request.width, request.height, view)
 
-    return UniformEnv(env, facts, _success, frames if request.render else None)
+    def observer(name: str, width: int, height: int) -> FollowingCamera:
+        return FollowingCamera(lambda: (sim.model, sim.data), width, height, {"name": name})
+
+    return UniformEnv(env, facts, _success, frames if request.render else None, observer=observer)
 
 
 def _success(env: gymnasium.Env, info: dict[str, Any]) -> bool:

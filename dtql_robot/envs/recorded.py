@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-DROPPED_KWARGS = ("render_mode", "width", "height", "id")
+DRAWING = ("camera_names", "camera_heights", "camera_widths", "use_camera_obs")  # see dtql_robot.envs.image_obs
+DROPPED_KWARGS = ("render_mode", "width", "height", "id", *DRAWING)
 
 
 def recorded_kwargs(env_args: Mapping[str, Any]) -> tuple[dict[str, Any], int | None]:
@@ -16,6 +17,6 @@ def recorded_kwargs(env_args: Mapping[str, Any]) -> tuple[dict[str, Any], int | 
     elif "entry_point" in env_args:  # Minari: gymnasium.envs.registration.EnvSpec as JSON
         kwargs, limit = dict(env_args.get("kwargs") or {}), env_args.get("max_episode_steps")
     else:
-        kwargs = dict(env_args)
+        kwargs = {k: v for k, v in env_args.items() if k != "camera_views"}
     limit = kwargs.pop("max_episode_steps", limit)
     return {k: v for k, v in kwargs.items() if k not in DROPPED_KWARGS}, limit

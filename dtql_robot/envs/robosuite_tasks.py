@@ -133,14 +133,18 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
     name = facts.check_camera(request.camera)
     view = {"name": name} if name else VIEWS.get(task, OTHER_VIEW)
 
-    def frames(_: gymnasium.Env) -> FollowingCamera:
-        # robosuite's own renderer silently returns noise once an older simulation has been collected.
-        def simulation() -> tuple[Any, Any]:
-            return env.sim_env.sim.model._model, env.sim_env.sim.data._data
+    # robosuite's own renderer silently returns noise once an older simulation has been collected.
+    def simulation() -> tuple[Any, Any]:
+        return env.sim_env.sim.model._model, env.sim_env.sim.data._data
 
+    def frames(_: gymnasium.Env) -> FollowingCamera:
         return FollowingCamera(simulation, request.width, request.height, view, hidden_groups=(0,))
 
-    return UniformEnv(TimeLimit(env, horizon), facts, _success, frames if request.render else None)
+    def observer(name: str, width: int, height: int) -> FollowingCamera:
+        return FollowingCamera(simulation, width, height, {"name": name}, hidden_groups=(0,))
+
+    camera = frames if request.render else None
+    return UniformEnv(TimeLimit(env, horizon), facts, _success, camera, observer=observer)
 
 
 def _success(env: gymnasium.Env, info: dict[str, Any]) -> bool:

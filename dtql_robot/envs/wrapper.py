@@ -15,6 +15,7 @@ from dtql_robot.errors import InputError
 SuccessSignal = Callable[[gymnasium.Env, dict[str, Any]], "bool | None"]
 SubtaskSignal = Callable[[gymnasium.Env, dict[str, Any]], "dict[str, bool]"]
 Renderer = Callable[[gymnasium.Env], Any]
+Observer = Callable[[str, int, int], Any]
 
 
 def flatten_obs(obs: Any, prefix: str = "") -> dict[str, Any]:
@@ -60,8 +61,11 @@ class UniformEnv(gymnasium.Wrapper):
         success: SuccessSignal,
         camera: Renderer | None,
         subtasks: SubtaskSignal | None = None,
+        observer: Observer | None = None,
     ) -> None:
+        """observer: (camera, width, height) -> a camera for image observations, with `frame` and `close`."""
         super().__init__(env)
+        self.observer = observer
         self.facts = facts
         assert isinstance(env.action_space, spaces.Box)
         self._box = env.action_space

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from dtql_robot.envs.image_obs import image_env
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
 from dtql_robot.envs.workers import Worker, WorkerLostError, cpu_count
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array
+from dtql_robot.types import Array, ImageObs
 
 if TYPE_CHECKING:
     import gymnasium
@@ -63,10 +64,11 @@ class EnvServer:
         spec: str,
         max_episode_steps: int | None = None,
         env_args: dict[str, Any] | None = None,
+        images: ImageObs | None = None,
         env: gymnasium.Env | None = None,
     ) -> None:
-        self.env = env or make_env(spec, max_episode_steps=max_episode_steps, env_args=env_args)
-        self._spec = spec
+        self.env = env or make_env(spec, max_episode_steps=max_episode_steps, env_args=env_args, images=images)
+        self._spec, self._image_env = spec, image_env(self.env)
 
     def facts(self) -> EnvInfo:
         return self.env.get_wrapper_attr("facts")
@@ -89,7 +91,9 @@ class EnvServer:
     def run_chunk(self, actions: Array) -> ChunkResult:
         """Execute actions (K, A) in order, stopping early where the episode ends."""
         rewards, successes = [], []
-        for action in actions:
+        for left, action in zip(range(len(actions) - 1, -1, -1), actions, strict=True):
+            if self._image_env is not None:  # only the frames that the next decision sees are drawn
+                self._image_env.drawing = left < self._image_env.images.frames
             obs, reward, terminated, truncated, info = self.env.step(action)
             if "success" not in info:
                 raise InputError(
@@ -281,6 +285,7 @@ def make_pool(
     spec: str,
     max_episode_steps: int | None,
     env_args: dict[str, Any] | None,
+    images: ImageObs | None = None,
     *,
     where: Where = "auto",
     chunk: int = 1,
@@ -291,7 +296,7 @@ def make_pool(
     "auto": one alone in this process; several in worker processes, one a core, except where simulating a `chunk` of
     steps is measured to take less time than sending it there.
     """
-    args = (spec, max_episode_steps, env_args)
+    args = (spec, max_episode_steps, env_args, images)
 
     def local() -> EnvPool:
         return LocalPool([EnvServer(*args) for _ in range(num_envs)])

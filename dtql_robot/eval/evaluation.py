@@ -18,8 +18,8 @@ from dtql_robot.eval.env_pool import EnvPool, Lost, Where, make_pool
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import run_episodes, stack_obs
 from dtql_robot.eval.video import film
-from dtql_robot.eval.video_spec import VideoSpec, check_video
-from dtql_robot.types import Obs, Policy
+from dtql_robot.eval.video_spec import Overlay, VideoSpec, check_video
+from dtql_robot.types import ImageObs, Obs, Policy
 
 LATENCY_CALLS = 50
 LATENCY_SECONDS = 2.0
@@ -64,6 +64,13 @@ def _check(policy: Policy, facts: EnvInfo) -> int:
     return facts.horizon
 
 
+def check_overlay(kind: Overlay, policy: Policy, obs: Obs) -> None:
+    """InputError, before anything is run, for an overlay that the policy has nothing to show for."""
+    if getattr(policy, "image_obs", None) is None or not hasattr(policy, "attention"):
+        raise InputError("--video-overlay shows where a policy looks in its camera images; this one sees none.")
+    policy.attention(obs, kind)
+
+
 def _versions() -> dict[str, str]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
@@ -94,6 +101,7 @@ def evaluate(
     Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
     from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs` (default: four
     per core).  Collection of demonstrations uses other seeds.  env_args: as for `make_env`.
+    A policy with an attribute `image_obs` (types.ImageObs) is shown those images, drawn by the environment's cameras.
     where: whether the environments run in processes of their own ("auto": as measured, see `make_pool`).
     A process that dies, or takes longer than worker_timeout seconds for a call, is replaced and its episode run again
     from its start; the result's `restarts` lists these.
@@ -103,13 +111,17 @@ def evaluate(
     seeds = [evaluation_seed(seed, i) for i in range(episodes)]
     num_envs = max(1, min(num_envs or ENVS_PER_CORE * cpu_count(), episodes))
     chunk, timeout = policy.n_action_steps, worker_timeout
-    making = make_pool(num_envs, spec, max_episode_steps, env_args, where=where, chunk=chunk, timeout=timeout)
+    images: ImageObs | None = getattr(policy, "image_obs", None)
+    making = make_pool(num_envs, spec, max_episode_steps, env_args, images, where=where, chunk=chunk, timeout=timeout)
     with contextlib.closing(making) as pool:
         facts = pool.facts()
         horizon = _check(policy, facts)
         if video is not None:
             check_video(video, facts, episodes)
-        rate = policy_rate(policy, _first_obs(pool, seeds[0]))
+        first = _first_obs(pool, seeds[0])
+        if video is not None and video.overlay is not None:
+            check_overlay(video.overlay, policy, first)
+        rate = policy_rate(policy, first)
         start = time.perf_counter()
         results, restarts = _run_with_bar(policy, pool, num_envs, seeds, facts, progress)
         elapsed = time.perf_counter() - start

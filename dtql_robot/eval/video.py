@@ -10,16 +10,18 @@ import contextlib
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from dtql_robot.envs.gl import gl_missing
+from dtql_robot.envs.image_obs import image_env
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
+from dtql_robot.eval.attention import Looking, beside, column_width
 from dtql_robot.eval.env_pool import EnvServer, LocalPool
 from dtql_robot.eval.labels import PAPER, WIDE, Frame, caption, card
 from dtql_robot.eval.result import EpisodeResult, EvalResult
@@ -30,14 +32,17 @@ from dtql_robot.types import Policy
 if TYPE_CHECKING:
     import gymnasium
 
+Decorate = Callable[[Frame, dict[str, Any]], Frame]
+
 CARD_SECONDS = 1.6
 HOLD_SECONDS = 0.7
 
 
-def _filming(env: gymnasium.Env, stride: int) -> Any:
+def _filming(env: gymnasium.Env, stride: int, decorate: Decorate = lambda frame, obs: frame) -> Any:
     """The environment, keeping a frame of every `stride`-th step and of the last one in `frames` as (step, frame).
 
     Every frame is checked; ValueError for one that is blank or noise.
+    decorate: (frame, observation) -> the frame that is kept.
     """
     import gymnasium
 
@@ -47,22 +52,22 @@ def _filming(env: gymnasium.Env, stride: int) -> Any:
         frames: list[tuple[int, Frame]]
         step_count: int
 
-        def _draw(self) -> None:
+        def _draw(self, obs: Any) -> None:
             frame: Any = self.env.render()
             check_frame(frame)
-            self.frames.append((self.step_count, frame))
+            self.frames.append((self.step_count, decorate(frame, obs)))
 
         def reset(self, **kwargs: Any) -> tuple[Any, dict]:
             outcome = self.env.reset(**kwargs)
             self.step_count, self.frames = 0, []
-            self._draw()
+            self._draw(outcome[0])
             return outcome
 
         def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
             outcome = self.env.step(action)
             self.step_count += 1
             if self.step_count % stride == 0 or outcome[2] or outcome[3]:
-                self._draw()
+                self._draw(outcome[0])
             return outcome
 
     return Filming(env)
@@ -171,15 +176,19 @@ def _film(
         max_episode_steps=max_episode_steps,
         env_args=env_args,
         camera=spec.camera,
+        images=getattr(policy, "image_obs", None),
     )
+    decorate = _overlay(policy, env, spec)
     facts: EnvInfo = env.get_wrapper_attr("facts")
     timing = pace(facts.fps, result.horizon, spec)
     odd: list[int] = []
     shown = [result.per_episode[i] for i in chosen]
     columns, rows = _grid_shape(len(chosen)) if spec.grid else (1, 1)
-    title = card(columns * spec.width, spec.height, _intro(result, shown, timing.speed))
+    watched = image_env(env) if spec.overlay else None
+    width = spec.width + (column_width(spec.height, len(watched.images.shapes)) if watched else 0)
+    title = card(columns * width, spec.height, _intro(result, shown, timing.speed))
     with (
-        contextlib.closing(LocalPool([EnvServer(result.env, env=_filming(env, timing.stride))])) as pool,
+        contextlib.closing(LocalPool([EnvServer(result.env, env=_filming(env, timing.stride, decorate))])) as pool,
         mp4_writer(spec.path, timing.fps) as writer,
     ):
         clips = _clips(policy, result, pool, chosen, facts, odd, progress)
@@ -190,6 +199,15 @@ def _film(
         for picture in pictures:
             writer.append_data(picture)
     return odd
+
+
+def _overlay(policy: Policy, env: gymnasium.Env, spec: VideoSpec) -> Decorate:
+    """What is drawn beside each frame."""
+    inner, kind = image_env(env), spec.overlay
+    if inner is None or kind is None:
+        return lambda frame, obs: frame
+    inner.watched = True
+    return lambda frame, obs: beside(frame, cast("Looking", policy), obs, kind)
 
 
 def _clips(

@@ -13,6 +13,7 @@ import numpy as np
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
 
+Overlay = Literal["keypoints", "saliency"]
 Filter = Literal["all", "failures", "successes"]
 
 MAX_GRID = 36
@@ -30,6 +31,7 @@ class VideoSpec:
     max_failures   with filter "all": at most this many failures, where there are successes to show (default: half)
     grid           all of them at once, side by side, instead of one after the other
     camera         name of the camera; None for a view that shows the task
+    overlay        what the policy looks at, drawn over its own camera images beside the scene: keypoints or saliency
     width, height  of one episode's picture in pixels, multiples of 16; the caption adds a strip below
     fps            frames per second of the video; None plays in real time where the episode is short enough
     max_frames     longer episodes skip steps to stay within this many frames
@@ -43,6 +45,7 @@ class VideoSpec:
     max_failures: int | None = None
     grid: bool = False
     camera: str | None = None
+    overlay: Overlay | None = None
     width: int = 320
     height: int = 320
     fps: int | None = None

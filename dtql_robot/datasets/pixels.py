@@ -1,0 +1,170 @@
+"""Training samples with images: uint8 on the device where they fit, else read from disk ahead of time."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dtql_robot.datasets.buffer import ChunkBuffer
+from dtql_robot.datasets.disk_states import MappedStates, allocate_rows, memory_budget
+from dtql_robot.datasets.obs_keys import is_image
+from dtql_robot.errors import InputError
+from dtql_robot.types import Array, Demonstrations, PixelBatch
+
+AHEAD = 3  # batches that are read from disk before they are asked for
+
+
+def split_keys(demos: Demonstrations, keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(low-dimensional keys, image keys), each in order.  InputError for images of another layout."""
+    first = demos.episodes[0].obs
+    images = tuple(k for k in keys if is_image(first[k].shape[1:], first[k].dtype))
+    for key in images:
+        shape = first[key].shape[1:]
+        if shape[2] not in (1, 3):
+            hint = " (channels come first in it)" if shape[0] in (1, 3) else ""
+            raise InputError(f"observation {key!r} of {demos.source} has shape {shape}{hint}; images must be "
+                             "(height, width, channels) with 1 or 3 channels. Write them in that order.")  # fmt: skip
+    return tuple(k for k in keys if k not in images), images
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """All images of one observation key, row by row as the states of a `ChunkBuffer`.
+
+    rows    (S, height * width * channels) uint8, on the device; or mapped from a file, on the CPU
+    mapped  bounds how much of that file is in memory; None where it is no file
+    """
+
+    rows: Tensor
+    shape: tuple[int, ...]
+    mapped: MappedStates | None = None
+
+    def take(self, index: Tensor) -> Tensor:
+        """index: (B, frames) on the CPU for a file, else on the device.  Returns (B, frames, H, W, C)."""
+        if self.mapped is not None:
+            found = torch.from_numpy(self.mapped.rows(index.flatten().numpy()))
+        else:
+            found = self.rows.index_select(0, index.flatten())
+        return found.view(*index.shape, *self.shape)
+
+
+@dataclass(frozen=True)
+class PixelBuffer:
+    """A ChunkBuffer of the low-dimensional observations beside the images of the same states.
+
+    first      (S,) row of the first state in the episode of each state, on the CPU
+    state, next  (N,) as in ChunkBuffer, on the CPU
+    with_next  whether a batch holds the images after its chunks
+    """
+
+    low: ChunkBuffer
+    images: dict[str, ImageRows]
+    first: Tensor
+    state: Tensor
+    next: Tensor
+    frames: int
+    with_next: bool
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    @property
+    def on_disk(self) -> bool:
+        return any(rows.mapped is not None for rows in self.images.values())
+
+    def batch(self, index: Tensor) -> PixelBatch:
+        """The samples that start at transitions `index` (B,), which is on the CPU."""
+        images = self._frames(self.state[index])
+        next_images = self._frames(self.next[index]) if self.with_next else {}
+        return PixelBatch(self.low.batch(index.to(self.device, non_blocking=True)), images, next_images)
+
+    def _frames(self, rows: Tensor) -> dict[str, Tensor]:
+        """key -> (B, frames, H, W, C): the frames up to `rows`, the episode's first one repeated before it."""
+        back = torch.arange(self.frames - 1, -1, -1)
+        index = torch.maximum(rows[:, None] - back, self.first[rows][:, None])
+        near = index.to(self.device, non_blocking=True)
+        return {key: rows.take(index if rows.mapped is not None else near) for key, rows in self.images.items()}
+
+    def sample(self, batch_size: int, seed: int, step: int) -> PixelBatch:
+        """The samples of update number `step`, drawn by (seed, step) alone, so that they can be read early."""
+        index = np.random.default_rng((seed, step)).integers(len(self), size=batch_size)
+        return self.batch(torch.from_numpy(index))
+
+    def batches(self, batch_size: int, seed: int, step: int) -> Iterator[PixelBatch]:
+        """The batches of updates `step`, `step` + 1, ...; what is on disk is read while earlier ones are used."""
+        if not self.on_disk:
+            while True:
+                yield self.sample(batch_size, seed, step)
+                step += 1
+        with ThreadPoolExecutor(1) as reader:
+            ahead: deque[Future[PixelBatch]] = deque()
+            try:
+                while True:
+                    while len(ahead) < AHEAD:
+                        ahead.append(reader.submit(self._read, batch_size, seed, step))
+                        step += 1
+                    yield self._to_device(ahead.popleft().result())
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _read(self, batch_size: int, seed: int, step: int) -> PixelBatch:
+        batch = self.sample(batch_size, seed, step)
+        if self.device.type != "cuda":
+            return batch
+        pinned = [{k: v.pin_memory() for k, v in images.items()} for images in (batch.images, batch.next_images)]
+        return batch._replace(images=pinned[0], next_images=pinned[1])
+
+    def _to_device(self, b: PixelBatch) -> PixelBatch:
+        moved = [
+            {k: v.to(self.device, non_blocking=True) for k, v in images.items()} for images in (b.images, b.next_images)
+        ]
+        return b._replace(images=moved[0], next_images=moved[1])
+
+
+def make_pixel_buffer(
+    demos: Demonstrations,
+    low: ChunkBuffer,
+    keys: Sequence[str],
+    frames: int,
+    with_next: bool,
+    device: torch.device,
+    memory_limit: int | None = None,
+) -> PixelBuffer:
+    """Lay out the images of `keys` beside the buffer `low` of the same demonstrations.
+
+    Images that need more than `memory_limit` bytes together (by default half of what is free on the device) are kept in
+    a file on disk; they are the same samples.
+    """
+    count = demos.num_transitions + len(demos)
+    sizes = {key: math.prod(demos.obs_shapes[key]) for key in keys}
+    limit = memory_budget(device) if memory_limit is None else memory_limit
+    share = limit if count * sum(sizes.values()) <= limit else 0
+    images = {}
+    for key in keys:
+        rows = allocate_rows(count, sizes[key], np.uint8, device, share)
+        _fill(rows, demos, key)
+        mapped = MappedStates(rows) if isinstance(rows, np.memmap) else None
+        tensor = torch.from_numpy(rows)
+        images[key] = ImageRows(tensor if mapped else tensor.to(device), demos.obs_shapes[key], mapped)
+    lengths = np.array([len(e) + 1 for e in demos.episodes])
+    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return PixelBuffer(low, images, torch.from_numpy(first), low.state.cpu(), low.next.cpu(), frames, with_next, device)
+
+
+def _fill(rows: Array, demos: Demonstrations, key: str) -> None:
+    """Every episode's T images followed by its final one (the last again where it is unknown)."""
+    row = 0
+    for e in demos.episodes:
+        images = e.obs[key].reshape(len(e), -1)
+        rows[row : row + len(e)] = images
+        rows[row + len(e)] = images[-1] if e.final_obs is None else e.final_obs[key].reshape(-1)
+        row += len(e) + 1
