@@ -1,4 +1,7 @@
-"""Print a document with the current line of every function that it names as `file.py` `function`."""
+"""Bring the line numbers in a document up to date: python -m tests.doc_lines docs/algorithm.md
+
+They stand in mentions such as `losses.py:28` `denoising_loss`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "dtql_robot"
-MENTION = re.compile(r"`([\w/]+\.py)` `(\w+)`")
+MENTION = re.compile(r"`([\w/]+\.py)(?::\d+)?` `(\w+)`")
 
 
 def line_of(file: str, function: str) -> int:
@@ -19,9 +22,10 @@ def line_of(file: str, function: str) -> int:
 
 
 def with_lines(text: str) -> str:
-    """The text with each mention's line: `losses.py:28` `denoising_loss`."""
+    """The text with each mention's line as it is now."""
     return MENTION.sub(lambda m: f"`{m[1]}:{line_of(m[1], m[2])}` `{m[2]}`", text)
 
 
 if __name__ == "__main__":
-    print(with_lines(Path(sys.argv[1]).read_text()))
+    document = Path(sys.argv[1])
+    document.write_text(with_lines(document.read_text()))
