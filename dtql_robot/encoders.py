@@ -186,6 +186,7 @@ class Backbone(nn.Module):
         for key, values in (("mean", self.MEAN), ("std", self.STD)):
             self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
         self.requires_grad_(False)
+        self.eval()
 
     def train(self, mode: bool = True) -> Backbone:
         return super().train(False)  # its normalization layers keep their statistics
@@ -241,8 +242,16 @@ class CameraEncoder(nn.Module):
         }
         self.maps = makers[cfg.encoder](channels)
         self.maps.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        with torch.no_grad():
-            size = self._vector(torch.zeros(1, channels, *window_size(cfg, *shape[:2]))).shape[1]
+        height, width = window_size(cfg, *shape[:2])
+        try:
+            with torch.no_grad():
+                maps = self.maps(torch.zeros(1, channels, height, width))
+        except RuntimeError:
+            maps = torch.zeros(0, 0, 0, 0)
+        if maps.numel() == 0 or (self.points is not None and min(maps.shape[2:]) < 2):
+            raise InputError(f"Images of {height}x{width} pixels (after cropping) are too small for encoder="
+                             f"{cfg.encoder!r}; record larger ones or choose another encoder.")  # fmt: skip
+        size = maps.flatten(1).shape[1] if self.points is None else 2 * maps.shape[1]
         self.leave = nn.Sequential(nn.Linear(size, cfg.image_features), nn.LayerNorm(cfg.image_features))
 
     def _vector(self, x: Tensor) -> Tensor:
