@@ -28,6 +28,7 @@ from dtql_robot.encoders import (
     small_cnn,
     to_channels,
     window,
+    window_by_index,
 )
 from dtql_robot.errors import InputError
 from dtql_robot.types import Batch, PixelBatch
@@ -98,7 +99,8 @@ def test_a_shared_camera_encoder_is_one_and_own_ones_are_two():
         Encoders(config(share_cameras=True).encoder, LOW, {**SHAPES, "wrist_image": (48, 48, 3)})
 
 
-def test_a_window_is_what_slicing_gives_and_repeats_the_border_outside():
+@pytest.mark.parametrize("window", [window, window_by_index])
+def test_a_window_is_what_slicing_gives_and_repeats_the_border_outside(window):
     image = random_images(batch=3)["front_image"]
     cut = window(image, torch.tensor([0, 3, -2]), torch.tensor([4, 1, 0]), 20, 24)
     assert cut.shape == (3, 1, 20, 24, 3)
@@ -106,6 +108,9 @@ def test_a_window_is_what_slicing_gives_and_repeats_the_border_outside():
     assert torch.equal(cut[1], image[1, :, 3:23, 1:25])
     assert torch.equal(cut[2, :, 2:], image[2, :, :18, :24])
     assert torch.equal(cut[2, :, 0], image[2, :, 0, :24])
+    beyond = window(image, torch.tensor([1, 2, -2]), torch.tensor([3, -1, 0]), SIDE, SIDE)
+    assert torch.equal(beyond[0, :, : SIDE - 1, : SIDE - 3], image[0, :, 1:, 3:])
+    assert torch.equal(beyond[0, :, SIDE - 1, : SIDE - 3], image[0, :, SIDE - 1, 3:])
 
 
 @pytest.mark.parametrize(("how", "side"), [("crop", 36), ("shift", 40), ("none", 40)])
