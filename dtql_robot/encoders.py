@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,8 +25,29 @@ ImageShapes = Mapping[str, tuple[int, ...]]
 def window(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
     """A (height, width) window of each sample's frames, the border repeated where it reaches beyond.
 
-    images: (B, frames, H, W, C).  top, left: (B,) pixels.  Returns (B, frames, height, width, C).
+    images: (B, frames, H, W, C) uint8.  top, left: (B,) pixels.  Returns (B, frames, height, width, C).
     """
+    if images.device.type == "cpu":
+        return _window_by_slices(images, top, left, height, width)
+    return window_by_index(images, top, left, height, width)
+
+
+def _window_by_slices(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    """Sample by sample: on a CPU a copied block is ten times as fast as its pixels one by one."""
+    whole = images.numpy()
+    before = max(0, -int(min(top.min(), left.min())))
+    after = max(0, int(top.max()) + height - whole.shape[2], int(left.max()) + width - whole.shape[3])
+    if before or after:
+        edge = (before, after)
+        whole = np.pad(whole, ((0, 0), (0, 0), edge, edge, (0, 0)), mode="edge")
+    found = np.empty((*whole.shape[:2], height, width, whole.shape[4]), np.uint8)
+    for i, (t, u) in enumerate(zip((top + before).tolist(), (left + before).tolist(), strict=True)):
+        found[i] = whole[i, :, t : t + height, u : u + width]
+    return torch.from_numpy(found)
+
+
+def window_by_index(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    """`window` without leaving the device or asking it for a number."""
     rows = (top[:, None] + torch.arange(height, device=images.device)).clamp(0, images.shape[2] - 1)
     columns = (left[:, None] + torch.arange(width, device=images.device)).clamp(0, images.shape[3] - 1)
     sample = torch.arange(len(images), device=images.device)[:, None, None]
@@ -60,7 +82,7 @@ def middle(images: Tensor, cfg: EncoderConfig) -> Tensor:
 def to_channels(images: Tensor) -> Tensor:
     """(B, frames, H, W, C) uint8 -> (B, frames * C, H, W) float32 in [-0.5, 0.5], channels last in memory."""
     stacked = images.movedim(1, 3).flatten(3).permute(0, 3, 1, 2)
-    return stacked.float().contiguous(memory_format=torch.channels_last) / 255 - 0.5
+    return stacked.float().contiguous(memory_format=torch.channels_last).mul(1 / 255).sub_(0.5)
 
 
 class SpatialSoftmax(nn.Module):
@@ -186,6 +208,7 @@ class Backbone(nn.Module):
         for key, values in (("mean", self.MEAN), ("std", self.STD)):
             self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
         self.requires_grad_(False)
+        self.eval()
 
     def train(self, mode: bool = True) -> Backbone:
         return super().train(False)  # its normalization layers keep their statistics
@@ -241,8 +264,16 @@ class CameraEncoder(nn.Module):
         }
         self.maps = makers[cfg.encoder](channels)
         self.maps.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        with torch.no_grad():
-            size = self._vector(torch.zeros(1, channels, *window_size(cfg, *shape[:2]))).shape[1]
+        height, width = window_size(cfg, *shape[:2])
+        try:
+            with torch.no_grad():
+                maps = self.maps(torch.zeros(1, channels, height, width))
+        except RuntimeError:
+            maps = torch.zeros(0, 0, 0, 0)
+        if maps.numel() == 0 or (self.points is not None and min(maps.shape[2:]) < 2):
+            raise InputError(f"Images of {height}x{width} pixels (after cropping) are too small for encoder="
+                             f"{cfg.encoder!r}; record larger ones or choose another encoder.")  # fmt: skip
+        size = maps.flatten(1).shape[1] if self.points is None else 2 * maps.shape[1]
         self.leave = nn.Sequential(nn.Linear(size, cfg.image_features), nn.LayerNorm(cfg.image_features))
 
     def _vector(self, x: Tensor) -> Tensor:

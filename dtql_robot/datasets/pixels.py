@@ -50,6 +50,8 @@ class ImageRows:
         """index: (B, frames) on the CPU for a file, else on the device.  Returns (B, frames, H, W, C)."""
         if self.mapped is not None:
             found = torch.from_numpy(self.mapped.rows(index.flatten().numpy()))
+        elif self.rows.device.type == "cpu":  # ten times faster than torch on bytes
+            found = torch.from_numpy(self.rows.numpy()[index.flatten().numpy()])
         else:
             found = self.rows.index_select(0, index.flatten())
         return found.view(*index.shape, *self.shape)
