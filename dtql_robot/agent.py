@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,26 @@ from dtql_robot import losses
 from dtql_robot.config import Config
 from dtql_robot.diffusion import Denoiser, sample_sigma
 from dtql_robot.encoders import Encoders
-from dtql_robot.networks import DenoiserNet, GaussianPolicy, ImplicitPolicy, TwinQ, Value
+from dtql_robot.networks import DENOISERS, GaussianPolicy, ImplicitPolicy, TwinQ, Value
 from dtql_robot.types import Batch, PixelBatch
 
 Losses = dict[str, Tensor]
+Loss = Callable[..., tuple[Tensor, Losses]]
+LOSSES = ("critic_loss", "denoiser_loss", "fake_loss", "policy_loss")
+"""The methods of DTQL that return (loss, values to log): what is compiled, and batched over seeds."""
+
+
+class Noise(NamedTuple):
+    """The random numbers of one loss, drawn before it, so that losses stay plain functions.
+
+    policy  (B, H, A) standard normal noise of the policy's action, 0 for its mean
+    sigma   (B,) noise levels of the denoiser
+    normal  (B, H, A) standard normal noise at those levels
+    """
+
+    policy: Tensor
+    sigma: Tensor
+    normal: Tensor
 
 
 @contextmanager
@@ -36,18 +52,17 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 def make_policy(cfg: Config, obs_dim: int, action_dim: int) -> GaussianPolicy | ImplicitPolicy:
     """The one-step policy that `cfg.policy` asks for."""
     chunk = (cfg.data.horizon, action_dim)
-    p = cfg.policy
+    p, activation = cfg.policy, cfg.policy.policy_activation or cfg.optim.activation
     if p.policy == "implicit":
-        return ImplicitPolicy(obs_dim, chunk, p.policy_hidden, cfg.optim.activation)
-    bounds = (p.log_std_min, p.log_std_max)
-    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, cfg.optim.activation, bounds)
+        return ImplicitPolicy(obs_dim, chunk, p.policy_hidden, activation)
+    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, activation, (p.log_std_min, p.log_std_max))
 
 
 def make_denoiser(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -> Denoiser:
     """The preconditioned denoiser that `cfg.diffusion` asks for."""
-    d = cfg.diffusion
-    chunk = (cfg.data.horizon, action_dim)
-    return Denoiser(DenoiserNet(obs_dim, chunk, d.denoiser_width, d.denoiser_blocks, cfg.optim.activation), sigma_data)
+    d, chunk = cfg.diffusion, (cfg.data.horizon, action_dim)
+    net = DENOISERS[d.denoiser_net](obs_dim, chunk, d.denoiser_width, d.denoiser_blocks, cfg.optim.activation)
+    return Denoiser(net, sigma_data)
 
 
 class DTQL:
@@ -80,43 +95,63 @@ class DTQL:
         self.target_q = copy.deepcopy(self.q).requires_grad_(False)
         self.ema_policy = copy.deepcopy(self.policy).requires_grad_(False)
         self.networks = {n: getattr(self, n) for n in ("q", "v", "target_q", "denoiser", "policy", "ema_policy")}
-        self.optimizers = {
-            "critic": self._adam(self.q, self.v),
-            "denoiser": self._adam(self.denoiser),
-            "policy": self._adam(self.policy),
-        }
         if cfg.policy.regularizer == "kl":
             self.fake = self.networks["fake"] = copy.deepcopy(self.denoiser)
-            self.optimizers["fake"] = self._adam(self.fake)
         self.ema_encoder: Encoders | None = None
         if self.encoder is not None:
             self.ema_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
             self.networks |= {"encoder": self.encoder, "ema_encoder": self.ema_encoder}
-            self.optimizers["encoder"] = self._adam(self.encoder)
+        self.optimizers = self._make_optimizers()
         self.generator = torch.Generator(device).manual_seed(cfg.seed)
-        if cfg.optim.compile:
-            for name in ("critic_loss", "denoiser_loss", "policy_loss"):
-                setattr(self, name, torch.compile(getattr(self, name), dynamic=False))
+        self.lr: float | Tensor = cfg.optim.lr
+        self.ema_step: float | Tensor = 1.0
+        if cfg.optim.precision == "bf16":
+            self.transform_losses(self._in_bf16)
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Every source of random numbers of an update."""
+        return [self.generator]
+
+    def transform_losses(self, transform: Callable[[Loss], Loss]) -> None:
+        """Replace every loss by transform(loss)."""
+        for name in LOSSES:
+            setattr(self, name, transform(getattr(self, name)))
+
+    def compile_losses(self) -> None:
+        """Compile the losses and their gradients.  About a minute at the first update, seconds once torch has them in
+        its cache."""
+        self.transform_losses(lambda loss: torch.compile(loss, dynamic=False))
+
+    def schedule_on_device(self) -> None:
+        """Keep what depends on the step in tensors on the device, where a CUDA graph reads it."""
+        self.lr, self.ema_step = (torch.zeros((), device=self.device) for _ in range(2))
 
     def update(self, batch: Batch | PixelBatch) -> Losses:
         """One iteration of Algorithm 1, less what nothing reads.  Returns scalar tensors, still on the device."""
-        self._set_lr()
+        self.schedule()
+        log = self.iterate(batch)
+        self.step += 1
+        return log
+
+    def iterate(self, batch: Batch | PixelBatch) -> Losses:
+        """What an update does on the device, given the step's learning rate and averaging from `schedule`."""
         b, features = self._encode(batch) if isinstance(batch, PixelBatch) else (self._with_noise(batch), None)
-        p, log = self.cfg.policy, {"q_spread": b.obs.new_ones(())}
+        p, d, log = self.cfg.policy, self.cfg.diffusion, {"q_spread": torch.ones_like(b.reward[..., 0])}
         if p.uses_critic:
             log |= self._step("critic", *self.critic_loss(b))
         if p.uses_denoiser:
-            log |= self._step("denoiser", *self.denoiser_loss(b))
+            log |= self._step("denoiser", *self.denoiser_loss(b, self._noise(b, d.sigma_min, d.sigma_max)))
         if self.step >= self.cfg.optim.pretrain_steps:
             if p.regularizer == "kl":
-                log |= self._step("fake", *self.fake_loss(b))
+                log |= self._step("fake", *self.fake_loss(b, self._noise(b, d.sigma_min, d.sigma_max, policy=True)))
+            noise = self._noise(b, p.tr_sigma_min, p.tr_sigma_max, policy=True)
             with frozen(self.denoiser, self.q):
-                log |= self._step("policy", *self.policy_loss(b, log["q_spread"]))
-            polyak_(self.ema_policy, self.policy, 1 - self._ema_decay())
+                log |= self._step("policy", *self.policy_loss(b, log["q_spread"], noise))
+            polyak_(self.ema_policy, self.policy, self.ema_step)
         if features is not None:
             self._step_encoder(features, b.obs.grad)
         polyak_(self.target_q, self.q, self.cfg.critic.tau)
-        self.step += 1
         return log
 
     def critic_loss(self, b: Batch) -> tuple[Tensor, Losses]:
@@ -132,45 +167,44 @@ class DTQL:
         log = {"v_loss": v_loss, "q_loss": q_loss, "v": v.mean(), "q": q.mean(), "q_spread": q.min(dim=0).values.std()}
         return v_loss + q_loss, log
 
-    def denoiser_loss(self, b: Batch) -> tuple[Tensor, Losses]:
+    def denoiser_loss(self, b: Batch, noise: Noise) -> tuple[Tensor, Losses]:
         """Eq. 2: behaviour cloning by denoising."""
         b = self._seen_by("denoiser", b)
-        sigma, noise = self._sigma(b.obs), self._noise(b.action)
-        loss = losses.denoising_loss(self.denoiser, b.action, b.obs, sigma, noise, b.valid).mean()
+        loss = losses.denoising_loss(self.denoiser, b.action, b.obs, noise.sigma, noise.normal, b.valid).mean()
         return loss, {"denoiser_loss": loss}
 
-    def fake_loss(self, b: Batch) -> tuple[Tensor, Losses]:
+    def fake_loss(self, b: Batch, noise: Noise) -> tuple[Tensor, Losses]:
         """The second denoiser of the KL regularizer learns the policy's own actions."""
         with torch.no_grad():
-            action = self.policy(self._seen_by("policy", b).obs, self._policy_noise(b.action))
+            action = self.policy(self._seen_by("policy", b).obs, noise.policy)
         b = self._seen_by("denoiser", b, constant=True)
-        loss = losses.denoising_loss(self.fake, action, b.obs, self._sigma(b.obs), self._noise(action), b.valid).mean()
+        loss = losses.denoising_loss(self.fake, action, b.obs, noise.sigma, noise.normal, b.valid).mean()
         return loss, {"fake_loss": loss}
 
-    def policy_loss(self, b: Batch, q_spread: Tensor) -> tuple[Tensor, Losses]:
+    def policy_loss(self, b: Batch, q_spread: Tensor, noise: Noise) -> tuple[Tensor, Losses]:
         """Eq. 5 with the likelihood term: alpha * L_TR - Q / q_spread + gamma * NLL.
 
         q_spread: standard deviation of Q over recorded actions, the unit that makes the weights mean the same on
         every reward scale (1 with normalize_q off).
         """
         p = self.cfg.policy
-        action = self.policy(self._seen_by("policy", b).obs, self._policy_noise(b.action))
-        nll, regularizer, q = self._likelihood(action, b), self._regularizer(action, b), self._q_at(action, b)
+        action = self.policy(self._seen_by("policy", b).obs, noise.policy)
+        nll, regularizer, q = self._likelihood(action, b), self._regularizer(action, b, noise), self._q_at(action, b)
         if p.normalize_q:
             q = q / q_spread.clamp(min=1e-6)
         loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * q
         return loss, {p.regularizer: regularizer, "nll": nll, "policy_q": q, "policy_loss": loss}
 
-    def _regularizer(self, action: Tensor, b: Batch) -> Tensor:
+    def _regularizer(self, action: Tensor, b: Batch, noise: Noise) -> Tensor:
         """Eq. 4, or the KL of section 3, at the policy's own action."""
         p = self.cfg.policy
         if p.trust_region_weight == 0:
             return action.new_zeros(())
         b = self._seen_by("denoiser", b, constant=True)
-        sigma, noise = self._sigma(b.obs, p.tr_sigma_min, p.tr_sigma_max), self._noise(action)
         if p.regularizer == "kl":
-            return losses.kl_loss(self.denoiser, self.fake, action, b.obs, sigma, noise, b.valid).mean()
-        return losses.denoising_loss(self.denoiser, action, b.obs, sigma, noise, b.valid).mean()
+            kl = losses.kl_loss(self.denoiser, self.fake, action, b.obs, noise.sigma, noise.normal, b.valid)
+            return kl.mean()
+        return losses.denoising_loss(self.denoiser, action, b.obs, noise.sigma, noise.normal, b.valid).mean()
 
     def _q_at(self, action: Tensor, b: Batch) -> Tensor:
         """Mean of min(Q1, Q2) at the policy's action."""
@@ -227,46 +261,72 @@ class DTQL:
             features.backward(grad)
             self.optimizers["encoder"].step()
         if self.step >= self.cfg.optim.pretrain_steps:
-            polyak_(self.ema_encoder, self.encoder, 1 - self._ema_decay())
+            polyak_(self.ema_encoder, self.encoder, self.ema_step)
 
     def _with_noise(self, b: Batch) -> Batch:
         scale = self.cfg.optim.obs_noise
-        return b._replace(obs=b.obs + scale * self._noise(b.obs)) if scale else b
+        return b._replace(obs=b.obs + scale * self._normal(b.obs)) if scale else b
 
-    def _policy_noise(self, like: Tensor) -> Tensor:
-        return self._noise(like) if self.cfg.policy.tr_at == "sample" else torch.zeros_like(like)
+    def _noise(self, b: Batch, low: float, high: float, policy: bool = False) -> Noise:
+        """What one loss draws: the policy's noise if it is asked for, noise levels in [low, high], noise at those."""
+        sampled = policy and self.cfg.policy.tr_at == "sample"
+        action = self._normal(b.action) if sampled else torch.zeros_like(b.action)
+        d, u = self.cfg.diffusion, self._uniform(b.reward)
+        sigma = sample_sigma(u, d.sigma_density, d.sigma_loc, d.sigma_scale, low, high)
+        return Noise(action, sigma, self._normal(b.action))
 
-    def _noise(self, like: Tensor) -> Tensor:
+    def _normal(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, dtype=like.dtype, device=self.device, generator=self.generator)
 
-    def _sigma(self, obs: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
-        """(B,) noise levels between low and high, by default the denoiser's own range."""
-        d = self.cfg.diffusion
-        u = torch.rand(len(obs), dtype=obs.dtype, device=self.device, generator=self.generator)
-        return sample_sigma(u, d.sigma_density, d.sigma_loc, d.sigma_scale, low or d.sigma_min, high or d.sigma_max)
+    def _uniform(self, like: Tensor) -> Tensor:
+        return torch.rand(like.shape, dtype=like.dtype, device=self.device, generator=self.generator)
+
+    def _make_optimizers(self) -> dict[str, torch.optim.Adam]:
+        trained: dict[str, tuple[nn.Module, ...]] = {
+            "critic": (self.q, self.v),
+            "denoiser": (self.denoiser,),
+            "policy": (self.policy,),
+        }
+        if "fake" in self.networks:
+            trained["fake"] = (self.fake,)
+        if self.encoder is not None:
+            trained["encoder"] = (self.encoder,)
+        return {name: self._adam(*modules) for name, modules in trained.items()}
 
     def _adam(self, *modules: nn.Module) -> torch.optim.Adam:
         trained = [p for m in modules for p in m.parameters() if p.requires_grad]
-        return torch.optim.Adam(trained, lr=self.cfg.optim.lr, fused=True)
+        return torch.optim.Adam(trained, lr=self.cfg.optim.lr, fused=True, capturable=self.device.type == "cuda")
+
+    def _in_bf16(self, loss: Loss) -> Loss:
+        """The loss with its matrix products in bfloat16; networks return float32."""
+
+        def cast(*args: Any) -> tuple[Tensor, Losses]:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                return loss(*args)
+
+        return cast
 
     def _step(self, name: str, loss: Tensor, log: Losses) -> Losses:
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.sum().backward()  # one number, or one for each of several policies (`ensemble.py`)
         optimizer.step()
         return {k: v.detach() for k, v in log.items()}
 
-    def _ema_decay(self) -> float:
-        """The average's decay, smaller in the first updates so that it forgets the initial weights."""
-        updates = self.step - self.cfg.optim.pretrain_steps
-        return min(self.cfg.optim.ema_decay, (1 + updates) / (10 + updates))
-
-    def _set_lr(self) -> None:
-        o = self.cfg.optim
+    def schedule(self) -> None:
+        """Set what depends on the step: the learning rate, and the weight of the policy in its moving average."""
+        o, updates = self.cfg.optim, self.step - self.cfg.optim.pretrain_steps
         factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.cfg.steps))) if o.lr_decay else 1.0
+        # The average forgets the initial weights: its decay is smaller in the first updates.
+        decay = min(o.ema_decay, (1 + updates) / (10 + updates)) if updates >= 0 else 1.0
+        if isinstance(self.lr, Tensor) and isinstance(self.ema_step, Tensor):
+            self.lr.fill_(o.lr * factor)
+            self.ema_step.fill_(1 - decay)
+        else:
+            self.lr, self.ema_step = o.lr * factor, 1 - decay
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = o.lr * factor
+                group["lr"] = self.lr
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that continuing needs: weights, optimizer moments, random state, step."""
@@ -283,12 +343,19 @@ class DTQL:
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+            for group in optimizer.param_groups:
+                group["capturable"] = self.device.type == "cuda"  # the saving device's, as loaded
         if state["generator"].numel() == self.generator.get_state().numel():
             self.generator.set_state(state["generator"].cpu())
         self.step = state["step"]
 
 
 @torch.no_grad()
-def polyak_(target: nn.Module, source: nn.Module, step: float) -> None:
+def polyak_(target: nn.Module, source: nn.Module, step: float | Tensor) -> None:
     """target <- (1 - step) * target + step * source, in place, in one fused call."""
-    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), step)
+    targets: list[Tensor] = list(target.parameters())
+    sources: list[Tensor] = list(source.parameters())
+    if isinstance(step, Tensor):
+        torch._foreach_lerp_(targets, sources, [step] * len(targets))
+    else:
+        torch._foreach_lerp_(targets, sources, step)

@@ -121,6 +121,19 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
     return config, Interface.from_dict(state["interface"]), state["agent"]
 
 
+def seed_folder(out: Path, seed: int) -> Path:
+    """The run folder of one of several seeds that were trained into `out`."""
+    return out / f"seed{seed}"
+
+
+def seed_runs(out: Path) -> dict[int, Path]:
+    """Seed -> run folder, where `out` holds the runs of several seeds; empty where it is a run folder itself."""
+    if (out / CONFIG).exists():
+        return {}
+    found = {p.parent.name.removeprefix("seed"): p.parent for p in out.glob(f"seed*/{CONFIG}")}
+    return {int(seed): found[seed] for seed in sorted(filter(str.isdecimal, found), key=int)}
+
+
 def read_config(run: Path) -> dict[str, Any]:
     """The run's config.json: {"data", "env", "env_args", "config", "versions"}."""
     path = run / CONFIG

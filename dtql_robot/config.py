@@ -17,6 +17,7 @@ SigmaDensity = Literal["log-logistic", "log-normal", "log-uniform"]
 Act = Literal["sample", "mean", "best", "softmax", "diffusion"]
 Reward = Literal["auto", "success", "dataset"]
 Network = Literal["critic", "denoiser", "policy"]
+Activation = Literal["relu", "silu", "gelu", "mish"]
 
 
 def _require(condition: bool, setting: str, value: object, expected: str) -> None:
@@ -70,10 +71,12 @@ class DiffusionConfig:
     """Scale of log sigma's density; unused by log-uniform."""
     sampler_steps: int = 12
     """Heun steps when the denoiser itself acts (act=diffusion)."""
+    denoiser_net: Literal["residual", "mlp"] = "residual"
+    """residual: a state encoder and residual blocks. mlp: one MLP over action, state and noise level (the paper)."""
     denoiser_width: int = 256
     """Width of the denoiser's layers."""
     denoiser_blocks: int = 2
-    """Residual blocks of the denoiser."""
+    """Residual blocks of the denoiser, or hidden layers of the MLP (the paper: 4)."""
 
     def __post_init__(self) -> None:
         _require(0 < self.sigma_min < self.sigma_max, "sigma_min", self.sigma_min, "0 < sigma_min < sigma_max")
@@ -89,6 +92,8 @@ class PolicyConfig:
     """gaussian: tanh of a Gaussian given the state. implicit: noise in, action out."""
     policy_hidden: tuple[int, ...] = (256, 256, 256)
     """Widths of the policy's hidden layers."""
+    policy_activation: Activation | None = None
+    """Activation of the policy. Default: that of all networks (the paper: relu)."""
     log_std_min: float = -5.0
     """Lower bound of the Gaussian's log standard deviation (before tanh)."""
     log_std_max: float = 2.0
@@ -174,16 +179,23 @@ class OptimConfig:
     """Decay of the policy's moving average, which is what acts. 0: the policy itself acts."""
     obs_noise: float = 0.0
     """Standard deviation of Gaussian noise added to normalized observations in training."""
-    compile: bool = False
-    """Compile the losses with torch.compile: minutes at the start, faster updates after; for long runs."""
-    activation: Literal["relu", "silu", "gelu", "mish"] = "relu"
-    """Activation of all networks (the paper's code: mish; relu in the policy)."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the losses with torch.compile: about a minute at the start, faster updates after.
+    auto: where the run is long enough to win and there is a C++ compiler."""
+    cuda_graph: bool = False
+    """Replay each update as one CUDA graph (NVIDIA GPUs only)."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Precision of matrix products. tf32: NVIDIA GPUs only. bf16: autocast; weights stay float32."""
+    activation: Activation = "relu"
+    """Activation of all networks (the paper: mish, but for the policy)."""
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         _require(self.lr > 0, "lr", self.lr, "above 0")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 up to, not including, 1")
         _require(self.pretrain_steps >= 0, "pretrain_steps", self.pretrain_steps, "0 or more")
+        if isinstance(self.compile, bool):  # as config.json of version 0.1.0 has it
+            object.__setattr__(self, "compile", "on" if self.compile else "off")
 
 
 @dataclass(frozen=True)
@@ -231,6 +243,8 @@ class Config:
     """Seed of weights, batches and noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train. auto: cuda if there is one, else cpu."""
+    threads: int | None = None
+    """CPU threads. Default: torch's own choice, but no more than the cores this process may use."""
     log_every: int = 100
     """Updates between two rows of metrics.csv."""
     checkpoint_every: int = 5_000
@@ -244,6 +258,7 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, "steps", self.steps, "at least 1")
+        _require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         _require(self.log_every >= 1, "log_every", self.log_every, "at least 1")
         _require(self.checkpoint_every >= 1, "checkpoint_every", self.checkpoint_every, "at least 1")
         p = self.policy

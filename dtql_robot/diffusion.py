@@ -5,6 +5,7 @@ A noisy action is x = action + sigma * noise (the paper's alpha_t = 1, sigma_t =
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -28,17 +29,22 @@ def sample_sigma(u: Tensor, density: str, loc: float, scale: float, low: float, 
     u: uniform in [0, 1), any shape.  log sigma is Logistic(loc, scale) for "log-logistic", Normal(loc, scale) for
     "log-normal", uniform for "log-uniform".  Returns sigma of u's shape.
     """
-    bounds = torch.tensor([math.log(low), math.log(high)], dtype=torch.float64)
     if density == "log-uniform":
-        log_sigma = bounds[0] + u * (bounds[1] - bounds[0])
+        log_sigma = math.log(low) + u * (math.log(high) - math.log(low))
     else:
-        cdf, inverse = {
-            "log-logistic": (torch.sigmoid, torch.logit),
-            "log-normal": (torch.special.ndtr, torch.special.ndtri),
-        }[density]
-        first, last = cdf((bounds - loc) / scale).tolist()
-        log_sigma = loc + scale * inverse(first + u * (last - first))
-    return log_sigma.exp().clamp(low, high).to(u.dtype)
+        first, last = _cdf_at(density, (math.log(low) - loc) / scale, (math.log(high) - loc) / scale)
+        log_sigma = loc + scale * QUANTILE[density](first + u * (last - first))
+    return log_sigma.exp().clamp(low, high)
+
+
+CDF = {"log-logistic": torch.sigmoid, "log-normal": torch.special.ndtr}
+QUANTILE = {"log-logistic": torch.logit, "log-normal": torch.special.ndtri}
+
+
+@functools.cache
+def _cdf_at(density: str, *z: float) -> tuple[float, ...]:
+    """The density's distribution function at z, once for all updates."""
+    return tuple(CDF[density](torch.tensor(z, dtype=torch.float64)).tolist())
 
 
 class Denoiser(nn.Module):

@@ -1,4 +1,7 @@
-"""The networks: plain MLPs over a state vector and a flattened action chunk."""
+"""The networks: plain MLPs over a state vector and a flattened action chunk.
+
+Each returns its input's precision, whatever precision autocast gives to its matrix products.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "mish": nn.Mish}
+
+class Mish(nn.Module):
+    """x * tanh(softplus(x)), as nn.Mish, from one sigmoid instead of an exponential, a logarithm and a tanh.
+
+    With s = sigmoid(x) and u = s * (2 - s), tanh(log(1 + e^x)) = u / (2 - u): exact, and nothing overflows.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = x.sigmoid()
+        u = s * (2 - s)
+        return x * (u / (2 - u))
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "mish": Mish}
 
 
 class EnsembleLinear(nn.Module):
@@ -21,6 +37,8 @@ class EnsembleLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(ensemble, 1, out_dim).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.weight.shape[-1] == 1:  # a batched product with a single column runs at a fiftieth of the speed
+            return (x * self.weight.mT).sum(dim=-1, keepdim=True) + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -51,7 +69,7 @@ class TwinQ(nn.Module):
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         """obs: (B, O).  action: (B, H, A).  Returns (2, B)."""
         x = torch.cat([obs, action.flatten(1)], dim=-1)
-        return self.net(x.expand(2, *x.shape)).squeeze(-1)
+        return self.net(x.expand(2, *x.shape)).squeeze(-1).to(obs.dtype)
 
 
 class Value(nn.Module):
@@ -63,7 +81,7 @@ class Value(nn.Module):
 
     def forward(self, obs: Tensor) -> Tensor:
         """obs: (B, O).  Returns (B,)."""
-        return self.net(obs).squeeze(-1)
+        return self.net(obs).squeeze(-1).to(obs.dtype)
 
 
 class SinusoidalEmbedding(nn.Module):
@@ -113,7 +131,27 @@ class DenoiserNet(nn.Module):
         for norm, up, down in zip(self.norms, self.ups, self.downs, strict=True):
             h = h + down(self.act(up(torch.cat([norm(h), state], dim=-1))))
         out = self.leave(self.act(h)) + self.gate(level) * self.regress(state)
-        return out.unflatten(1, self.chunk)
+        return out.unflatten(1, self.chunk).to(x.dtype)
+
+
+class DenoiserMLP(nn.Module):
+    """EDM's raw network as the paper's code has it: one MLP over [chunk, obs, embedding of the noise level]."""
+
+    def __init__(self, obs_dim: int, chunk: tuple[int, int], width: int, blocks: int, activation: str):
+        super().__init__()
+        self.chunk = chunk
+        size, act = math.prod(chunk), ACTIVATIONS[activation]
+        self.embed = nn.Sequential(SinusoidalEmbedding(16), nn.Linear(16, 32), act(), nn.Linear(32, 16))
+        hidden = [layer for _ in range(blocks) for layer in (nn.Linear(width, width), act())]
+        self.net = nn.Sequential(nn.Linear(size + obs_dim + 16, width), *hidden, nn.Linear(width, size))
+
+    def forward(self, x: Tensor, c_noise: Tensor, obs: Tensor) -> Tensor:
+        """x: (B, H, A).  c_noise: (B,).  obs: (B, O).  Returns (B, H, A)."""
+        out = self.net(torch.cat([x.flatten(1), obs, self.embed(c_noise)], dim=-1))
+        return out.unflatten(1, self.chunk).to(x.dtype)
+
+
+DENOISERS: dict[str, type[nn.Module]] = {"residual": DenoiserNet, "mlp": DenoiserMLP}
 
 
 class GaussianPolicy(nn.Module):
@@ -134,7 +172,7 @@ class GaussianPolicy(nn.Module):
 
     def distribution(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """obs: (B, O).  Returns the pre-tanh mean and log standard deviation, each (B, H, A)."""
-        mean, log_std = self.net(obs).chunk(2, dim=-1)
+        mean, log_std = self.net(obs).to(obs.dtype).chunk(2, dim=-1)
         return mean.unflatten(1, self.chunk), log_std.clamp(*self.log_std_bounds).unflatten(1, self.chunk)
 
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
@@ -144,7 +182,7 @@ class GaussianPolicy(nn.Module):
 
     def mode(self, obs: Tensor) -> Tensor:
         """`forward` with noise 0: the mean.  obs: (B, O).  Returns (B, H, A)."""
-        return torch.tanh(self.net(obs)[:, : math.prod(self.chunk)]).unflatten(1, self.chunk)
+        return torch.tanh(self.net(obs).to(obs.dtype)[:, : math.prod(self.chunk)]).unflatten(1, self.chunk)
 
 
 class ImplicitPolicy(nn.Module):
@@ -158,7 +196,8 @@ class ImplicitPolicy(nn.Module):
 
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
         """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in (-1, 1)."""
-        return torch.tanh(self.net(torch.cat([obs, noise.flatten(1)], dim=-1)).unflatten(1, self.chunk))
+        action = self.net(torch.cat([obs, noise.flatten(1)], dim=-1)).to(obs.dtype)
+        return torch.tanh(action.unflatten(1, self.chunk))
 
     def mode(self, obs: Tensor) -> Tensor:
         """`forward` with noise 0.  obs: (B, O).  Returns (B, H, A)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -173,7 +172,6 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
     """
     target = torch.device(device)
     cfg, interface, state = checkpoint.read(Path(run), target)
-    cfg = replace(cfg, optim=replace(cfg.optim, compile=False))
     agent = make_agent(cfg, interface, target)
     agent.load_state_dict(state)
     return OneStepPolicy(agent, interface)

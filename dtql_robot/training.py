@@ -6,7 +6,8 @@ import csv
 import dataclasses
 import platform
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,25 @@ import numpy as np
 import torch
 
 from dtql_robot import __version__, checkpoint
-from dtql_robot.agent import DTQL
+from dtql_robot.agent import DTQL, Losses
 from dtql_robot.checkpoint import Interface, make_agent
 from dtql_robot.config import Config
-from dtql_robot.datasets.buffer import ChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
+from dtql_robot.datasets.buffer import (
+    ChunkBuffer,
+    DiskChunkBuffer,
+    choose_obs_keys,
+    fit_normalizers,
+    make_buffer,
+    resolve_reward,
+)
 from dtql_robot.datasets.pixels import PixelBuffer, make_pixel_buffer, split_keys
+from dtql_robot.ensemble import Ensemble
 from dtql_robot.errors import InputError
 from dtql_robot.files import write_json
+from dtql_robot.graph import GraphedUpdate
+from dtql_robot.hardware import hardware, keep_compiled_code, resolve_device, should_compile
 from dtql_robot.progress import progress_bar
 from dtql_robot.types import Batch, Demonstrations, PixelBatch
-
-
-def resolve_device(choice: str) -> torch.device:
-    """ "auto" becomes cuda where there is one.  Asking for cuda where there is none is an InputError."""
-    if choice == "cuda" and not torch.cuda.is_available():
-        raise InputError("device=cuda, but torch finds no GPU; use --device cpu or install a CUDA build of torch.")
-    if choice == "auto":
-        choice = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(choice)
 
 
 def prepare(
@@ -53,11 +55,24 @@ def prepare(
     return cfg, face, make_pixel_buffer(demos, buffer, image_keys, frames, with_next, device)
 
 
+@dataclass
+class Run:
+    """One policy under training and the folder it is saved in."""
+
+    folder: Path
+    agent: DTQL
+    interface: Interface
+
+    def save(self) -> None:
+        checkpoint.save(self.folder, self.agent, self.interface)
+
+
 def train(
     demos: Demonstrations,
     out: str | Path,
     cfg: Config | None = None,
     *,
+    seeds: Sequence[int] = (),
     env: str | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -65,28 +80,56 @@ def train(
 ) -> Path:
     """Train DTQL and return the run folder.
 
+    seeds: train a policy for each of these seeds instead of `cfg.seed`, all at once, into `out/seed0`, `out/seed1`, ...
     env: the environment to evaluate in, where the demonstrations do not name theirs.
     resume: continue the folder's run; its settings must be `cfg`'s, but for the number of steps and the intervals.
     summary: what `datasets.inspect` says of the data, kept in the run folder for its report.
     An interrupted run (Ctrl-C) is saved before KeyboardInterrupt goes on.
     """
-    run, cfg = Path(out), cfg or Config()
-    device = resolve_device(cfg.device)
-    cfg, interface, buffer = prepare(demos, cfg, device)
+    out, cfg = Path(out), cfg or Config()
+    with hardware(cfg):
+        device = resolve_device(cfg.device)
+        _refuse_mixing(out, bool(seeds))
+        cfg, interface, buffer = prepare(demos, cfg, device)
+        _check_buffer(cfg, buffer, seeds)
+        folders = {s: checkpoint.seed_folder(out, s) for s in seeds} or {cfg.seed: out}
+        runs = [_start(f, dataclasses.replace(cfg, seed=s), interface, device, resume) for s, f in folders.items()]
+        for run in runs:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            write_json(run.folder / checkpoint.CONFIG, describe(demos, run.agent.cfg, env))
+            if summary is not None:
+                write_json(run.folder / checkpoint.DATASET, summary)
+        _loop(runs, buffer, progress)
+    return out
+
+
+def _start(folder: Path, cfg: Config, interface: Interface, device: torch.device, resume: bool) -> Run:
+    """A new run, or the folder's own if it is to be resumed."""
     agent = make_agent(cfg, interface, device)
     if resume:
-        _restore(run, agent, interface, device)
-    elif (run / checkpoint.CHECKPOINT).exists():
-        raise InputError(f"{run} already holds a run; continue it with --resume or choose another --out.")
+        _restore(folder, agent, interface, device)
+    elif (folder / checkpoint.CHECKPOINT).exists():
+        raise InputError(f"{folder} already holds a run; continue it with --resume or choose another --out.")
     elif agent.encoder is not None and agent.ema_encoder is not None:
         agent.encoder.load_backbone()
         agent.ema_encoder.load_state_dict(agent.encoder.state_dict())
-    run.mkdir(parents=True, exist_ok=True)
-    write_json(run / checkpoint.CONFIG, describe(demos, cfg, env))
-    if summary is not None:
-        write_json(run / checkpoint.DATASET, summary)
-    _loop(run, agent, buffer, interface, progress)
-    return run
+    return Run(folder, agent, interface)
+
+
+def _refuse_mixing(out: Path, several: bool) -> None:
+    """A folder holds one run, or the runs of several seeds."""
+    if several and (out / checkpoint.CONFIG).exists():
+        raise InputError(f"{out} holds a single run; choose another --out for the runs of several seeds.")
+    if not several and checkpoint.seed_runs(out):
+        raise InputError(f"{out} holds the runs of several seeds; choose another --out for a single run.")
+
+
+def _check_buffer(cfg: Config, buffer: ChunkBuffer | PixelBuffer, seeds: Sequence[int]) -> None:
+    """InputError where the data does not allow what is asked for."""
+    if len(seeds) > 1 and isinstance(buffer, PixelBuffer):
+        raise InputError("--seeds trains on low-dimensional observations; with images, train one --seed at a time.")
+    if cfg.optim.cuda_graph and isinstance(buffer, PixelBuffer | DiskChunkBuffer):
+        raise InputError("cuda_graph=True needs all data on the GPU; leave it out with images or data kept in a file.")
 
 
 def headline(demos: Demonstrations, cfg: Config) -> str:
@@ -111,7 +154,7 @@ def describe(demos: Demonstrations, cfg: Config, env: str | None) -> dict[str, A
     }
 
 
-RESUMABLE = {"steps", "log_every", "checkpoint_every", "device", "optim.compile"}
+RESUMABLE = {"steps", "log_every", "checkpoint_every", "device", "threads", "optim.compile", "optim.cuda_graph"}
 """Settings that may differ between a run and its continuation."""
 
 
@@ -139,50 +182,92 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _batches(buffer: ChunkBuffer | PixelBuffer, agent: DTQL) -> Generator[Batch | PixelBatch, None, None]:
-    """The batch of each update from the agent's step on, so that a resumed run sees those it would have seen."""
-    size = agent.cfg.optim.batch_size
+def _batches(buffer: ChunkBuffer | PixelBuffer, learner: DTQL) -> Generator[Batch | PixelBatch, None, None]:
+    """The batch of each update from the learner's step on, so that a resumed run sees those it would have seen."""
+    size = learner.cfg.optim.batch_size
     if isinstance(buffer, PixelBuffer):
-        yield from buffer.batches(size, agent.cfg.seed, agent.step)
+        yield from buffer.batches(size, learner.cfg.seed, learner.step)
+    elif isinstance(learner, Ensemble):
+        while True:
+            yield buffer.sample_each(size, learner.generators)
     else:
         while True:
-            yield buffer.sample(size, agent.generator)
+            yield buffer.sample(size, learner.generator)
 
 
-def _loop(run: Path, agent: DTQL, buffer: ChunkBuffer | PixelBuffer, interface: Interface, progress: bool) -> None:
-    cfg = agent.cfg
-    bar = progress_bar("train", total=cfg.steps, unit="step", initial=agent.step, enabled=progress)
-    metrics = MetricsFile(run / checkpoint.METRICS, agent.step)
-    batches = _batches(buffer, agent)
+def _loop(runs: Sequence[Run], buffer: ChunkBuffer | PixelBuffer, progress: bool) -> None:
+    learner = _join([run.agent for run in runs])
+    cfg, batches = learner.cfg, _batches(buffer, learner)
+    update = _make_update(learner, batches)
+    title = "train" if len(runs) == 1 else f"train {len(runs)} seeds"
+    bar = progress_bar(title, total=cfg.steps, unit="step", initial=learner.step, enabled=progress)
+    tables = [MetricsFile(run.folder / checkpoint.METRICS, learner.step) for run in runs]
     try:
-        while agent.step < cfg.steps:
-            log = agent.update(next(batches))
+        while learner.step < cfg.steps:
+            log = update()
             bar.update()
-            if agent.step % cfg.log_every == 0 or agent.step == cfg.steps:
-                values = {k: float(v) for k, v in log.items()}
-                _require_finite(values, agent.step)
-                metrics.write(agent.step, values)
-                bar.set_postfix({k: f"{v:.3g}" for k, v in values.items() if k in SHOWN}, refresh=False)
-            if agent.step % cfg.checkpoint_every == 0 and agent.step < cfg.steps:
-                checkpoint.save(run, agent, interface)
+            if learner.step % cfg.log_every == 0 or learner.step == cfg.steps:
+                rows = _rows(log, len(runs))
+                for run, table, row in zip(runs, tables, rows, strict=True):
+                    _require_finite(row, learner.step, run.folder)
+                    table.write(learner.step, row)
+                means = {k: sum(row[k] for row in rows) / len(rows) for k in SHOWN if k in rows[0]}
+                bar.set_postfix({k: f"{v:.3g}" for k, v in means.items()}, refresh=False)
+            if learner.step % cfg.checkpoint_every == 0 and learner.step < cfg.steps:
+                _save(runs, learner)
     except KeyboardInterrupt:
-        checkpoint.save(run, agent, interface)
+        _save(runs, learner)
         raise
     finally:
         bar.close()
-        metrics.close()
+        for table in tables:
+            table.close()
         batches.close()
-    checkpoint.save(run, agent, interface)
+    _save(runs, learner)
+
+
+def _join(agents: Sequence[DTQL]) -> DTQL:
+    """What is updated: the agent itself, or all agents as one."""
+    if len(agents) == 1:
+        return agents[0]
+    steps = {a.step for a in agents}
+    if len(steps) > 1:
+        raise InputError(f"The seeds' runs are at different steps ({sorted(steps)}); resume them one by one.")
+    return Ensemble(agents)
+
+
+def _make_update(learner: DTQL, batches: Iterator[Batch | PixelBatch]) -> Callable[[], Losses]:
+    """Draws a batch and updates, in the fastest way that the settings allow."""
+    cfg = learner.cfg
+    if should_compile(cfg, (cfg.steps - learner.step) * len(learner.generators)):
+        keep_compiled_code()
+        learner.compile_losses()
+    if cfg.optim.cuda_graph:
+        return GraphedUpdate(learner, lambda: next(batches))
+    return lambda: learner.update(next(batches))
+
+
+def _rows(log: Losses, count: int) -> list[dict[str, float]]:
+    """The values of each of `count` policies.  log: name -> scalar, or (count,)."""
+    columns = {k: v.expand(count).tolist() for k, v in log.items()}
+    return [{k: column[i] for k, column in columns.items()} for i in range(count)]
+
+
+def _save(runs: Sequence[Run], learner: DTQL) -> None:
+    if isinstance(learner, Ensemble):
+        learner.scatter()
+    for run in runs:
+        run.save()
 
 
 SHOWN = ("denoiser_loss", "trust_region", "nll", "q_loss", "policy_q")
 """Metrics beside the progress bar."""
 
 
-def _require_finite(values: Mapping[str, float], step: int) -> None:
+def _require_finite(values: Mapping[str, float], step: int, run: Path) -> None:
     bad = [k for k, v in values.items() if not np.isfinite(v)]
     if bad:
-        raise FloatingPointError(f"{bad} became NaN or infinite at step {step}; lower --lr or check the data.")
+        raise FloatingPointError(f"{bad} became NaN or infinite at step {step} ({run}); lower --lr or check the data.")
 
 
 class MetricsFile:

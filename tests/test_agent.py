@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dtql_robot.agent import DTQL, frozen, polyak_
+from dtql_robot.agent import DTQL, Noise, frozen, polyak_
 from dtql_robot.config import Config, CriticConfig, DataConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
 from dtql_robot.types import Batch
@@ -46,6 +46,10 @@ def make_agent(cfg: Config) -> DTQL:
 
 
 NETWORKS = ("q", "v", "target_q", "denoiser", "policy", "ema_policy")
+
+
+def policy_noise(agent: DTQL, batch: Batch) -> Noise:
+    return agent._noise(batch, agent.cfg.policy.tr_sigma_min, agent.cfg.policy.tr_sigma_max, policy=True)
 
 
 def changed(before: dict, agent: DTQL) -> set[str]:
@@ -102,7 +106,7 @@ def test_pretraining_leaves_the_policy_alone():
 def test_policy_loss_reaches_the_policy_only():
     agent = make_agent(small_config())
     with frozen(agent.denoiser, agent.q):
-        loss, _ = agent.policy_loss(random_batch(), ONE)
+        loss, _ = agent.policy_loss(random_batch(), ONE, policy_noise(agent, random_batch()))
         loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in agent.policy.parameters())
     for module in (agent.denoiser, agent.q, agent.v, agent.target_q):
@@ -131,7 +135,7 @@ def test_steps_past_the_end_teach_nothing(term):
     batch = random_batch()._replace(valid=torch.tensor([[1.0, 1.0, 0.0]]).expand(SIZE, -1))
     captured = []
     last.register_forward_hook(lambda module, inputs, output: captured.append(output.retain_grad() or output))
-    agent.policy_loss(batch, ONE)[0].backward()
+    agent.policy_loss(batch, ONE, policy_noise(agent, batch))[0].backward()
     grads = sum(o.grad for o in captured if o.grad is not None).unflatten(-1, (-1, HORIZON, ACT))
     direct = grads[:, :, :2].abs().sum()
     past_end = grads[:, :, 2].abs().sum()
@@ -144,10 +148,9 @@ def test_steps_past_the_end_teach_nothing(term):
 
 def test_q_normalization_makes_weights_mean_the_same_on_every_reward_scale():
     agent = make_agent(small_config(nll_weight=0.0))
-    state = agent.generator.get_state()
+    noise = policy_noise(agent, random_batch())
     grads = []
     for scale in (1.0, 100.0):
-        agent.generator.set_state(state)
         with torch.no_grad():
             head = agent.q.net[-1]
             head.weight.mul_(scale)
@@ -155,7 +158,7 @@ def test_q_normalization_makes_weights_mean_the_same_on_every_reward_scale():
         agent.policy.zero_grad()
         _, log = agent.critic_loss(random_batch())
         with frozen(agent.denoiser, agent.q):
-            agent.policy_loss(random_batch(), log["q_spread"].detach())[0].backward()
+            agent.policy_loss(random_batch(), log["q_spread"].detach(), noise)[0].backward()
         grads.append(torch.cat([p.grad.flatten() for p in agent.policy.parameters()]))
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-6)
 

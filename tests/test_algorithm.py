@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dtql_robot.agent import frozen
+from dtql_robot.agent import Noise, frozen
 from dtql_robot.config import DiffusionConfig
 from tests.plain_dtql import PlainDTQL
 from tests.test_agent import SIZE, make_agent, random_batch, small_config
@@ -58,7 +58,8 @@ def test_ten_updates_equal_the_plain_rendering(dtype, tolerance):
 def test_compiled_updates_equal_eager_ones():
     """To 1e-4 in float32 after ten updates.  Compiling takes half a minute to minutes on a CPU."""
     cfg = config()
-    eager, compiled = make_agent(cfg), make_agent(replace(cfg, optim=replace(cfg.optim, compile=True)))
+    eager, compiled = make_agent(cfg), make_agent(cfg)
+    compiled.compile_losses()
     for i in range(10):
         eager.update(random_batch(i))
         compiled.update(random_batch(i))
@@ -69,17 +70,10 @@ def test_compiled_updates_equal_eager_ones():
 
 def replay_noise_in_double(agent, generator):
     """Let the float32 agent see the float64 agent's noise, rounded."""
-    from dtql_robot.diffusion import sample_sigma
-
-    d = agent.cfg.diffusion
-    agent._noise = lambda like: torch.randn(like.shape, dtype=torch.float64, generator=generator).to(like.dtype)
-
-    def sigma(obs, low=None, high=None):
-        u = torch.rand(len(obs), dtype=torch.float64, generator=generator)
-        bounds = (low or d.sigma_min, high or d.sigma_max)
-        return sample_sigma(u, d.sigma_density, d.sigma_loc, d.sigma_scale, *bounds).to(obs.dtype)
-
-    agent._sigma = sigma
+    agent._normal = lambda like: torch.randn(like.shape, dtype=torch.float64, generator=generator).to(like.dtype)
+    agent._uniform = lambda like: torch.rand(like.shape, dtype=torch.float64, generator=generator)
+    draw = agent._noise
+    agent._noise = lambda *args, **kwargs: Noise(*(t.float() for t in draw(*args, **kwargs)))
 
 
 def finite_difference(loss, parameter, index, step=1e-6):
@@ -96,14 +90,13 @@ def finite_difference(loss, parameter, index, step=1e-6):
 def test_gradients_equal_finite_differences(network):
     agent = make_agent(config())
     batch = to(torch.float64, agent, random_batch(1))
-    state = agent.generator.get_state()
+    noise = agent._noise(batch, 0.1, 10.0, policy=True)
 
     def loss():
-        agent.generator.set_state(state)
         if network == "policy":
-            return agent.policy_loss(batch, torch.ones((), dtype=torch.float64))[0]
+            return agent.policy_loss(batch, torch.ones((), dtype=torch.float64), noise)[0]
         if network == "denoiser":
-            return agent.denoiser_loss(batch)[0]
+            return agent.denoiser_loss(batch, noise)[0]
         return agent.critic_loss(batch)[1][f"{network}_loss"]  # the targets are constants, also where V makes them
 
     with frozen(agent.denoiser, agent.q) if network == "policy" else frozen():

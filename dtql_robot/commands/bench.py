@@ -158,8 +158,8 @@ class _Running:
 def _run_all(jobs: Sequence[Job], options: Options) -> dict[Job, str]:
     """Run what is not done yet; returns the jobs that failed and why."""
     from dtql_robot.envs.workers import cpu_count
+    from dtql_robot.hardware import resolve_device
     from dtql_robot.progress import progress_bar
-    from dtql_robot.training import resolve_device
 
     at_once = options.jobs or (1 if resolve_device("auto").type == "cuda" else cpu_count())
     if at_once < 1:

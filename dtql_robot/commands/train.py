@@ -30,6 +30,8 @@ class Options:
     paper's settings for a D4RL dataset such as pen-human-v1 (dtql_robot/presets.py lists all)."""
     resume: bool = False
     """Continue the run in --out with its settings, up to --steps."""
+    seeds: tuple[str, ...] = ()
+    """Train a policy for each of these seeds at once, into OUT/seed0, OUT/seed1, ...: "0..7", "0 1 2" or "0,1,2"."""
     config: Config = field(default_factory=Config)
 
 
@@ -39,9 +41,11 @@ def defaults(arguments: Sequence[str]) -> Options | None:
     if "--resume" in arguments and out is not None:
         from dtql_robot import checkpoint
 
-        saved = checkpoint.read_config(Path(out))
+        runs = checkpoint.seed_runs(Path(out))
+        saved = checkpoint.read_config(next(iter(runs.values()), Path(out)))
         config = Config.from_dict(saved["config"])
-        return Options(out=Path(out), data=saved["data"], env=saved["env"], resume=True, config=config)
+        seeds = tuple(str(seed) for seed in runs)
+        return Options(out=Path(out), data=saved["data"], env=saved["env"], resume=True, seeds=seeds, config=config)
     if name is not None:
         from dtql_robot.presets import preset
 
@@ -57,6 +61,22 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
     return next(itertools.chain(spaced, joined), None)
 
 
+def parse_seeds(words: Sequence[str]) -> tuple[int, ...]:
+    """The seeds that --seeds names: "0..7" (both included), "0 1 2" or "0,1,2".  InputError for anything else."""
+    seeds: list[int] = []
+    for word in ",".join(words).split(",") if words else ():
+        first, dots, last = word.partition("..")
+        if not first.isdecimal() or (dots and not last.isdecimal()):
+            raise InputError(f"--seeds has {word!r}; expected seeds like 0..7, 0 1 2 or 0,1,2.")
+        found = range(int(first), int(last if dots else first) + 1)
+        if not found:
+            raise InputError(f"--seeds has {word!r}, which names no seed; expected the smaller one first.")
+        seeds += found
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--seeds names a seed twice: {' '.join(words)}.")
+    return tuple(seeds)
+
+
 def run(options: Options) -> None:
     if options.data is None:
         raise InputError("--data is missing; give a demonstration file (see --help).")
@@ -65,12 +85,15 @@ def run(options: Options) -> None:
     from dtql_robot.commands.validate import load_valid
     from dtql_robot.datasets import inspect
     from dtql_robot.datasets.buffer import choose_obs_keys
+    from dtql_robot.hardware import peak_memory
 
-    cfg = options.config
+    cfg, seeds = options.config, parse_seeds(options.seeds)
     demos = load_valid(options.data, cfg.data)
     note = check_fit(demos, options.env, choose_obs_keys(demos, cfg.data.obs_keys))
     print(training.headline(demos, cfg))
     if note:
         print(note)
-    run = training.train(demos, options.out, cfg, env=options.env, resume=options.resume, summary=inspect(demos))
-    print(f"trained: {run}\nnext:    dtql-robot eval {run} --video {run / 'rollouts.mp4'}")
+    summary = inspect(demos)
+    run = training.train(demos, options.out, cfg, seeds=seeds, env=options.env, resume=options.resume, summary=summary)
+    print(f"trained: {run} (peak memory {peak_memory()})")
+    print(f"next:    dtql-robot eval {run} --video {run / 'rollouts.mp4'}")

@@ -63,8 +63,15 @@ class ChunkBuffer:
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """Uniformly drawn samples; the indices never leave the device."""
-        index = torch.randint(len(self), (batch_size,), device=self.actions.device, generator=generator)
-        return self.batch(index)
+        return self.batch(self._draw(batch_size, generator))
+
+    def sample_each(self, batch_size: int, generators: Sequence[torch.Generator]) -> Batch:
+        """What `sample` draws from each of N generators, stacked: (N, B, ...)."""
+        index = torch.cat([self._draw(batch_size, g) for g in generators])
+        return Batch(*(t.unflatten(0, (len(generators), batch_size)) for t in self.batch(index)))
+
+    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(len(self), (count,), device=self.actions.device, generator=generator)
 
 
 @dataclass(frozen=True)

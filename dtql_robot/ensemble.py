@@ -1,0 +1,119 @@
+"""Several seeds trained at once: the same update, with every weight, batch and random number stacked over seeds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dtql_robot.agent import DTQL, Loss
+
+
+class Bound(nn.ModuleDict):
+    """Networks by name, so that `functional_call` can run any function with other weights in them."""
+
+    def forward(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
+
+
+class Ensemble(DTQL):
+    """N agents that differ in their seed, updated together: `update` takes batches of shape (N, B, ...).
+
+    Networks hold weights (N, ...), and each loss is that of DTQL under `vmap`.  The agents' weights, batches and noise
+    never mix, each agent's random numbers come from its own generator, and Adam works element by element: every agent
+    takes the steps it would take alone, but for the rounding of batched products.
+    The agents themselves stay as they are until `scatter` writes the results into them.
+    """
+
+    def __init__(self, agents: Sequence[DTQL]):
+        first = agents[0]
+        self.agents = list(agents)
+        self.cfg, self.device, self.step = first.cfg, first.device, first.step
+        self.lr, self.ema_step = first.lr, first.ema_step
+        if first.encoder is not None:
+            raise ValueError("agents that encode images are trained one by one")
+        self.encoder = self.ema_encoder = None
+        self.networks = {name: stack([a.networks[name] for a in agents]) for name in first.networks}
+        for name, network in self.networks.items():
+            setattr(self, name, network)
+        self.bound = Bound(self.networks)
+        self.weights: dict[str, Tensor] = dict(self.bound.named_parameters())
+        self.optimizers = self._make_optimizers()
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(join_moments([a.optimizers[name].state_dict() for a in agents]))
+        self.transform_losses(self._batched)
+        if self.cfg.optim.precision == "bf16":
+            self.transform_losses(self._in_bf16)
+
+    def __len__(self) -> int:
+        return len(self.agents)
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        return [a.generator for a in self.agents]
+
+    def _batched(self, loss: Loss) -> Loss:
+        """The loss of all agents: each with its slice of the weights and of the arguments."""
+
+        def one(weights: dict[str, Tensor], *args: Any) -> Any:
+            return functional_call(self.bound, weights, (loss, *args))
+
+        return lambda *args: torch.vmap(one)(self.weights, *args)
+
+    def _normal(self, like: Tensor) -> Tensor:
+        return torch.stack([a._normal(row) for a, row in zip(self.agents, like, strict=True)])
+
+    def _uniform(self, like: Tensor) -> Tensor:
+        return torch.stack([a._uniform(row) for a, row in zip(self.agents, like, strict=True)])
+
+    def scatter(self) -> None:
+        """Write weights, optimizer moments and step into the agents, for instance to save them."""
+        optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        for i, agent in enumerate(self.agents):
+            agent.load_state_dict(
+                {
+                    "networks": {name: part(network, i) for name, network in self.networks.items()},
+                    "optimizers": {name: moments_of(state, i) for name, state in optimizers.items()},
+                    "generator": agent.generator.get_state(),
+                    "step": self.step,
+                }
+            )
+
+
+def stack(modules: Sequence[nn.Module]) -> nn.Module:
+    """One module whose parameters are those of all modules, stacked: (...) becomes (N, ...).  Buffers are shared."""
+    stacked = copy.deepcopy(modules[0])
+    for name, first in modules[0].named_parameters():
+        values = torch.stack([m.get_parameter(name).detach() for m in modules])
+        owner, _, leaf = name.rpartition(".")
+        setattr(stacked.get_submodule(owner), leaf, nn.Parameter(values, requires_grad=first.requires_grad))
+    return stacked
+
+
+def part(stacked: nn.Module, i: int) -> dict[str, Tensor]:
+    """The state dict of member i of a stacked module."""
+    parameters = dict(stacked.named_parameters())
+    return {name: v[i] if name in parameters else v for name, v in stacked.state_dict().items()}
+
+
+def join_moments(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One Adam's state dict from those of N over the same parameters: moments stacked, the step's count shared."""
+    first = states[0]
+    joined = {
+        index: {k: v if k == "step" else torch.stack([s["state"][index][k] for s in states]) for k, v in values.items()}
+        for index, values in first["state"].items()
+    }
+    return {"state": joined, "param_groups": first["param_groups"]}
+
+
+def moments_of(joined: dict[str, Any], i: int) -> dict[str, Any]:
+    """Inverse of `join_moments`: copies of the moments of member i."""
+    state = {
+        index: {k: v.clone() if k == "step" else v[i].clone() for k, v in values.items()}
+        for index, values in joined["state"].items()
+    }
+    return {"state": state, "param_groups": joined["param_groups"]}

@@ -1,0 +1,95 @@
+"""What a run uses of the machine: device, threads, precision, compiler, memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from dtql_robot.config import Config
+from dtql_robot.errors import InputError
+
+COMPILE_FROM = 50_000
+"""Updates from which compiling wins although nothing is cached yet (docs/performance.md)."""
+
+
+def resolve_device(choice: str) -> torch.device:
+    """ "auto" becomes cuda where there is one.  Asking for cuda where there is none is an InputError."""
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise InputError("device=cuda, but torch finds no GPU; use --device cpu or install a CUDA build of torch.")
+    if choice == "auto":
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(choice)
+
+
+def check_hardware(cfg: Config) -> None:
+    """InputError where a setting needs hardware that `cfg.device` is not."""
+    o, device = cfg.optim, resolve_device(cfg.device)
+    if device.type != "cuda":
+        for setting, asked in (("cuda_graph=True", o.cuda_graph), ("precision=tf32", o.precision == "tf32")):
+            if asked:
+                raise InputError(f"{setting} needs an NVIDIA GPU, and this run is on the {device.type}; leave it out.")
+    if o.compile == "on" and device.type == "cpu" and not has_compiler():
+        raise InputError("compile=on needs a C++ compiler, and there is no g++ or clang++: install one.")
+
+
+@contextmanager
+def hardware(cfg: Config) -> Iterator[None]:
+    """torch's threads and matrix precision as `cfg` wants them, for the time of the block."""
+    check_hardware(cfg)
+    threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    torch.set_num_threads(cfg.threads or min(threads, usable_cores()))
+    torch.backends.cuda.matmul.allow_tf32 = cfg.optim.precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity, and its container's share of CPU time (cgroup 2, Linux)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = Path("/sys/fs/cgroup/cpu.max")
+    if limit.is_file():
+        quota, period = limit.read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, round(int(quota) / int(period))))
+    return cores
+
+
+def has_compiler() -> bool:
+    """Is there what torch.compile needs on a CPU?"""
+    return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))
+
+
+def should_compile(cfg: Config, updates: int) -> bool:
+    """Is compiling worth it for this many updates?  "auto" decides by their number."""
+    if cfg.optim.compile != "auto":
+        return cfg.optim.compile == "on"
+    ready = has_compiler() or resolve_device(cfg.device).type == "cuda"
+    return ready and updates >= COMPILE_FROM
+
+
+def keep_compiled_code() -> None:
+    """Let torch keep what it compiles across reboots, so that the next run of the same sizes starts within seconds."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "dtql_robot" / "compiled"))
+
+
+def peak_memory() -> str:
+    """The largest memory of this process so far, on the host and on the GPU."""
+    parts = []
+    if sys.platform != "win32":
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+        parts.append(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20:.0f} MiB")
+    if torch.cuda.is_available():
+        parts.append(f"{torch.cuda.max_memory_allocated() / 2**20:.0f} MiB on the GPU")
+    return ", ".join(parts) or "unknown"

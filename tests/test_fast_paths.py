@@ -1,0 +1,277 @@
+"""Every fast way to compute an update is tied to the plain one."""
+
+import dataclasses
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dtql_robot.agent import DTQL
+from dtql_robot.config import CriticConfig
+from dtql_robot.ensemble import Ensemble
+from dtql_robot.graph import GraphedUpdate
+from dtql_robot.networks import Mish
+from dtql_robot.presets import override, preset
+from dtql_robot.types import Batch
+from tests.test_agent import SIZE, make_agent, random_batch, small_config
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PAPER = {
+    "optim.pretrain_steps": 0,
+    "optim.batch_size": SIZE,
+    "diffusion.denoiser_width": 16,
+    "policy.policy_hidden": (16, 16),
+    "critic.critic_hidden": (16, 16),
+}
+SAMPLED = {"nll": "tanh", "tr_at": "sample"}
+IMPLICIT = {"policy": "implicit", "regularizer": "kl", "nll_weight": 0.0}
+
+
+def stacked(batches):
+    return Batch(*(torch.stack(t) for t in zip(*batches, strict=True)))
+
+
+def assert_same_weights(a: DTQL, b: DTQL, tolerance: float):
+    for name, network in a.networks.items():
+        for key, value in network.state_dict().items():
+            other = b.networks[name].state_dict()[key]
+            torch.testing.assert_close(
+                other.cpu(), value.cpu(), rtol=tolerance, atol=tolerance, msg=lambda m, n=name, k=key: f"{n}.{k}: {m}"
+            )
+
+
+# The baseline of the benchmark
+
+
+def load_benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def copy_into_plain(plain, agent):
+    """The product's initial weights in the baseline's modules, all in float64."""
+    for modules, network in (((plain.q1, plain.q2), agent.q), ((plain.target_q1, plain.target_q2), agent.target_q)):
+        for i, module in enumerate(modules):
+            weights = {k: v[i] if v.dim() == 3 else v for k, v in network.state_dict().items()}
+            weights = {k.removeprefix("net."): v for k, v in weights.items()}
+            linear = {k for k in weights if weights[k].shape != module.double().state_dict()[k].shape}
+            module.load_state_dict({k: v.mT if k.endswith("weight") and v.dim() == 2 else v.flatten()
+                                    if k in linear else v for k, v in weights.items()})  # fmt: skip
+    plain.v.double().load_state_dict({k.removeprefix("net."): v for k, v in agent.v.state_dict().items()})
+    named = {k.removeprefix("net.").replace("embed", "time"): v for k, v in agent.denoiser.state_dict().items()}
+    plain.denoiser.double().load_state_dict(named)
+    for actor in (plain.actor, plain.ema_actor):
+        actor.double().load_state_dict(agent.policy.state_dict())
+
+
+def test_the_benchmarks_baseline_computes_the_same():
+    cfg = override(preset("paper"), PAPER)
+    rng = np.random.default_rng(0)
+    data = {"obs": rng.standard_normal((64, 5)), "next_obs": rng.standard_normal((64, 5))}
+    data |= {"action": rng.uniform(-0.9, 0.9, (64, 2)), "reward": rng.standard_normal(64), "discount": np.full(64, 0.9)}
+    plain = load_benchmark("plain_update").PlainDTQL(cfg, data, 0.5)
+    agent = DTQL(cfg, 5, 2, 0.5, torch.device("cpu"))
+    for network in agent.networks.values():
+        network.double()
+    copy_into_plain(plain, agent)
+    # LayerNorm's gains are shared by the product's two Q and not by the baseline's: left out of both here.
+    for net in (plain.q1, plain.q2, plain.target_q1, plain.target_q2, agent.q.net, agent.target_q.net):
+        for i, layer in enumerate(net):
+            if isinstance(layer, torch.nn.LayerNorm):
+                net[i] = torch.nn.LayerNorm(layer.normalized_shape, elementwise_affine=False)
+    noises = []
+    draw = agent._noise
+    agent._noise = lambda *args, **kwargs: noises.append(draw(*args, **kwargs)) or noises[-1]
+    one = torch.ones(SIZE, dtype=torch.float64)
+    for _ in range(10):
+        noises.clear()
+        b = plain.sample()
+        chunk, target = b["action"][:, None], (b["reward"], b["discount"], b["next_obs"], one)
+        agent.update(Batch(b["obs"], chunk, one[:, None], *target))
+        denoiser, policy = ((n.sigma, n.normal[:, 0]) for n in noises)
+        metrics = plain.iterate(b, denoiser, noises[1].policy[:, 0], policy)
+    assert len(metrics) == 6
+    for mine, theirs in zip(agent.policy.parameters(), plain.actor.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
+    for mine, theirs in zip(agent.denoiser.parameters(), plain.denoiser.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6)
+    for i, q in enumerate((plain.target_q1, plain.target_q2)):
+        torch.testing.assert_close(agent.target_q.net[0].weight[i].mT, q[0].weight, rtol=1e-6, atol=1e-6)
+
+
+def test_mish_is_mish():
+    x = torch.cat([torch.linspace(-60, 60, 1001), torch.tensor([-1e4, -200.0, 200.0, 1e4])]).double().requires_grad_()
+    mine, theirs = Mish()(x), torch.nn.functional.mish(x)
+    torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-15)
+    grads = [torch.autograd.grad(y.sum(), x)[0] for y in (mine, theirs)]
+    torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-14)
+    wide = torch.linspace(-100, 100, 2001, requires_grad=True)
+    (grad,) = torch.autograd.grad(Mish()(wide).sum(), wide)
+    assert torch.isfinite(grad).all()
+
+
+# Several seeds at once
+
+
+def make_agents(cfg, seeds):
+    return [make_agent(dataclasses.replace(cfg, seed=s)) for s in seeds]
+
+
+@pytest.mark.parametrize("policy", [{}, SAMPLED, IMPLICIT, {"awr_temperature": 1.0}, {"q_weight": 0.0}])
+def test_an_ensembles_members_equal_agents_of_their_own(policy):
+    cfg = small_config(**policy)
+    cfg = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, pretrain_steps=2, obs_noise=0.1))
+    alone, members = make_agents(cfg, (3, 5, 7)), make_agents(cfg, (3, 5, 7))
+    ensemble = Ensemble(members)
+    for i in range(8):
+        batches = [random_batch(10 * i + j) for j in range(3)]
+        logs = [agent.update(b) for agent, b in zip(alone, batches, strict=True)]
+        log = ensemble.update(stacked(batches))
+        for key, values in log.items():
+            torch.testing.assert_close(values.expand(3), torch.stack([one[key] for one in logs]), rtol=1e-3, atol=1e-4)
+    ensemble.scatter()
+    for one, member in zip(alone, members, strict=True):
+        assert member.step == one.step == 8
+        assert_same_weights(one, member, 1e-4)
+        assert torch.equal(one.generator.get_state(), member.generator.get_state())
+
+
+def test_an_ensemble_goes_on_from_its_members():
+    """Stacked again after `scatter`, it takes the same steps: weights, moments and counts all travel."""
+    cfg = small_config()
+    whole, parts = Ensemble(make_agents(cfg, (0, 1))), Ensemble(make_agents(cfg, (0, 1)))
+    for i in range(6):
+        batch = stacked([random_batch(2 * i), random_batch(2 * i + 1)])
+        if i == 3:
+            parts.scatter()
+            parts = Ensemble(parts.agents)
+        whole.update(batch)
+        parts.update(batch)
+    assert_same_weights(whole, parts, 0.0)
+
+
+def test_a_members_checkpoint_holds_no_more_than_a_single_one():
+    ensemble = Ensemble(make_agents(small_config(), (0, 1, 2)))
+    ensemble.update(stacked([random_batch(i) for i in range(3)]))
+    ensemble.scatter()
+    for state in ensemble.agents[1].state_dict()["optimizers"].values():
+        for values in state["state"].values():
+            assert values["exp_avg"].untyped_storage().nbytes() == 4 * values["exp_avg"].numel()
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_ensemble_equals_eager_agents():
+    """With the paper's networks, a layer each, to 1e-4 after five updates."""
+    one_layer = {"policy.policy_hidden": (16,), "critic.critic_hidden": (16,), "diffusion.denoiser_blocks": 1}
+    cfg = override(preset("paper"), PAPER | one_layer)
+    alone = [DTQL(dataclasses.replace(cfg, seed=s), 5, 2, 0.5, torch.device("cpu")) for s in (0, 1)]
+    ensemble = Ensemble([DTQL(dataclasses.replace(cfg, seed=s), 5, 2, 0.5, torch.device("cpu")) for s in (0, 1)])
+    ensemble.compile_losses()
+    for i in range(5):
+        batches = [b._replace(action=b.action[:, :1], valid=b.valid[:, :1]) for b in map(random_batch, (i, i + 9))]
+        for agent, b in zip(alone, batches, strict=True):
+            agent.update(b)
+        ensemble.update(stacked(batches))
+    ensemble.scatter()
+    for one, member in zip(alone, ensemble.agents, strict=True):
+        assert_same_weights(one, member, 1e-4)
+
+
+# Captured updates
+
+
+class NoHostReads(TorchDispatchMode):
+    """Fails where a value or a shape is read back from the device."""
+
+    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        assert name not in self.FORBIDDEN, f"{name} waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("policy", [{}, SAMPLED, IMPLICIT, {"awr_temperature": 1.0}])
+def test_an_update_reads_nothing_back(policy):
+    """What a CUDA graph demands, and what keeps a GPU busy."""
+    agent = make_agent(small_config(**policy))
+    agent.schedule_on_device()
+    agent.schedule()
+    agent.iterate(random_batch())
+    with NoHostReads():
+        agent.iterate(random_batch())
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NoHostReads():
+        torch.ones(()).item()
+
+
+def test_rates_on_the_device_are_the_same_rates():
+    cfg = small_config()
+    plain, on_device = make_agent(cfg), make_agent(cfg)
+    on_device.schedule_on_device()
+    for i in range(10):
+        plain.update(random_batch(i))
+        on_device.update(random_batch(i))
+        assert on_device.optimizers["policy"].param_groups[0]["lr"].item() == pytest.approx(plain.lr)
+    assert_same_weights(plain, on_device, 1e-5)
+
+
+def test_graphs_need_a_gpu():
+    agent = make_agent(small_config())
+    with pytest.raises(ValueError, match="on a GPU, got one on cpu"):
+        GraphedUpdate(agent, random_batch)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+@pytest.mark.parametrize("pretrain", [0, 6])
+def test_graphed_updates_equal_eager_ones(seeds, pretrain):
+    """Drawn numbers, rates, gradients and averages, across the start of the policy."""
+    cfg = small_config()
+    cfg = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, pretrain_steps=pretrain, obs_noise=0.1))
+    device = torch.device("cuda")
+
+    def learner():
+        agents = [DTQL(dataclasses.replace(cfg, seed=s), 5, 2, 0.5, device) for s in seeds]
+        return agents[0] if len(agents) == 1 else Ensemble(agents)
+
+    batch = random_batch() if len(seeds) == 1 else stacked([random_batch(s) for s in seeds])
+    batch = Batch(*(t.to(device) for t in batch))
+    eager, graphed = learner(), learner()
+    update = GraphedUpdate(graphed, lambda: batch)
+    for _ in range(20):
+        log, other = eager.update(batch), update()
+        for key in log:
+            torch.testing.assert_close(other[key], log[key], rtol=1e-3, atol=1e-4)
+    assert graphed.step == 20
+    assert set(update.graphs) == ({True} if pretrain == 0 else {False, True})
+    assert_same_weights(eager, graphed, 1e-4)
+
+
+# Precision
+
+
+def test_bf16_products_with_float32_weights():
+    cfg = small_config()
+    exact = make_agent(cfg)
+    rough = make_agent(dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, precision="bf16")))
+    ensemble = Ensemble([make_agent(rough.cfg)])
+    for i in range(5):
+        logs = [agent.update(random_batch(i)) for agent in (exact, rough)]
+        together = ensemble.update(stacked([random_batch(i)]))
+    for key, value in logs[0].items():
+        assert logs[1][key].dtype == torch.float32
+        torch.testing.assert_close(logs[1][key], value, rtol=0.1, atol=0.05)
+        torch.testing.assert_close(together[key].squeeze(), logs[1][key], rtol=0.05, atol=0.02)
+    assert any(not torch.equal(logs[0][k], logs[1][k]) for k in logs[0])
+    assert all(p.dtype == torch.float32 for n in rough.networks.values() for p in n.parameters())
+
+
+def test_critic_config_of_the_paper_is_what_the_benchmark_uses():
+    assert preset("paper").critic == CriticConfig(critic_hidden=(256, 256, 256), expectile=0.7, discount=0.99)

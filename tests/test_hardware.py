@@ -1,0 +1,71 @@
+"""Device, threads, compiler and precision are what the settings ask for, and what cannot be is one sentence."""
+
+import pytest
+import torch
+
+from dtql_robot import hardware
+from dtql_robot.config import Config, OptimConfig
+from dtql_robot.errors import InputError
+
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+def config(**optim) -> Config:
+    return Config(device="cpu", optim=OptimConfig(**optim))
+
+
+@pytest.mark.parametrize(("choice", "updates", "expected"), [("on", 1, True), ("off", 10**9, False)])
+def test_compiling_as_asked(choice, updates, expected):
+    assert hardware.should_compile(config(compile=choice), updates) is expected
+
+
+def test_compiling_by_itself_only_where_the_run_is_long(monkeypatch):
+    monkeypatch.setattr(hardware, "has_compiler", lambda: True)
+    assert not hardware.should_compile(config(), hardware.COMPILE_FROM - 1)
+    assert hardware.should_compile(config(), hardware.COMPILE_FROM)
+    monkeypatch.setattr(hardware, "has_compiler", lambda: False)
+    assert not hardware.should_compile(config(), hardware.COMPILE_FROM)
+
+
+def test_older_configs_say_compile_as_a_truth_value():
+    assert [OptimConfig(compile=value).compile for value in (True, False)] == ["on", "off"]
+
+
+@pytest.mark.parametrize("setting", [{"cuda_graph": True}, {"precision": "tf32"}])
+def test_what_needs_a_gpu_says_so(setting):
+    with pytest.raises(InputError, match="needs an NVIDIA GPU, and this run is on the cpu"):
+        hardware.check_hardware(config(**setting))
+
+
+def test_compiling_without_a_compiler_says_so(monkeypatch):
+    monkeypatch.setattr(hardware, "has_compiler", lambda: False)
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler"):
+        hardware.check_hardware(config(compile="on"))
+
+
+def test_threads_are_set_for_the_run_only(monkeypatch):
+    before = torch.get_num_threads()
+    with hardware.hardware(Config(device="cpu", threads=3)):
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    chosen = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 4)
+    with hardware.hardware(Config(device="cpu")):
+        pass
+    assert chosen == [4, 64]
+
+
+def test_usable_cores_and_peak_memory_are_those_of_this_process():
+    assert 1 <= hardware.usable_cores() <= (torch.multiprocessing.cpu_count())
+    held = torch.ones(30_000_000)
+    assert float(hardware.peak_memory().split()[0]) > held.nbytes / 2**20
+
+
+def test_precision_is_set_for_the_run_only(monkeypatch):
+    monkeypatch.setattr(hardware, "check_hardware", lambda cfg: None)
+    before = torch.backends.cuda.matmul.allow_tf32
+    with hardware.hardware(config(precision="tf32")):
+        assert torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32 == before
