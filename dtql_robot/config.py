@@ -112,8 +112,9 @@ class PolicyConfig:
     """Likelihood of recorded actions. tanh: under the Gaussian (the paper). mse: squared error of the mean."""
     nll_weight: float = 1.0
     """Weight of the likelihood term (the paper's gamma)."""
-    awr_temperature: float = 0.0
-    """Above 0, recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL)."""
+    awr_temperature: float | None = None
+    """Recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL). Default: 3 times
+    the share of episodes that do not end in success, so that good data is taken as it is; 0 without a success signal."""
     q_weight: float = 0.05
     """Weight of the Q term. 0 makes DTQL plain behaviour cloning inside the trust region."""
     normalize_q: bool = True
@@ -129,12 +130,12 @@ class PolicyConfig:
         _require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
         _require(self.tr_sigma_min < self.tr_sigma_max, "tr_sigma_min", self.tr_sigma_min, "below tr_sigma_max")
         for name in ("trust_region_weight", "nll_weight", "q_weight", "awr_temperature"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+            _require((getattr(self, name) or 0) >= 0, name, getattr(self, name), "0 or more")
 
     @property
     def uses_critic(self) -> bool:
         """Does any term of the loss, or the choice of actions, read Q?"""
-        return self.q_weight > 0 or self.awr_temperature > 0 or self.act in ("best", "softmax")
+        return self.q_weight > 0 or bool(self.awr_temperature) or self.act in ("best", "softmax")
 
     @property
     def uses_denoiser(self) -> bool:
@@ -167,7 +168,7 @@ class CriticConfig:
 class OptimConfig:
     """Optimization."""
 
-    batch_size: int = 256
+    batch_size: int = 128
     """Samples per update."""
     lr: float = 3e-4
     """Adam's learning rate, for every network."""

@@ -34,6 +34,7 @@ PAPER: Recipe = {
     "policy.log_std_max": 2.0,
     "policy.trust_region_weight": 1.0,
     "policy.nll_weight": 0.0,
+    "policy.awr_temperature": 0.0,
     "policy.q_weight": 1.0,
     "policy.normalize_q": False,
     "policy.act": "softmax",
@@ -96,8 +97,14 @@ PRESETS: dict[str, Recipe] = {
     "kitchen-complete-v0": _kitchen(1e-4, 200, 500),
     "kitchen-partial-v0": _kitchen(1e-4, 100, 1000),
     "kitchen-mixed-v0": _kitchen(3e-4, 200, 500),
-    "mse-bc": {"policy.trust_region_weight": 0.0, "policy.q_weight": 0.0, "policy.nll": "mse", "policy.act": "mean"},
-    "diffusion-bc": {"policy.act": "diffusion"},
+    "mse-bc": {
+        "policy.trust_region_weight": 0.0,
+        "policy.q_weight": 0.0,
+        "policy.nll": "mse",
+        "policy.awr_temperature": 0.0,
+        "policy.act": "mean",
+    },
+    "diffusion-bc": {"policy.awr_temperature": 0.0, "policy.act": "diffusion"},
     "iql": {
         "policy.trust_region_weight": 0.0,
         "policy.q_weight": 0.0,
@@ -105,8 +112,14 @@ PRESETS: dict[str, Recipe] = {
         "policy.awr_temperature": 3.0,
         "policy.act": "mean",
     },
-    "tr-only": {"policy.q_weight": 0.0, "policy.nll_weight": 0.0},
-    "kl": {"policy.policy": "implicit", "policy.regularizer": "kl", "policy.nll_weight": 0.0, "policy.act": "sample"},
+    "tr-only": {"policy.q_weight": 0.0, "policy.nll_weight": 0.0, "policy.awr_temperature": 0.0},
+    "kl": {
+        "policy.policy": "implicit",
+        "policy.regularizer": "kl",
+        "policy.nll_weight": 0.0,
+        "policy.awr_temperature": 0.0,
+        "policy.act": "sample",
+    },
 }
 """Name -> recipe."""
 

@@ -35,6 +35,18 @@ from dtql_robot.hardware import hardware, keep_compiled_code, resolve_device, sh
 from dtql_robot.progress import progress_bar
 from dtql_robot.types import Batch, Demonstrations, PixelBatch
 
+TEMPERATURE_PER_FAILURE = 3.0
+"""Temperature of the likelihood's advantage weights if every episode failed (docs/recipe.md)."""
+
+
+def resolve_temperature(demos: Demonstrations, choice: float | None) -> float:
+    """The choice, or what suits the data: nothing to select where all succeed, much where most fail."""
+    if choice is not None:
+        return choice
+    labelled = [e for e in demos.episodes if e.success is not None]
+    failures = sum(not e.ends_in_success for e in labelled)
+    return TEMPERATURE_PER_FAILURE * failures / len(labelled) if labelled else 0.0
+
 
 def prepare(
     demos: Demonstrations, cfg: Config, device: torch.device
@@ -46,7 +58,9 @@ def prepare(
     obs_norm, action_norm = fit_normalizers(demos, low_keys, data.action_norm)
     buffer = make_buffer(demos, data, cfg.critic.discount, low_keys, obs_norm, action_norm, device)
     sigma_data = cfg.diffusion.sigma_data or checkpoint.action_std(buffer.actions.cpu().numpy())
-    cfg = dataclasses.replace(cfg, data=data, diffusion=dataclasses.replace(cfg.diffusion, sigma_data=sigma_data))
+    policy = dataclasses.replace(cfg.policy, awr_temperature=resolve_temperature(demos, cfg.policy.awr_temperature))
+    diffusion = dataclasses.replace(cfg.diffusion, sigma_data=sigma_data)
+    cfg = dataclasses.replace(cfg, data=data, diffusion=diffusion, policy=policy)
     shapes = tuple(demos.obs_shapes[k] for k in keys)
     face = Interface(keys, shapes, obs_norm, action_norm, demos.action_dim, sigma_data, image_keys)
     if not image_keys:
