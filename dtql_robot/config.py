@@ -114,7 +114,7 @@ class PolicyConfig:
     """Weight of the likelihood term (the paper's gamma)."""
     awr_temperature: float | None = None
     """Recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL). Default: 3 times
-    the share of episodes that do not end in success, so that good data is taken as it is; 0 without a success signal."""
+    the share of episodes that do not end in success, so that good data counts evenly; 0 without a success signal."""
     q_weight: float = 0.05
     """Weight of the Q term. 0 makes DTQL plain behaviour cloning inside the trust region."""
     normalize_q: bool = True
