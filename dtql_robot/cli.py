@@ -6,6 +6,7 @@ Heavy packages are imported inside the commands, so that `--help` is instant.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -105,9 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with terminated_as_interrupted():
             run, options = parse(command, rest)
             run(options)
+            sys.stdout.flush()
     except InputError as e:
         print(f"dtql-robot {command}: {e}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as in `dtql-robot inspect FILE | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print(f"\ndtql-robot {command}: interrupted.", file=sys.stderr)
         return 1

@@ -183,3 +183,19 @@ def test_collected_files_open_in_the_packages_own_readers(layout, tmp_path):
         theirs = np.split(rows, [len(ours[0])])
     for episode, actions in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(episode.actions, actions)
+
+
+def test_a_reader_that_stops_early_gives_no_traceback(tmp_path):
+    """As in `dtql-robot inspect FILE | head`."""
+    import os
+
+    read, write = os.pipe()
+    os.close(read)
+    path = tmp_path / "f.hdf5"
+    with h5py.File(path, "w") as file:
+        file["observations"], file["actions"] = np.zeros((4, 3)), np.ones((4, 2))
+        file["rewards"], file["terminals"] = np.zeros(4), np.zeros(4, bool)
+    command = [sys.executable, "-m", "dtql_robot", "inspect", str(path)]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -110,8 +110,14 @@ def _rewrite(data: str, options: Options) -> None:
             print(f"note: Minari has no filter keys; {', '.join(reading.filter_keys)} were left out")
     for key, what in reading.left_out.items():
         print(f"note: observation {key!r} ({what}) was left out")
-    for key, what in reading.unread.items():
-        print(f"note: {key!r} ({what}) was left out")
+    _tell_unread(reading.unread)
+
+
+def _tell_unread(unread: dict[str, str]) -> None:
+    from dtql_robot.datasets.summary_text import unread_text
+
+    if unread:
+        print(f"note: not one row a step, so left out: {unread_text(unread)}")
 
 
 def _extract(options: Options, out: Path, overwrite: bool) -> None:
@@ -123,8 +129,7 @@ def _extract(options: Options, out: Path, overwrite: bool) -> None:
         workers=options.workers, overwrite=overwrite,
     )  # fmt: skip
     print(success_line(outcomes))
-    for key, what in open_recording(options.data).unread.items():
-        print(f"note: {key!r} ({what}) was left out")
+    _tell_unread(open_recording(options.data).unread)
 
 
 def success_line(outcomes: list[dict[str, Any]]) -> str:

@@ -12,7 +12,7 @@ from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
     from dtql_robot.config import DataConfig
-    from dtql_robot.datasets.findings import Validation
+    from dtql_robot.datasets.findings import Finding, Validation
     from dtql_robot.types import Demonstrations
 
 
@@ -34,21 +34,40 @@ class Options:
     """As `train` will use it: success needs a success signal."""
     action_norm: Literal["range", "none"] = "range"
     """As `train` will use it: none takes actions for [-1, 1] as they are."""
+    env: str | None = None
+    """Environment to compare actions and observations with. Default: the one that the data names."""
     json: bool = False
     """Print JSON for programs."""
 
 
 def run(options: Options) -> None:
     import json
+    from dataclasses import replace
 
+    from dtql_robot.datasets import load
     from dtql_robot.datasets.validate import Use, validate
 
     use = Use(options.action_norm, options.reward, options.obs_keys)
     found = validate(options.data, filter_key=options.filter_key, use=use)
+    if not {"unreadable", "simulator-missing"} & {f.code for f in found.findings}:
+        demos = load(options.data, obs_keys=options.obs_keys or None, filter_key=options.filter_key)
+        found = replace(found, findings=(*fit(demos, options.env), *found.findings))
     print(json.dumps(found.to_dict(), indent=2) if options.json else describe(found))
     if found.errors:
         count = len(found.errors)
         raise InputError(f"{options.data} has {count} error{'s' if count > 1 else ''}; see above.")
+
+
+def fit(demos: Demonstrations, env: str | None) -> list[Finding]:
+    """What `train` would say about the environment that the policy will be judged in."""
+    from dtql_robot.commands.fit import check_fit
+    from dtql_robot.datasets.findings import error, warning
+
+    try:
+        note = check_fit(demos, env, list(demos.obs_shapes))
+    except InputError as refused:
+        return [error("environment", demos.source, str(refused))]
+    return [] if note is None else [warning("environment", demos.source, note)]
 
 
 def describe(found: Validation) -> str:

@@ -35,9 +35,16 @@ def format_summary(summary: Mapping[str, Any]) -> str:
         lines += ["", *(f"{_short(k, 12):<12} {_short(v, 85)}" for k, v in summary["attrs"].items())]
     if summary["extras"]:
         lines += ["", "also stored  " + ", ".join(f"{k} {_shape(v['shape'])}" for k, v in summary["extras"].items())]
-    lines += [f"not kept     {key}: {text}" for key, text in summary["unread"].items()]
+    if summary["unread"]:
+        lines += ["", f"not kept     {unread_text(summary['unread'])}"]
     remarks = [f"note: {text}" for text in summary["notes"]] + [f"warning: {text}" for text in summary["warnings"]]
     return "\n".join([*lines, *([""] if remarks else []), *remarks])
+
+
+def unread_text(unread: Mapping[str, str], most: int = 4) -> str:
+    """The first few arrays that are not kept, and how many there are besides."""
+    shown = [f"{key}: {text}" for key, text in list(unread.items())[:most]]
+    return "; ".join(shown) + (f"; and {len(unread) - most} more" if len(unread) > most else "")
 
 
 def _short(value: Any, width: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import inspect
 import json
 import warnings
@@ -131,9 +133,26 @@ def _gym_spec(demos: Demonstrations) -> Any:
         recorded = demos.env_args.get("env_spec", demos.env_args)  # as robomimic files keep it
         if isinstance(recorded, dict) and {"id", "entry_point"} <= recorded.keys():
             return EnvSpec.from_json(json.dumps(recorded))
-        return None if demos.env_spec is None else gymnasium.spec(demos.env_spec.partition("+")[0])
+        if demos.env_spec is None:
+            return None
+        return _registered(demos.env_spec.partition("+")[0], demos.env_args)
     except (gymnasium.error.Error, ImportError, TypeError, ValueError, KeyError):
         return None  # not an environment of Gymnasium; the metadata names it all the same
+
+
+def _registered(env_id: str, env_args: Mapping[str, Any]) -> Any:
+    """The registered environment with the recorded arguments and time limit, so that `minari` can make it."""
+    import gymnasium
+
+    with contextlib.suppress(ImportError):
+        import gymnasium_robotics
+
+        gymnasium.register_envs(gymnasium_robotics)
+    spec = copy.deepcopy(gymnasium.spec(env_id))
+    arguments = dict(env_args.get("env_kwargs") or {})
+    spec.max_episode_steps = arguments.pop("max_episode_steps", spec.max_episode_steps)
+    spec.kwargs.update(arguments)
+    return spec
 
 
 def _nested(obs: Mapping[str, Any], place: Place) -> Any:

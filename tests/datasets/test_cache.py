@@ -14,7 +14,7 @@ from sample_demos import assert_same_episode, assert_same_source, demonstrations
 
 from dtql_robot.datasets import cache, content_memo, heap_check, load, save_minari, save_robomimic
 from dtql_robot.datasets.content_memo import remembered
-from dtql_robot.datasets.disk_states import allocate_states
+from dtql_robot.datasets.disk_states import allocate_rows
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations
@@ -99,7 +99,7 @@ def test_a_cache_that_cannot_be_used_says_what_to_do(
     with pytest.raises(InputError, match=r"cannot be written to: Not a directory\. .*DTQL_ROBOT_CACHE=off"):
         load(path)
     with pytest.raises(InputError, match="Name a larger disk with DTQL_ROBOT_CACHE"):
-        allocate_states(10, 10, torch.device("cpu"), memory_limit=0)
+        allocate_rows(10, 10, np.float32, torch.device("cpu"), memory_limit=0)
     monkeypatch.setenv("DTQL_ROBOT_CACHE", str(small_cache))
     monkeypatch.setenv("DTQL_ROBOT_CACHE_GB", "much")
     with pytest.raises(InputError, match="DTQL_ROBOT_CACHE_GB is 'much'; a number of gigabytes was expected"):

@@ -1,7 +1,7 @@
 """Damaged files are refused in a sentence or read; nothing else ever comes out.
 
-More than 500 of them: 144 with damaged bytes of three layouts and 32 raw ones, 80 through the commands, 36 with links,
-and every array and group of the three layouts in turn removed or replaced.
+More than 700 of them: 192 with damaged bytes of four kinds of file and 32 raw ones, 100 through the commands, 36 with
+links, and every array and group of the four kinds in turn removed or replaced.
 """
 
 from __future__ import annotations
@@ -26,6 +26,18 @@ from dtql_robot.types import Demonstrations
 
 def make_robomimic(folder: Path) -> Path:
     return save_robomimic(make_demos(2, attrs={"seed": 1}), folder / "f.hdf5", masks={"train": [0, 1]})
+
+
+def make_newest(folder: Path) -> Path:
+    """The same in HDF5's newest structures: checksummed headers, fractal heaps, other B-trees; compressed."""
+    with h5py.File(make_robomimic(folder)) as old, h5py.File(folder / "new.hdf5", "w", libver="latest") as file:
+        for key in ("data", "mask"):
+            old.copy(key, file)
+        for demo in file["data"].values():
+            values = demo["actions"][()]
+            del demo["actions"]
+            demo.create_dataset("actions", data=values, compression="gzip", fletcher32=True, chunks=(2, 2))
+    return folder / "new.hdf5"
 
 
 def make_minari(folder: Path) -> Path:
@@ -54,7 +66,10 @@ def make_raw(folder: Path) -> Path:
     return folder / "raw.hdf5"
 
 
-MAKERS: dict[str, Callable[[Path], Path]] = {"robomimic": make_robomimic, "minari": make_minari, "d4rl": make_d4rl}
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "robomimic": make_robomimic, "newest": make_newest, "minari": make_minari, "d4rl": make_d4rl,
+}  # fmt: skip
+SIGNATURES = (b"TREE", b"HEAP", b"SNOD", b"OHDR", b"OCHK", b"GCOL", b"FRHP", b"BTHD", b"FADB", b"FAHD", b"\x89HDF")
 
 
 def flip_bits(content: bytearray, rng: random.Random) -> None:
@@ -64,7 +79,7 @@ def flip_bits(content: bytearray, rng: random.Random) -> None:
 
 def flip_metadata(content: bytearray, rng: random.Random) -> None:
     """Damage next to a signature of HDF5's own structures rather than in the values."""
-    places = [i for tag in (b"TREE", b"HEAP", b"SNOD", b"OHDR", b"GCOL", b"\x89HDF") for i in find_all(content, tag)]
+    places = [i for tag in SIGNATURES for i in find_all(content, tag)]
     for _ in range(3):
         content[min(len(content) - 1, rng.choice(places) + rng.randrange(80))] = rng.randrange(256)
 

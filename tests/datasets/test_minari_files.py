@@ -72,6 +72,13 @@ def test_registered_environment_can_be_recovered(tmp_path: Path) -> None:
     again = load(tmp_path / "cart-v3")
     assert (again.env_spec, again.env_args["id"]) == ("CartPole-v1", "CartPole-v1")
     record = {**again.env_args, "max_episode_steps": 77}
+    pytest.importorskip("gymnasium_robotics")
+    args = {"env_name": "FetchPush-v4", "type": 2, "env_kwargs": {"reward_type": "dense", "max_episode_steps": 70}}
+    fetch = replace(demos, env_spec="FetchPush-v4", env_args=args)
+    env = minari.MinariDataset(save_minari(fetch, tmp_path / "fetch-v0") / "data").recover_environment()
+    assert env.spec.id == "FetchPush-v4"
+    assert (env.spec.max_episode_steps, env.unwrapped.reward_type) == (70, "dense")
+    env.close()
     verbatim = save_minari(replace(demos, env_args=record), tmp_path / "cart-v4")
     assert load(verbatim).env_args["max_episode_steps"] == 77
 

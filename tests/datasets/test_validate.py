@@ -217,9 +217,14 @@ def test_every_bad_episode_of_a_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good = save_robomimic(sound(), tmp_path / "good.hdf5")
+    nowhere = {"env_name": "Nowhere", "type": 3, "env_kwargs": {}}
+    good = save_robomimic(replace(sound(), env_spec=None, env_args=nowhere), tmp_path / "good.hdf5")
     assert main(["validate", str(good)]) == 0
-    assert "6 episodes, 36 transitions: 0 errors, 0 warnings" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "warning: " + str(good) + ": The data names no environment" in printed
+    assert "6 episodes, 36 transitions: 0 errors, 1 warnings" in printed
+    assert main(["validate", str(good), "--env", "FetchPush-v4"]) == 2
+    assert "actions with 2 entries, FetchPush-v4 takes 4" in capsys.readouterr().out
     bad = tmp_path / "bad.hdf5"
     bad.write_bytes(good.read_bytes()[:3000])
     assert main(["validate", str(bad), "--json"]) == 2
