@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from dtql_robot.errors import InputError
+from dtql_robot.files import new_file
 
 if TYPE_CHECKING:
     from dtql_robot.policy import OneStepPolicy
@@ -123,20 +123,13 @@ def export_policy(policy: OneStepPolicy, out: Path, kind: Format, act: str | Non
     zeros = {k: np.zeros((1, *s), np.float32) for k, s in zip(policy.interface.obs_keys, policy.interface.obs_shapes,
                                                              strict=True)}  # fmt: skip
     example = [torch.from_numpy(x) for x in draw_inputs(policy, zeros, np.random.default_rng(0), act)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.part")
-    try:
-        if kind == "torchscript":
-            _write_torchscript(module, example, part, metadata(policy, act))
-        else:
-            _write_onnx(module, example, part, metadata(policy, act))
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
+    write = _write_torchscript if kind == "torchscript" else _write_onnx
+    with new_file(out, overwrite=True) as part:
+        write(module, example, part, metadata(policy, act))
     return out
 
 
-def _write_torchscript(module: nn.Module, example: Sequence[Tensor], path: Path, about: dict[str, Any]) -> None:
+def _write_torchscript(module: DeployedPolicy, example: Sequence[Tensor], path: Path, about: dict[str, Any]) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(module, tuple(example))

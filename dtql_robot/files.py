@@ -29,6 +29,17 @@ def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
         os.replace(temporary, path)
 
 
+def check_writable(path: Path) -> None:
+    """InputError where a file `path` could not be written: before the work whose result it is to hold.
+
+    Makes the folder it is to be in, and leaves nothing else behind.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; the name of a file to write was expected.")
+    with _temporary_sibling(path) as temporary:
+        temporary.touch()
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write or replace a text file, whole or not at all."""
     with new_file(path, overwrite=True) as temporary:

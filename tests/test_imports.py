@@ -24,7 +24,7 @@ ALLOWED = {
     "agent": {"config", "diffusion", "encoders", "losses", "networks", "types"},
     "checkpoint": {"agent", "config", "errors", "files", "normalize"},
     "policy": {"agent", "checkpoint", "diffusion", "errors", "normalize", "types", "networks"},
-    "export": {"errors", "policy", "types"},
+    "export": {"errors", "files", "policy", "types"},
     "ensemble": {"agent"},
     "graph": {"agent", "types"},
     "hardware": {"config", "errors"},

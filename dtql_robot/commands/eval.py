@@ -48,8 +48,8 @@ class Options:
     """All episodes of the video at once, side by side."""
     video_size: int = 320
     """Width and height of one episode's picture in pixels, a multiple of 16."""
-    camera: str | None = None
-    """A camera of the simulation by its name. Default: a view that shows the task."""
+    camera: tuple[str, ...] = ()
+    """Cameras of the simulation by their names, a video for each. Default: a view that shows the task."""
     video_overlay: Literal["keypoints", "saliency"] | None = None
     """Show beside the scene what a policy of pixels looks at: the encoder's keypoints, or the pixels that matter."""
     where: Literal["auto", "processes", "in-process"] = "auto"
@@ -64,9 +64,14 @@ def run(options: Options) -> None:
     from dtql_robot import checkpoint
     from dtql_robot.commands.report import write_run_report
     from dtql_robot.eval.evaluation import evaluate
+    from dtql_robot.files import check_writable
     from dtql_robot.policy import load_policy
 
     settings = checkpoint.read_config(options.run)
+    videos = _videos(options)
+    for path in (options.run / checkpoint.RESULTS, options.json):
+        if path:
+            check_writable(path)
     spec = options.env or settings["env"]
     if spec is None:
         raise InputError(f"{options.run} names no environment (nor did its data); give one with --env.")
@@ -79,40 +84,49 @@ def run(options: Options) -> None:
         num_envs=options.num_envs,
         max_episode_steps=options.max_episode_steps,
         env_args=settings["env_args"] if spec == settings["env"] else None,
-        video=_video(options),
+        video=videos,
         where=options.where,
         worker_timeout=options.worker_timeout,
     )
     result.save(options.run / checkpoint.RESULTS)
     if options.json:
         result.save(options.json)
-    report = write_run_report(options.run, result.video, _command(options))
+    report = write_run_report(options.run, result.videos, _command(options))
     print(result)
-    for path in (options.run / checkpoint.RESULTS, result.video, report):
-        if path:
-            print(f"  {path}")
+    for path in (options.run / checkpoint.RESULTS, *result.videos, report):
+        print(f"  {path}")
     if result.video_note:
         print(f"  {result.video_note}")
 
 
-def _video(options: Options) -> VideoSpec | None:
-    """What to film; None without --video."""
+def _videos(options: Options) -> list[VideoSpec]:
+    """What to film: a video for each camera; nothing without --video."""
     if options.video is None:
-        return None
+        about = [f for f in fields(options) if f.name == "camera" or f.name.startswith("video_")]
+        idle = [_flag(f.name) for f in about if getattr(options, f.name) != f.default]
+        if idle:
+            raise InputError(f"{', '.join(idle)} says what a video shows; name its file with --video too.")
+        return []
     from dtql_robot.eval.video_spec import VideoSpec
 
-    return VideoSpec(
-        options.video,
-        episodes=options.video_episodes,
-        filter=options.video_filter,
-        pick=options.video_pick,
-        random=options.video_random,
-        grid=options.video_grid,
-        camera=options.camera,
-        overlay=options.video_overlay,
-        width=options.video_size,
-        height=options.video_size,
-    )
+    def spec(path: Path, camera: str | None) -> VideoSpec:
+        return VideoSpec(
+            path,
+            episodes=options.video_episodes,
+            filter=options.video_filter,
+            pick=options.video_pick,
+            random=options.video_random,
+            grid=options.video_grid,
+            camera=camera,
+            overlay=options.video_overlay,
+            width=options.video_size,
+            height=options.video_size,
+        )
+
+    path, cameras = options.video, options.camera
+    if len(cameras) < 2:
+        return [spec(path, cameras[0] if cameras else None)]
+    return [spec(path.with_name(f"{path.stem}-{camera.replace('/', '-')}{path.suffix}"), camera) for camera in cameras]
 
 
 def _command(options: Options) -> list[str]:
@@ -124,9 +138,13 @@ def _command(options: Options) -> list[str]:
     return [str(w) for w in words]
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _option(name: str, value: Any, default: Any) -> list[Any]:
     """One option as words of a command line; none where it has its default."""
-    flag = f"--{name.replace('_', '-')}"
+    flag = _flag(name)
     if value == default:
         return []
     if value is True:

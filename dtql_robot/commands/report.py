@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dtql_robot import checkpoint
+from dtql_robot.config import Config
 from dtql_robot.training import read_metrics
 
 CURVES, REPORT = "curves.png", "report.html"
 
 
-def write_run_report(run: Path, video: Path | None, command: Sequence[str]) -> Path:
-    """Draw the learning curves and gather everything in the run folder in one self-contained page."""
+def write_run_report(run: Path, videos: Sequence[Path], command: Sequence[str]) -> Path:
+    """Draw the learning curves and gather everything in the run folder in one self-contained page.
+
+    command: the words of the evaluation's command line; the training's is read off the run's config.
+    """
     from dtql_robot.eval.curves import plot_curves
     from dtql_robot.eval.report import write_report
 
@@ -32,11 +38,37 @@ def write_run_report(run: Path, video: Path | None, command: Sequence[str]) -> P
         config=settings["config"],
         dataset=_read_json(run / checkpoint.DATASET),
         curves_png=curves,
-        video=video,
-        command=list(command),
-        versions=settings["versions"] | results["versions"],
+        videos=videos,
+        command=[shlex.join(training_command(run, settings)), shlex.join(command)],
+        versions={name.replace("_", "-"): v for name, v in (settings["versions"] | results["versions"]).items()},
     )
     return run / REPORT
+
+
+def training_command(run: Path, settings: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that trains with the run's settings.  settings: the content of config.json."""
+    words = ["dtql-robot", "train", "--data", str(settings["data"]), "--out", str(run)]
+    if settings["env"]:
+        words += ["--env", settings["env"]]
+    for name, value, default in _values(Config.from_dict(settings["config"]), Config()):
+        flag = name.replace("_", "-")
+        if value == default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+    return words
+
+
+def _values(config: Any, default: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(name, value, default) of every setting."""
+    for f in dataclasses.fields(config):
+        value, usual = getattr(config, f.name), getattr(default, f.name)
+        if dataclasses.is_dataclass(value):
+            yield from _values(value, usual)
+        else:
+            yield f.name, value, usual
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

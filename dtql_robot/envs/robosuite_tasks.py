@@ -43,9 +43,11 @@ DRAWING = ("camera_names", "camera_heights", "camera_widths", "camera_depths", "
 DROPPED = (*DECIDED, *DRAWING, "render_camera", "render_gpu_device_id", "renderer_config", "horizon", "seed")
 TABLE_VIEW: dict[str, Any] = {"lookat": (-0.15, 0.0, 0.98), "distance": 1.35, "azimuth": 145.0, "elevation": -22.0}
 WIDE_VIEW = {**TABLE_VIEW, "lookat": (0.0, 0.0, 0.95), "distance": 2.4}
-TABLE_TASKS = ("Lift", "Stack", "Door", "ToolHang", "Wipe", "NutAssembly", "NutAssemblySquare", "NutAssemblyRound")
+DOOR_VIEW: dict[str, Any] = {"lookat": (-0.25, -0.2, 1.0), "distance": 1.6, "azimuth": 215.0, "elevation": -25.0}
+TABLE_TASKS = ("Lift", "Stack", "ToolHang", "Wipe", "NutAssembly", "NutAssemblySquare", "NutAssemblyRound")
 VIEWS = {
     **dict.fromkeys(TABLE_TASKS, TABLE_VIEW),
+    "Door": DOOR_VIEW,
     **dict.fromkeys(("TwoArmHandover", "TwoArmTransport"), WIDE_VIEW),
 }
 OTHER_VIEW: dict[str, Any] = {"name": "agentview"}

@@ -91,7 +91,7 @@ def evaluate(
     num_envs: int | None = None,
     max_episode_steps: int | None = None,
     env_args: dict[str, Any] | None = None,
-    video: VideoSpec | None = None,
+    video: VideoSpec | Sequence[VideoSpec] | None = None,
     where: Where = "auto",
     worker_timeout: float = WORKER_TIMEOUT,
     progress: bool = True,
@@ -105,22 +105,29 @@ def evaluate(
     where: whether the environments run in processes of their own ("auto": as measured, see `make_pool`).
     A process that dies, or takes longer than worker_timeout seconds for a call, is replaced and its episode run again
     from its start; the result's `restarts` lists these.
+    video: what to film, if anything; one video for each of several.
     Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
     """
     check_run(seed, episodes)
+    if num_envs is not None and num_envs < 1:
+        raise InputError(f"num_envs must be at least 1, found {num_envs}.")
+    if not worker_timeout > 0:
+        raise InputError(f"worker_timeout must be above 0 seconds, found {worker_timeout:g}.")
+    films = [video] if isinstance(video, VideoSpec) else list(video or ())
     seeds = [evaluation_seed(seed, i) for i in range(episodes)]
-    num_envs = max(1, min(num_envs or ENVS_PER_CORE * cpu_count(), episodes))
+    num_envs = min(num_envs or ENVS_PER_CORE * cpu_count(), episodes)
     chunk, timeout = policy.n_action_steps, worker_timeout
     images: ImageObs | None = getattr(policy, "image_obs", None)
     making = make_pool(num_envs, spec, max_episode_steps, env_args, images, where=where, chunk=chunk, timeout=timeout)
     with contextlib.closing(making) as pool:
         facts = pool.facts()
         horizon = _check(policy, facts)
-        if video is not None:
-            check_video(video, facts, episodes)
+        for wanted in films:
+            check_video(wanted, facts, episodes)
         first = _first_obs(pool, seeds[0])
-        if video is not None and video.overlay is not None:
-            check_overlay(video.overlay, policy, first)
+        for wanted in films:
+            if wanted.overlay is not None:
+                check_overlay(wanted.overlay, policy, first)
         rate = policy_rate(policy, first)
         start = time.perf_counter()
         results, restarts = _run_with_bar(policy, pool, num_envs, seeds, facts, progress)
@@ -139,10 +146,10 @@ def evaluate(
         num_envs=num_envs,
         where="in-process" if pool.in_process else "processes",
     )
-    if video is None:
-        return result
-    path, note = film(policy, result, video, max_episode_steps=max_episode_steps, env_args=env_args, progress=progress)
-    return replace(result, video=path, video_note=note)
+    made = [film(policy, result, v, max_episode_steps=max_episode_steps, env_args=env_args, progress=progress)
+            for v in films]  # fmt: skip
+    notes = dict.fromkeys(note for _, note in made if note)
+    return replace(result, videos=tuple(path for path, _ in made if path), video_note=" ".join(notes) or None)
 
 
 def _run_with_bar(

@@ -18,6 +18,12 @@ def _data_uri(path: Path | None, kind: str) -> str | None:
     return f"data:{kind};base64,{base64.b64encode(Path(path).read_bytes()).decode('ascii')}"
 
 
+def _videos(paths: Sequence[Path]) -> list[dict[str, str | None]]:
+    """The videos that there are, each with its file's name if there are several."""
+    found = [(path, uri) for path in paths if (uri := _data_uri(path, "video/mp4"))]
+    return [{"name": path.name if len(found) > 1 else None, "uri": uri} for path, uri in found]
+
+
 def flatten(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested mapping -> (dotted key, text) rows in order."""
     rows: list[tuple[str, str]] = []
@@ -28,6 +34,34 @@ def flatten(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str
         else:
             rows.append((name, _text(value)))
     return rows
+
+
+def describe_dataset(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of a data set: {"facts": rows, "warnings", "obs": rows, "actions": dicts}.
+
+    summary: what `datasets.inspect` returns; of any other mapping every entry is a fact.
+    """
+    obs, actions = summary.get("obs") or {}, summary.get("action") or []
+    shown_apart = ("obs", "action", "extras", "warnings", "notes", "duplicates")
+    facts = flatten({k: v for k, v in summary.items() if k not in shown_apart and v not in ({}, None)})
+    return {
+        "facts": [(key.replace("_", " ").replace(".", ", "), text) for key, text in facts if text],
+        "warnings": [*(summary.get("warnings") or []), *(summary.get("notes") or [])],
+        "obs": [(key, _shape(o["shape"]), o["dtype"], f"{o['min']:.4g}", f"{o['max']:.4g}") for key, o in obs.items()],
+        "actions": [_action(i, column) for i, column in enumerate(actions)],
+    }
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) or "1"
+
+
+def _action(index: int, column: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of the table of actions; the bars are at most 26 high."""
+    counts = column.get("histogram") or []
+    top = max(counts, default=0) or 1
+    numbers = {name: f"{column[name]:.4g}" for name in ("min", "max", "mean", "std")}
+    return {"index": index, **numbers, "bars": [26 * count / top for count in counts]}
 
 
 def _text(value: Any) -> str:
@@ -48,13 +82,14 @@ def write_report(
     config: Mapping[str, Any],
     dataset: Mapping[str, Any] | None = None,
     curves_png: Path | None = None,
-    video: Path | None = None,
+    videos: Sequence[Path] = (),
     command: Sequence[str] = (),
     versions: Mapping[str, str] | None = None,
 ) -> Path:
     """Write report.html: the success rate with its interval, the video, every episode, curves, settings, commands.
 
-    results: the content of results.json.  config, dataset: shown as they are, nested keys dotted.
+    results: the content of results.json.  config: shown as it is, nested keys dotted.  dataset: as `datasets.inspect`
+    gives it.  videos: named where there are several.
     command: the lines that reproduce the run.  versions: package -> version; default those in `results`.
     The file needs nothing beside it: video and curves are embedded.  What is missing is said in its place.
     """
@@ -72,11 +107,11 @@ def write_report(
         low=low,
         high=high,
         rule="its last step" if results.get("success_rule") == "last" else "any of its steps",
-        video=_data_uri(video, "video/mp4"),
+        videos=_videos(videos),
         video_missing=results.get("video_note") or "No video was made.",
         curves=_data_uri(curves_png, "image/png"),
         config=flatten(config),
-        dataset=flatten(dataset) if dataset else None,
+        dataset=describe_dataset(dataset) if dataset else None,
         command="\n".join(command),
         versions=dict(versions or results.get("versions") or {}),
         date=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),

@@ -57,7 +57,7 @@ class EvalResult:
     policy_hz        control decisions per second for one robot: 1 / median seconds of `policy.predict` at batch size 1,
                      timed apart from the rollout.  Each decision yields `n_action_steps` actions.
     env_steps_per_s  environment steps of all episodes / wall seconds of the rollout (policy, physics and transport)
-    video            the video that was written; video_note says why there is none, or what is odd about it
+    videos           the videos that were written; video_note says why there is none, or what is odd about them
     restarts         episodes that had to be run again; their results are those of the run that was completed
     num_envs         environments that ran at once; where: "processes" of their own or "in-process"
     """
@@ -71,7 +71,7 @@ class EvalResult:
     policy_hz: float
     env_steps_per_s: float
     versions: dict[str, str] = field(default_factory=dict)
-    video: Path | None = None
+    videos: tuple[Path, ...] = ()
     video_note: str | None = None
     restarts: tuple[Restart, ...] = ()
     num_envs: int = 1
@@ -88,6 +88,11 @@ class EvalResult:
     @property
     def success_rate(self) -> float:
         return self.successes / self.episodes
+
+    @property
+    def video(self) -> Path | None:
+        """The first video; None where there is none."""
+        return self.videos[0] if self.videos else None
 
     @property
     def ci95(self) -> tuple[float, float]:
@@ -127,7 +132,7 @@ class EvalResult:
             "where": self.where,
             "restarts": [restart.to_dict() for restart in self.restarts],
             "versions": self.versions,
-            "video": self.video.name if self.video else None,
+            "videos": [path.name for path in self.videos],
             "video_note": self.video_note,
             "per_episode": [episode.to_dict() for episode in self.per_episode],
         }

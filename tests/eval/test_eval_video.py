@@ -5,7 +5,7 @@ from eval_policies import ScriptedPolicy
 from dtql_robot.envs.camera import check_frame
 from dtql_robot.envs.gl import gl_missing
 from dtql_robot.errors import InputError
-from dtql_robot.eval import VideoSpec, evaluate, video
+from dtql_robot.eval import VideoSpec, evaluate, evaluation, video
 from dtql_robot.eval.labels import GREEN, RED, STRIP, caption, card
 from dtql_robot.eval.stills import read_video, write_gif, write_sheet
 from dtql_robot.eval.video_spec import choose_episodes, pace, pick_episodes
@@ -91,18 +91,51 @@ def test_pictures_for_a_readme(filmed, tmp_path):
 
 
 @needs_gl
-def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path):
-    class Moody(ScriptedPolicy):
-        """Plays two episodes of 50 steps in chunks of 3, and never moves again."""
+def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path, monkeypatch):
+    class Shy(ScriptedPolicy):
+        """Never moves before a camera."""
+
+        filmed = False
 
         def predict(self, obs, rngs):
             chunks = super().predict(obs, rngs)
-            return chunks if sum(self.batch_sizes) <= 2 * 17 else np.zeros_like(chunks)
+            return np.zeros_like(chunks) if self.filmed else chunks
 
+    def film(policy, *args, **kwargs):
+        policy.filmed = True
+        return video.film(policy, *args, **kwargs)
+
+    monkeypatch.setattr(evaluation, "film", film)
     spec = VideoSpec(tmp_path / "v.mp4", episodes=2, width=160, height=160)
-    result = evaluate(Moody("FetchReach-v4"), "FetchReach-v4", episodes=2, num_envs=2, video=spec, progress=False)
+    result = evaluate(Shy("FetchReach-v4"), "FetchReach-v4", episodes=2, num_envs=2, video=spec, progress=False)
     assert result.success_rate == 1
     assert "seed 1000000000, 1000000001 ended otherwise than recorded" in result.video_note
+
+
+@needs_gl
+def test_a_video_for_each_camera(tmp_path):
+    """The same episodes from two sides."""
+    cameras = ("external_camera_0", "head_camera_rgb")
+    specs = [VideoSpec(tmp_path / f"{c}.mp4", episodes=1, width=160, height=160, camera=c) for c in cameras]
+    policy = ScriptedPolicy("FetchReach-v4")
+    result = evaluate(policy, "FetchReach-v4", episodes=1, num_envs=1, video=specs, progress=False)
+    assert result.video_note is None
+    assert result.to_dict()["videos"] == [f"{c}.mp4" for c in cameras]
+    (a, _), (b, _) = (read_video(path) for path in result.videos)
+    assert len(a) == len(b)
+    for frame in (a[-1], b[-1]):
+        check_frame(frame[:160])
+    assert np.abs(a[-1][:160].astype(int) - b[-1][:160]).mean() > 10
+
+
+@needs_gl
+def test_the_video_is_what_browsers_play(filmed):
+    import imageio_ffmpeg
+
+    _, spec = filmed
+    about = next(imageio_ffmpeg.read_frames(str(spec.path)))
+    assert (about["codec"], about["pix_fmt"].partition("(")[0]) == ("h264", "yuv420p")
+    assert spec.path.read_bytes()[4:12] == b"ftypisom"
 
 
 OUTCOMES = [True, False, True, True, False, True]
@@ -135,10 +168,14 @@ def test_a_random_choice_is_the_same_each_time():
     [
         ({"pick": (0, 6)}, "no episode 6 to film; expected 0 to 1"),
         ({"camera": "ceiling"}, "FetchReach-v4 has no camera 'ceiling'; it has head_camera_rgb"),
+        ({"path": "file/v.mp4"}, "v.mp4 cannot be written"),
+        ({"path": "folder.mp4"}, "folder.mp4 is a folder"),
     ],
 )
 def test_what_cannot_be_filmed_is_said_before_anything_is_run(tmp_path, options, sentence):
-    spec = VideoSpec(tmp_path / "v.mp4", **options)
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "folder.mp4").mkdir()
+    spec = VideoSpec(**{**options, "path": tmp_path / options.get("path", "v.mp4")})
     policy = ScriptedPolicy("FetchReach-v4")
     with pytest.raises(InputError, match=sentence):
         evaluate(policy, "FetchReach-v4", episodes=2, num_envs=1, video=spec, progress=False)

@@ -11,7 +11,7 @@ from eval_policies import ConstantPolicy, RandomPolicy, ScriptedPolicy
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import WorkerError
 from dtql_robot.eval import evaluate
-from dtql_robot.eval.env_pool import ProcessPool, make_pool
+from dtql_robot.eval.env_pool import ProcessPool, make_pool, pack, unpack
 from dtql_robot.eval.rollout import run_episodes
 
 TASK = "FetchPush-v4"
@@ -47,25 +47,29 @@ def test_processes_are_used_where_simulation_is_the_cost(spec, in_process):
         assert pool.in_process == in_process
 
 
-class Saboteur(ScriptedPolicy):
-    """Sends a signal to the first worker at its `at`-th decisions."""
+class Sabotaged(ProcessPool):
+    """Sends a signal to the first worker just before the chunks of environment 0 that are numbered in `at`.
 
-    def __init__(self, pool, at, which):
-        super().__init__(TASK)
-        self._pool, self._at, self._signal, self._calls = pool, set(at), which, 0
+    (Counting environment 0's own chunks, not the policy's calls: how these are batched depends on the machine's load.)
+    """
 
-    def predict(self, obs, rngs):
-        self._calls += 1
-        if self._calls in self._at:
-            os.kill(self._pool.workers[0].pid, self._signal)
-        return super().predict(obs, rngs)
+    def __init__(self, at, which, num_envs, **kwargs):
+        super().__init__(num_envs, TASK, processes=2, **kwargs)
+        self._at, self._signal, self._chunks = at, which, 0
+
+    def run_chunk(self, env, actions):
+        if env == 0:
+            self._chunks += 1
+            if self._chunks in self._at:
+                os.kill(self.workers[0].pid, self._signal)
+        super().run_chunk(env, actions)
 
 
-def sabotaged(at, which, timeout=60.0, num_envs=2):
+def sabotaged(at, which, num_envs=2, **kwargs):
     seeds = [evaluation_seed(3, i) for i in range(6)]
-    with contextlib.closing(ProcessPool(num_envs, TASK, processes=2, timeout=timeout)) as pool:
+    with contextlib.closing(Sabotaged(at, which, num_envs, **kwargs)) as pool:
         facts = pool.facts()
-        return run_episodes(Saboteur(pool, at, which), pool, num_envs, seeds, facts)
+        return run_episodes(ScriptedPolicy(TASK), pool, num_envs, seeds, facts)
 
 
 @pytest.fixture(scope="module")
@@ -74,29 +78,37 @@ def undisturbed():
 
 
 def test_the_episode_of_a_worker_that_is_killed_is_run_again_and_reported(undisturbed):
-    results, restarts = sabotaged([7], signal.SIGKILL)
+    """Two chunks of three steps in."""
+    results, restarts = sabotaged([3], signal.SIGKILL)
     assert tuple(results) == undisturbed.per_episode
-    assert len(restarts) == 1
-    assert restarts[0].steps > 0
+    assert [(r.seed, r.steps) for r in restarts] == [(evaluation_seed(3, 0), 6)]
     assert "exit status -9" in restarts[0].reason
 
 
 def test_every_episode_in_a_killed_worker_is_run_again(undisturbed):
     """Also one whose next actions the policy was just deciding."""
-    results, restarts = sabotaged([9], signal.SIGKILL, num_envs=6)
+    results, restarts = sabotaged([3], signal.SIGKILL, num_envs=6)
     assert tuple(results) == undisturbed.per_episode
-    assert len({r.seed for r in restarts}) == len(restarts) == 3
+    assert sorted(r.seed for r in restarts) == [evaluation_seed(3, i) for i in (0, 2, 4)]
 
 
-def test_a_worker_that_hangs_is_replaced_after_the_timeout(undisturbed, monkeypatch):
-    results, restarts = sabotaged([5], signal.SIGSTOP, timeout=2.0)
+def test_a_worker_that_hangs_is_replaced_after_the_timeout(undisturbed):
+    results, restarts = sabotaged([2], signal.SIGSTOP, timeout=3.0)
     assert tuple(results) == undisturbed.per_episode
-    assert [r.reason for r in restarts] == ["A simulator process stopped answering."]
+    assert evaluation_seed(3, 0) in [r.seed for r in restarts]  # on a busy machine the other may be late too
+    assert {r.reason for r in restarts} == {"A simulator process stopped answering."}
 
 
 def test_an_episode_that_kills_every_worker_is_an_error():
     with pytest.raises(WorkerError, match="was lost 3 times"):
         sabotaged(range(1, 100), signal.SIGKILL)
+
+
+def test_arrays_of_any_kind_travel_whole():
+    obs = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.full((2, 2, 3), 7, np.uint8), "c": np.zeros(0)}
+    for key, value in unpack(pack(obs)).items():
+        assert (value.dtype, value.shape) == (obs[key].dtype, obs[key].shape)
+        assert np.array_equal(value, obs[key])
 
 
 def test_restarts_are_in_the_results(undisturbed):
