@@ -198,7 +198,9 @@ def test_gradients_are_the_sum_of_the_named_losses_own_gradients():
     received = []
     agent.optimizers["encoder"].step = lambda: received.extend(p.grad.clone() for p in agent.encoder.parameters())
     agent.update(b)
-    for loss in (plain.critic_loss, plain.denoiser_loss):
+    d = plain.cfg.diffusion
+    noise = plain._noise(b.low, d.sigma_min, d.sigma_max)
+    for loss in (plain.critic_loss, lambda seen: plain.denoiser_loss(seen, noise)):
         seen = plain.encoder(b.low.obs, b.images)
         after = plain.encoder(b.low.next_obs, b.next_images).detach()
         loss(b.low._replace(obs=seen, next_obs=after))[0].backward()
@@ -212,7 +214,8 @@ def test_a_judge_is_not_pleased_by_changing_what_it_sees():
     for p in agent.policy.parameters():
         torch.nn.init.zeros_(p)  # an action that does not depend on the features
     b, _ = agent._encode(pixel_batch())
-    agent.policy_loss(b, torch.ones(()))[0].backward()
+    noise = agent._noise(b, agent.cfg.policy.tr_sigma_min, agent.cfg.policy.tr_sigma_max, policy=True)
+    agent.policy_loss(b, torch.ones(()), noise)[0].backward()
     assert b.obs.grad is None or b.obs.grad.abs().max() == 0
 
 

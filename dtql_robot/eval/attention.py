@@ -54,7 +54,7 @@ def draw_saliency(image: Frame, saliency: Array, side: int) -> Frame:
     from PIL import Image
 
     heat = _blur(_blur(saliency.astype(np.float32)))
-    heat = np.sqrt(heat / max(float(heat.max()), 1e-9))[..., None]
+    heat = (heat / max(float(heat.max()), 1e-9))[..., None]
     grey = image.astype(np.float32).mean(axis=2, keepdims=True) * 0.75
     mixed = (1 - 0.8 * heat) * grey + 0.8 * heat * np.array(GLOW, np.float32)
     return np.asarray(Image.fromarray(mixed.astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR))

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from dtql_robot.envs.image_obs import image_env
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
 from dtql_robot.envs.workers import Worker, WorkerLostError, cpu_count
@@ -70,6 +69,8 @@ class EnvServer:
         env: gymnasium.Env | None = None,
     ) -> None:
         self.env = env or make_env(spec, max_episode_steps=max_episode_steps, env_args=env_args, images=images)
+        from dtql_robot.envs.image_obs import image_env
+
         self._spec, self._image_env = spec, image_env(self.env)
 
     def facts(self) -> EnvInfo:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from dtql_robot.envs.gl import gl_missing
-from dtql_robot.envs.image_obs import image_env
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
 from dtql_robot.eval.attention import Looking, beside, column_width
@@ -31,6 +30,8 @@ from dtql_robot.types import Policy
 
 if TYPE_CHECKING:
     import gymnasium
+
+    from dtql_robot.envs.image_obs import ImageObsEnv
 
 Decorate = Callable[[Frame, dict[str, Any]], Frame]
 
@@ -184,7 +185,7 @@ def _film(
     odd: list[int] = []
     shown = [result.per_episode[i] for i in chosen]
     columns, rows = _grid_shape(len(chosen)) if spec.grid else (1, 1)
-    watched = image_env(env) if spec.overlay else None
+    watched = _watched(env, spec)
     width = spec.width + (column_width(spec.height, len(watched.images.shapes)) if watched else 0)
     title = card(columns * width, spec.height, _intro(result, shown, timing.speed))
     with (
@@ -201,9 +202,16 @@ def _film(
     return odd
 
 
+def _watched(env: gymnasium.Env, spec: VideoSpec) -> ImageObsEnv | None:
+    """What draws the images that the policy sees, where they are to be shown."""
+    from dtql_robot.envs.image_obs import image_env
+
+    return image_env(env) if spec.overlay else None
+
+
 def _overlay(policy: Policy, env: gymnasium.Env, spec: VideoSpec) -> Decorate:
     """What is drawn beside each frame."""
-    inner, kind = image_env(env), spec.overlay
+    inner, kind = _watched(env, spec), spec.overlay
     if inner is None or kind is None:
         return lambda frame, obs: frame
     inner.watched = True
