@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from dtql_robot.eval.video_spec import VideoSpec
 
 
+SEEDS = "seeds.json"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Roll a trained policy out on unseen start states; write results.json and report.html into the run folder.
 
+    A folder that `train --seeds` wrote is evaluated seed by seed; seeds.json has the mean with its interval over seeds.
     The same seed gives the same episodes whatever --num-envs is.
     Example: dtql-robot eval runs/pick --episodes 200 --video runs/pick/rollouts.mp4
     """
@@ -61,6 +65,31 @@ class Options:
 
 
 def run(options: Options) -> None:
+    from dtql_robot.checkpoint import seed_runs
+
+    runs = seed_runs(options.run)
+    if runs:
+        _run_seeds(options, runs)
+    else:
+        _run_one(options)
+
+
+def _run_seeds(options: Options, runs: dict[int, Path]) -> None:
+    """Each seed's run by itself, then all together.  A video goes into each run's folder under the given name."""
+    from dtql_robot.commands.compare import read_results
+    from dtql_robot.eval.seeds import SeedsResult
+
+    for folder in runs.values():
+        video = folder / options.video.name if options.video else None
+        _run_one(replace(options, run=folder, video=video, json=None))
+    result = SeedsResult({seed: read_results(folder) for seed, folder in runs.items()})
+    print(result)
+    for path in (options.run / SEEDS, options.json):
+        if path:
+            print(f"  {result.save(path)}")
+
+
+def _run_one(options: Options) -> None:
     from dtql_robot import checkpoint
     from dtql_robot.commands.report import write_run_report
     from dtql_robot.eval.evaluation import evaluate

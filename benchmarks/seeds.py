@@ -1,0 +1,84 @@
+"""Several seeds at once against one after the other: `python benchmarks/seeds.py [--seeds 8] [--threads 2]`.
+
+The default recipe at the sizes of the Adroit door (observation 39, action 28, chunks of 8, batch 256) or, with --paper,
+the paper's settings with single actions.  In one process and in turn, each round: `--updates` updates of every seed one
+after the other, then of all of them as one ensemble.  Shown: milliseconds for one update of all seeds, median over
+rounds with quartiles, and how many times faster the ensemble is, round by round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from update_speed import ACTION, CLOCKS, OBS, machine, make_buffer, measure, paper, print_table, random_data, summary
+
+from dtql_robot.agent import DTQL
+from dtql_robot.config import Config
+from dtql_robot.ensemble import Ensemble
+from dtql_robot.graph import GraphedUpdate
+
+
+def variants(cfg: Config, count: int, device: str, compiled: bool, graph: bool) -> dict[str, Callable[[], Any]]:
+    buffer = make_buffer(random_data(np.random.default_rng(0)), device, cfg.data.horizon)
+    size = cfg.optim.batch_size
+
+    def agents() -> list[DTQL]:
+        seeds = (dataclasses.replace(cfg, seed=s) for s in range(count))
+        return [DTQL(c, OBS, ACTION, 0.5, torch.device(device)) for c in seeds]
+
+    single, ensemble = agents(), Ensemble(agents())
+    if compiled:
+        for learner in (*single, ensemble):
+            learner.compile_losses()
+
+    def updating(learner: DTQL) -> Callable[[], Any]:
+        def sample() -> Any:
+            if isinstance(learner, Ensemble):
+                return buffer.sample_each(size, learner.generators)
+            return buffer.sample(size, learner.generator)
+
+        return GraphedUpdate(learner, sample) if graph else lambda: learner.update(sample())
+
+    one_by_one = [updating(a) for a in single]
+    return {"in turn": lambda: [update() for update in one_by_one], "at once": updating(ensemble)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--updates", type=int, default=3)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    parser.add_argument("--paper", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    cuda = options.device == "cuda"
+    cfg = paper() if options.paper else Config()
+    found = variants(cfg, options.seeds, options.device, options.compile, graph=cuda)
+    sync = torch.cuda.synchronize if cuda else lambda: None
+    seconds, first = measure(found, options.rounds, options.updates, CLOCKS[options.clock], sync)
+    rows = summary(seconds, first, "in turn")
+    shown = ("seeds", "clock", "rounds", "updates", "paper", "compile")
+    about = {**machine(options.device), **{k: getattr(options, k) for k in shown}}
+    print(", ".join(f"{k}: {v}" for k, v in about.items()))
+    print_table(rows, "in turn")
+    if options.json:
+        options.json.write_text(json.dumps({**about, "variants": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
