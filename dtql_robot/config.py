@@ -45,12 +45,17 @@ class DataConfig:
     """range: each action dimension's recorded range becomes [-1, 1]. none: actions are in [-1, 1] already."""
     horizon: int = 8
     """Actions predicted at once (the chunk length H)."""
-    n_action_steps: int = 8
+    n_action_steps: int = 4
     """Actions of a chunk that are executed before the next forward pass."""
+    temporal_ensemble_coeff: float | None = 0.01
+    """Execute the mean of what all chunks so far foresaw for a step, with weights exp(-coeff * i), i = 0 for the oldest
+    (temporal ensembling). None: the newest chunk alone."""
 
     def __post_init__(self) -> None:
         _require(self.horizon >= 1, "horizon", self.horizon, "at least 1")
         _require(1 <= self.n_action_steps <= self.horizon, "n_action_steps", self.n_action_steps, "1 to horizon")
+        coeff = self.temporal_ensemble_coeff
+        _require(coeff is None or math.isfinite(coeff), "temporal_ensemble_coeff", coeff, "a finite number or None")
 
 
 @dataclass(frozen=True)
@@ -274,9 +279,11 @@ class Config:
     def from_dict(values: dict[str, Any]) -> Config:
         """Inverse of `to_dict`.
 
-        A setting that is missing was added after the file was written and takes its default, which must therefore keep
-        the former behaviour.  An unknown one is an InputError: the file is of a newer version.
+        A setting that is missing was added after the file was written and takes the value that keeps the former
+        behaviour.  An unknown one is an InputError: the file is of a newer version.
         """
+        if isinstance(data := values.get("data"), dict):
+            values = {**values, "data": {"temporal_ensemble_coeff": None, **data}}
         return _build(Config, values, "config")
 
 

@@ -7,7 +7,7 @@ It draws no random numbers: what the policy draws is an input.
 inputs    one per observation key, (B, ...) float32 in the order of the policy's interface; then, by how it acts,
           mean: nothing    sample: noise (B, H, A)    best: noise (N, H, A)    softmax: noise (N, H, A), draw (1,)
           where noise is standard normal and draw is uniform in [0, 1).  best and softmax take B = 1.
-output    actions (B, n_action_steps, A) float32
+output    actions (B, H, A) float32, of which the first n_action_steps are executed (dtql_robot.plan.ActionPlan)
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class DeployedPolicy(nn.Module):
             raise InputError("Policies that see images are not exported; act with `load_policy(run).act(obs)`.")
         self.network = policy.network
         self.critic = policy.critic if self.act in ("best", "softmax") else None
-        self.chunk, self.n_action_steps = (policy.horizon, face.action_dim), policy.n_action_steps
+        self.chunk = (policy.horizon, face.action_dim)
         norms = {"obs": face.obs_norm, "action": face.action_norm}
         for name, norm in norms.items():
             self.register_buffer(f"{name}_shift", torch.from_numpy(np.array(norm.shift, np.float32)))
@@ -64,8 +64,7 @@ class DeployedPolicy(nn.Module):
         observations, drawn = inputs[: len(inputs) - extra], inputs[len(inputs) - extra :]
         state = torch.cat([o.flatten(1) for o in observations], dim=1)
         state = (state - self.obs_shift) / self.obs_scale
-        chunk = self._choose(state, *drawn)[:, : self.n_action_steps]
-        return chunk * self.action_scale + self.action_shift
+        return self._choose(state, *drawn) * self.action_scale + self.action_shift
 
     def _choose(self, state: Tensor, *drawn: Tensor) -> Tensor:
         """The normalized chunk to execute, (B, H, A)."""
@@ -111,6 +110,7 @@ def metadata(policy: OneStepPolicy, act: str) -> dict[str, Any]:
         "candidates": policy.cfg.candidates if act in ("best", "softmax") else 1,
         "horizon": policy.horizon,
         "n_action_steps": policy.n_action_steps,
+        "temporal_ensemble_coeff": policy.temporal_ensemble_coeff,
         "action_dim": policy.action_dim,
     }
 

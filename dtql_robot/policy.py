@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from dtql_robot.diffusion import heun_sample, karras_sigmas
 from dtql_robot.errors import InputError
 from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
 from dtql_robot.normalize import concatenate
+from dtql_robot.plan import ActionPlan
 from dtql_robot.types import Array, ImageObs, Obs
 
 
@@ -32,17 +34,30 @@ class OneStepPolicy:
         self.critic, self.denoiser, self.device = agent.target_q, agent.denoiser, agent.device
         self.encoder = agent.ema_encoder
         self.interface, self.cfg, self.frames = interface, cfg.policy, cfg.encoder.frame_stack
-        self.horizon, self.n_action_steps = cfg.data.horizon, cfg.data.n_action_steps
+        self.horizon, self._data = cfg.data.horizon, cfg.data
         self.action_dim = interface.action_dim
         d = cfg.diffusion
         self.sigmas = karras_sigmas(d.sampler_steps, d.sigma_min, d.sigma_max, device=agent.device)
-        self.reset()
+        self.set_plan(None, None)
 
     def reset(self, seed: int | None = None) -> None:
         """Start a new episode for `act`: forget the chunk under way.  seed: of the policy's noise."""
         self._rng = np.random.default_rng(seed)
+        self._plan = ActionPlan(self.n_action_steps, self.temporal_ensemble_coeff)
         self._queue: list[Array] = []
         self._past: list[dict[str, Array]] = []
+
+    def set_plan(self, n_action_steps: int | None, temporal_ensemble_coeff: float | Literal["none"] | None) -> None:
+        """Execute chunks otherwise than configured; None leaves a setting as it is.  Begins a new episode for `act`."""
+        data = self._data
+        if n_action_steps is not None:
+            data = replace(data, n_action_steps=n_action_steps)
+        if temporal_ensemble_coeff is not None:
+            coeff = None if temporal_ensemble_coeff == "none" else temporal_ensemble_coeff
+            data = replace(data, temporal_ensemble_coeff=coeff)
+        self._data = data
+        self.n_action_steps, self.temporal_ensemble_coeff = data.n_action_steps, data.temporal_ensemble_coeff
+        self.reset()
 
     @property
     def image_obs(self) -> ImageObs | None:
@@ -60,11 +75,12 @@ class OneStepPolicy:
             self._past = [*(self._past or [images] * self.frames)[1 - self.frames :], images]
             obs = {**obs, **{k: np.stack([past[k] for past in self._past]) for k in images}}
         if not self._queue:
-            self._queue = list(self.predict({k: np.asarray(v)[None] for k, v in obs.items()}, [self._rng])[0])
+            chunk = self.predict({k: np.asarray(v)[None] for k, v in obs.items()}, [self._rng])[0]
+            self._queue = list(self._plan.next(chunk))
         return self._queue.pop(0)
 
     def predict(self, obs: Obs, rngs: Sequence[np.random.Generator]) -> Array:
-        """The next `n_action_steps` actions of B robots (see `types.Policy`).  Returns (B, n_action_steps, A).
+        """The next H actions of B robots (see `types.Policy`).  Returns (B, H, A).
 
         Images are (B, height, width, channels) uint8, with several frames (B, frames, height, width, channels).
         Rows are computed one by one: matrix products of other sizes round differently, and a robot's actions
@@ -72,7 +88,7 @@ class OneStepPolicy:
         """
         states = self._states(obs)
         chunks = np.stack([self._chunk(s, rng) for s, rng in zip(states, rngs, strict=True)])
-        return self.interface.action_norm.invert(chunks[:, : self.n_action_steps])
+        return self.interface.action_norm.invert(chunks)
 
     def _states(self, obs: Obs) -> Array:
         """What the networks see, one row a robot: normalized low-dimensional entries, and features of the images."""

@@ -142,6 +142,8 @@ class ImageObs:
 class Policy(Protocol):
     """What evaluation needs of a policy.  It never learns what is behind it.
 
+    The first `n_action_steps` of the predicted actions are executed before it is asked again; what becomes of the
+    others is its `temporal_ensemble_coeff: float | None` (see `ActionPlan`; none if it has no such attribute).
     A policy that sees images also has `image_obs: ImageObs`, which says what to show it.
     """
 
@@ -149,10 +151,10 @@ class Policy(Protocol):
     n_action_steps: int
 
     def predict(self, obs: Obs, rngs: Sequence[np.random.Generator]) -> Array:
-        """Choose the next `n_action_steps` actions for each of B robots.
+        """Predict the next H actions, H >= n_action_steps, of each of B robots.
 
         obs: key -> (B, ...).  rngs: B generators, one per robot, so that a robot's noise does not depend on
-        which others share the batch.  Returns (B, n_action_steps, A) float32 in environment units.
+        which others share the batch.  Returns (B, H, A) float32 in environment units.
         Row b depends on row b of `obs` and on `rngs[b]` alone, bit for bit.
         """
         ...

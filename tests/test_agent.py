@@ -228,6 +228,8 @@ def test_config_rejects_what_cannot_work():
         Config(policy=PolicyConfig(policy="implicit", nll="tanh"))
     with pytest.raises(InputError, match="n_action_steps"):
         DataConfig(horizon=2, n_action_steps=3)
+    with pytest.raises(InputError, match="temporal_ensemble_coeff"):
+        DataConfig(temporal_ensemble_coeff=float("nan"))
     with pytest.raises(InputError, match="expectile"):
         CriticConfig(expectile=1.0)
 
@@ -238,5 +240,8 @@ def test_config_survives_json():
     cfg = small_config(act="best")
     assert Config.from_dict(json.loads(json.dumps(cfg.to_dict()))) == cfg
     assert Config.from_dict({"steps": 3, "optim": {"lr": 0.1}}) == Config(steps=3, optim=OptimConfig(lr=0.1))
+    former = cfg.to_dict()
+    del former["data"]["temporal_ensemble_coeff"]  # as written before there was one
+    assert Config.from_dict(former).data.temporal_ensemble_coeff is None
     with pytest.raises(InputError, match=r"config.optim holds what this version does not know \(\['rate'\]\)"):
         Config.from_dict({"optim": {"rate": 1}})

@@ -90,7 +90,7 @@ def test_the_file_computes_what_the_policy_does(run, tmp_path, kind, act):
         expected = policy.predict(obs, [np.random.default_rng(seed)])
         inputs = draw_inputs(policy, obs, np.random.default_rng(seed))
         found = RUNNERS[kind](path, inputs)
-        assert found.shape == expected.shape == (1, 3, 2)
+        assert found.shape == expected.shape == (1, 4, 2)
         assert found.dtype == np.float32
         assert np.abs(found - expected).max() <= TOLERANCE
         chosen.add(float(expected[0, 0, 0]))
@@ -111,12 +111,13 @@ def test_a_batch_of_robots(run, tmp_path, kind):
 def test_the_command_writes_a_file_that_says_what_it_takes(run, tmp_path, capsys):
     out = tmp_path / "deep" / "policy.pt"
     assert main(["export", str(run), "--format", "torchscript", "--out", str(out), "--act", "softmax"]) == 0
-    assert "pose, goal, noise, draw -> actions (batch, 3, 2)" in capsys.readouterr().out
+    assert "pose, goal, noise, draw -> actions (batch, 4, 2)" in capsys.readouterr().out
     extra = {METADATA: ""}
     torch.jit.load(str(out), _extra_files=extra)
     about = json.loads(extra[METADATA])
     assert about["inputs"] == ["pose", "goal", "noise", "draw"]
     assert (about["candidates"], about["horizon"], about["n_action_steps"]) == (32, 4, 3)
+    assert about["temporal_ensemble_coeff"] == 0.01
 
 
 def test_onnx_says_the_same_of_itself(run, tmp_path):

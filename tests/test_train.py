@@ -149,7 +149,7 @@ def test_policy_rows_do_not_depend_on_the_batch(demos, tmp_path, observations, a
     policy = load_policy(train(demos, tmp_path / "run", small(5, act=act, candidates=8), progress=False))
     assert isinstance(policy, Policy)
     together = policy.predict(observations, [np.random.default_rng(i) for i in range(5)])
-    assert together.shape == (5, 2, 2)
+    assert together.shape == (5, 4, 2)
     for i in range(5):
         alone = policy.predict({"state": observations["state"][i : i + 1]}, [np.random.default_rng(i)])
         np.testing.assert_array_equal(alone[0], together[i])
@@ -163,6 +163,10 @@ def test_act_executes_the_chunk_then_looks_again(demos, tmp_path, observations):
     np.testing.assert_array_equal(policy.act(first), chunk[0])
     np.testing.assert_array_equal(policy.act(second), chunk[1])
     after = policy.predict({"state": second["state"][None]}, [np.random.default_rng(0)])[0]
+    weights = np.exp([0.0, -0.01])
+    np.testing.assert_allclose(policy.act(second), weights @ [chunk[2], after[0]] / weights.sum(), rtol=1e-6)
+    policy.set_plan(1, "none")
+    policy.act(first)
     np.testing.assert_array_equal(policy.act(second), after[0])
 
 

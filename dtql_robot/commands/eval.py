@@ -38,6 +38,11 @@ class Options:
     """Environment. Default: the one the run was trained for."""
     max_episode_steps: int | None = None
     """Steps after which an episode ends. Default: the environment's own limit."""
+    n_action_steps: int | None = None
+    """Actions of a chunk that are executed before the next forward pass. Default: as the run was trained to."""
+    temporal_ensemble_coeff: float | Literal["none"] | None = None
+    """Average what successive chunks foresaw, with weights exp(-coeff * i), i = 0 for the oldest; none: the newest
+    chunk alone. Default: as the run was trained to."""
     video: Path | None = None
     """mp4 of episodes, failures first-class, labelled with seed, step and outcome."""
     video_episodes: int = 6
@@ -105,6 +110,7 @@ def _run_one(options: Options) -> None:
     if spec is None:
         raise InputError(f"{options.run} names no environment (nor did its data); give one with --env.")
     policy = load_policy(options.run)
+    policy.set_plan(options.n_action_steps, options.temporal_ensemble_coeff)
     result = evaluate(
         policy,
         spec,

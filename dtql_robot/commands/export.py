@@ -34,4 +34,4 @@ def run(options: Options) -> None:
     policy = load_policy(options.run)
     out = export_policy(policy, options.out, options.format, options.act)
     about = metadata(policy, options.act or policy.cfg.act)
-    print(f"{out}: {', '.join(about['inputs'])} -> actions (batch, {policy.n_action_steps}, {policy.action_dim})")
+    print(f"{out}: {', '.join(about['inputs'])} -> actions (batch, {policy.horizon}, {policy.action_dim})")

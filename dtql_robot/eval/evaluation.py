@@ -139,6 +139,7 @@ def evaluate(
         success_rule=facts.success_rule,
         horizon=horizon,
         n_action_steps=policy.n_action_steps,
+        temporal_ensemble_coeff=getattr(policy, "temporal_ensemble_coeff", None),
         policy_hz=rate,
         env_steps_per_s=sum(e.length for e in results) / elapsed,
         versions=_versions(),

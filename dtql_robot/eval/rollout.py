@@ -13,6 +13,7 @@ from dtql_robot.envs.workers import WorkerError
 from dtql_robot.eval.env_pool import ChunkResult, EnvPool, Lost
 from dtql_robot.eval.metrics import episode_success, first_success
 from dtql_robot.eval.result import EpisodeResult, Restart
+from dtql_robot.plan import ActionPlan
 from dtql_robot.types import Array, Obs, Policy
 
 MAX_RERUNS = 2  # of one episode: a simulator that dies a third time on the same one dies of it
@@ -20,11 +21,12 @@ MAX_RERUNS = 2  # of one episode: a simulator that dies a third time on the same
 
 @dataclass
 class Running:
-    """An episode in progress: its noise, and what happened so far."""
+    """An episode in progress: its noise, what is planned, and what happened so far."""
 
     index: int
     seed: int
     rng: np.random.Generator
+    plan: ActionPlan
     rewards: list[float] = field(default_factory=list)
     successes: list[bool] = field(default_factory=list)
 
@@ -49,11 +51,11 @@ def stack_obs(observations: Sequence[Obs]) -> dict[str, Array]:
 
 
 def choose(policy: Policy, observations: Sequence[Obs], rngs: Sequence[np.random.Generator]) -> Array:
-    """The policy's chunks (B, n_action_steps, A) for B robots, checked."""
+    """The policy's chunks (B, H, A) for B robots, checked."""
     chunks = np.asarray(policy.predict(stack_obs(observations), rngs), np.float32)
-    expected = (len(observations), policy.n_action_steps, policy.action_dim)
-    if chunks.shape != expected:
-        raise ValueError(f"policy.predict returned shape {chunks.shape}, expected (B, n_action_steps, A) = {expected}")
+    count, steps, size = len(observations), policy.n_action_steps, policy.action_dim
+    if chunks.ndim != 3 or (len(chunks), chunks.shape[2]) != (count, size) or chunks.shape[1] < steps:
+        raise ValueError(f"policy.predict returned shape {chunks.shape}, expected ({count}, {steps} or more, {size})")
     if not np.isfinite(chunks).all():
         raise ValueError("policy.predict returned NaN or infinite actions; the policy's weights have probably diverged")
     return chunks
@@ -89,12 +91,14 @@ class Rollout:
                 rngs = [self._running[env].rng for env, _ in deciding]
                 chunks = choose(self.policy, [obs for _, obs in deciding], rngs)
                 for (env, _), chunk in zip(deciding, chunks, strict=True):
-                    self.pool.run_chunk(env, chunk)
+                    self.pool.run_chunk(env, self._running[env].plan.next(chunk))
         return [self.results[i] for i in range(len(self.seeds))]
 
     def _begin(self, env: int, index: int) -> None:
-        self._running[env] = Running(index, self.seeds[index], episode_rng(self.seeds[index]))
-        self.pool.reset(env, self.seeds[index])
+        seed, coeff = self.seeds[index], getattr(self.policy, "temporal_ensemble_coeff", None)
+        plan = ActionPlan(self.policy.n_action_steps, coeff)
+        self._running[env] = Running(index, seed, episode_rng(seed), plan)
+        self.pool.reset(env, seed)
 
     def _begin_next(self, env: int) -> None:
         if self._waiting:
