@@ -55,9 +55,8 @@ def pick_and_place(obs: Obs) -> Vector:
 def push(obs: Obs) -> Vector:
     """FetchPush: go round the cube at a distance to the side away from the goal, then push it to the goal.
 
-    The command changes smoothly with the state: the gripper circles the cube (at CIRCLE) as long as it is not behind it,
-    pushes as far as it is, and moves sidewise to stay on the line to the goal; a cube that drifts off the line is
-    circled again.
+    The command changes smoothly with the state: the gripper circles the cube as long as it is not behind it, pushes as
+    far as it is, and moves sidewise to stay on the line to the goal; a cube that drifts off the line is circled again.
     """
     state = np.asarray(obs["observation"], float)
     grip, cube = state[0:3], state[3:6]
