@@ -7,7 +7,6 @@ FetchReach has no object.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -22,7 +21,6 @@ Expert = Callable[[Obs], Vector]
 
 GAIN = 12.0  # action units per metre of position error; 20 would cancel the error in one ideal step
 CUBE = 0.05  # side of the object (m)
-CIRCLE = 0.08  # distance at which the gripper goes round it (m)
 
 
 def _move(error: Vector, gripper: float, gain: float = GAIN) -> Vector:
@@ -53,28 +51,33 @@ def pick_and_place(obs: Obs) -> Vector:
 
 
 def push(obs: Obs) -> Vector:
-    """FetchPush: go round the cube at a distance to the side away from the goal, then push it to the goal.
+    """FetchPush: go round or over the cube to the side away from the goal, then push it along the line to the goal.
 
-    The command changes smoothly with the state: the gripper circles the cube as long as it is not behind it, pushes as
-    far as it is, and moves sidewise to stay on the line to the goal; a cube that drifts off the line is circled again.
+    While it pushes, the gripper keeps to that line; a cube that drifts off it is approached anew from behind.
     """
     state = np.asarray(obs["observation"], float)
     grip, cube = state[0:3], state[3:6]
-    to_goal = np.asarray(obs["desired_goal"], float)[:2] - cube[:2]
-    distance = max(float(np.linalg.norm(to_goal)), 1e-6)
+    goal = np.asarray(obs["desired_goal"], float)
+    to_goal = goal[:2] - cube[:2]
+    distance = float(np.linalg.norm(to_goal))
+    if distance < 0.015:
+        return _move(np.zeros(3), 0.0)
     along = to_goal / distance
     across = np.array([-along[1], along[0]])
     rel = grip[:2] - cube[:2]
-    radius = max(float(np.linalg.norm(rel)), 1e-6)
-    outward = rel / radius
-    cos_angle, sin_angle = -float(outward @ along), float(outward @ across)  # 1, 0 right behind the cube
-    tangent = np.array([-outward[1], outward[0]]) * (1.0 if sin_angle > 0 else -1.0)  # the short way round
-    circle = tangent * min(0.06, radius * math.acos(np.clip(cos_angle, -1.0, 1.0))) + outward * (CIRCLE - radius)
-    forward = along * min(distance, 0.08) - across * float(rel @ across)
-    behind = np.clip((cos_angle - 0.85) / 0.1, 0.0, 1.0)
-    arriving = np.clip((distance - 0.01) / 0.02, 0.0, 1.0)
-    step = arriving * (behind * forward + (1.0 - behind) * circle)
-    return _move(np.append(step, cube[2] - grip[2]), 0.0)
+    ahead, side = float(rel @ along), float(rel @ across)
+    behind = cube[:2] - along * (CUBE + 0.03)
+    low, high = cube[2], cube[2] + 0.09
+    if ahead < -0.02 and abs(side) < 0.015 and grip[2] < cube[2] + 0.03:  # behind the cube and on the line: push
+        lead = min(distance, 0.06)
+        target = cube[:2] + along * (lead - CUBE + 0.01) - across * side
+        return _move(np.append(target - grip[:2], low - grip[2]), 0.0)
+    arrived = float(np.linalg.norm(grip[:2] - behind)) < 0.02
+    way_is_clear = ahead < -0.055 or abs(side) > 0.06
+    if arrived or way_is_clear:
+        return _move(np.append(behind - grip[:2], low - grip[2]), 0.0)
+    slow = 0.2 if grip[2] < cube[2] + 0.06 else 1.0  # the cube is in the way: rise first, then cross over it
+    return _move(np.append(slow * (behind - grip[:2]), high - grip[2]), 0.0)
 
 
 EXPERTS: dict[str, Expert] = {
