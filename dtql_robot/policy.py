@@ -47,13 +47,13 @@ class OneStepPolicy:
         self._queue: list[Array] = []
         self._past: list[dict[str, Array]] = []
 
-    def set_plan(self, n_action_steps: int | None, temporal_ensemble_coeff: float | Literal["none"] | None) -> None:
+    def set_plan(self, n_action_steps: int | None, temporal_ensemble_coeff: float | Literal["off"] | None) -> None:
         """Execute chunks otherwise than configured; None leaves a setting as it is.  Begins a new episode for `act`."""
         data = self._data
         if n_action_steps is not None:
             data = replace(data, n_action_steps=n_action_steps)
         if temporal_ensemble_coeff is not None:
-            coeff = None if temporal_ensemble_coeff == "none" else temporal_ensemble_coeff
+            coeff = None if temporal_ensemble_coeff == "off" else temporal_ensemble_coeff
             data = replace(data, temporal_ensemble_coeff=coeff)
         self._data = data
         self.n_action_steps, self.temporal_ensemble_coeff = data.n_action_steps, data.temporal_ensemble_coeff

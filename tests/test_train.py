@@ -165,7 +165,7 @@ def test_act_executes_the_chunk_then_looks_again(demos, tmp_path, observations):
     after = policy.predict({"state": second["state"][None]}, [np.random.default_rng(0)])[0]
     weights = np.exp([0.0, -0.01])
     np.testing.assert_allclose(policy.act(second), weights @ [chunk[2], after[0]] / weights.sum(), rtol=1e-6)
-    policy.set_plan(1, "none")
+    policy.set_plan(1, "off")
     policy.act(first)
     np.testing.assert_array_equal(policy.act(second), after[0])
 

@@ -40,8 +40,8 @@ class Options:
     """Steps after which an episode ends. Default: the environment's own limit."""
     n_action_steps: int | None = None
     """Actions of a chunk that are executed before the next forward pass. Default: as the run was trained to."""
-    temporal_ensemble_coeff: float | Literal["none"] | None = None
-    """Average what successive chunks foresaw, with weights exp(-coeff * i), i = 0 for the oldest; none: the newest
+    temporal_ensemble_coeff: float | Literal["off"] | None = None
+    """Average what successive chunks foresaw, with weights exp(-coeff * i), i = 0 for the oldest; off: the newest
     chunk alone. Default: as the run was trained to."""
     video: Path | None = None
     """mp4 of episodes, failures first-class, labelled with seed, step and outcome."""
