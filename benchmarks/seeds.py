@@ -1,9 +1,10 @@
 """Several seeds at once against one after the other: `python benchmarks/seeds.py [--seeds 8] [--threads 2]`.
 
-The default recipe at the sizes of the Adroit door (observation 39, action 28, chunks of 8, batch 256) or, with --paper,
-the paper's settings with single actions.  In one process and in turn, each round: `--updates` updates of every seed one
-after the other, then of all of them as one ensemble.  Shown: milliseconds for one update of all seeds, median over
-rounds with quartiles, and how many times faster the ensemble is, round by round.
+The default recipe at the sizes of the Adroit door (observation 39, action 28, chunks of 8, batch 128) or, with --paper,
+the paper's settings with single actions and batch 256.  In one process and in turn, each round: `--updates` updates of
+every seed one after the other, then of all of them as one ensemble, and on a CPU of an ensemble a thread, which is what
+`train --seeds` does there.  Shown: milliseconds for one update of all seeds, median over rounds with quartiles, and how
+many times faster than in turn, round by round.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,7 @@ from update_speed import ACTION, CLOCKS, OBS, machine, make_buffer, measure, pap
 
 from dtql_robot.agent import DTQL
 from dtql_robot.config import Config
-from dtql_robot.ensemble import Ensemble
+from dtql_robot.ensemble import Ensemble, ParallelEnsembles
 from dtql_robot.graph import GraphedUpdate
 
 
@@ -36,21 +38,23 @@ def variants(cfg: Config, count: int, device: str, compiled: bool, graph: bool) 
         seeds = (dataclasses.replace(cfg, seed=s) for s in range(count))
         return [DTQL(c, OBS, ACTION, 0.5, torch.device(device)) for c in seeds]
 
-    single, ensemble = agents(), Ensemble(agents())
-    if compiled:
-        for learner in (*single, ensemble):
-            learner.compile_losses()
-
-    def updating(learner: DTQL) -> Callable[[], Any]:
+    def updating(learner: DTQL | ParallelEnsembles) -> Callable[[], Any]:
         def sample() -> Any:
-            if isinstance(learner, Ensemble):
-                return buffer.sample_each(size, learner.generators)
-            return buffer.sample(size, learner.generator)
+            if isinstance(learner, DTQL) and not isinstance(learner, Ensemble):
+                return buffer.sample(size, learner.generator)
+            return buffer.sample_each(size, learner.generators)
 
-        return GraphedUpdate(learner, sample) if graph else lambda: learner.update(sample())
+        if compiled:
+            learner.compile_losses()
+        if graph and isinstance(learner, DTQL):
+            return GraphedUpdate(learner, sample)
+        return lambda: learner.update(sample())
 
-    one_by_one = [updating(a) for a in single]
-    return {"in turn": lambda: [update() for update in one_by_one], "at once": updating(ensemble)}
+    one_by_one, count_at = [updating(a) for a in agents()], torch.get_num_threads()
+    found = {"in turn": lambda: [update() for update in one_by_one], "at once": updating(Ensemble(agents()))}
+    if device == "cpu" and math.gcd(count, count_at) > 1:
+        found["in parallel"] = updating(ParallelEnsembles(agents()))
+    return found
 
 
 def main() -> None:

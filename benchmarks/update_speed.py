@@ -8,6 +8,7 @@ Adroit door demonstrations.  In one process, round by round in turn:
   eager      the package's update
   compiled   with its losses compiled
   graph      compiled, and each update one CUDA graph (only on a GPU)
+  bf16, compiled bf16   with --bf16: matrix products in bfloat16 (`--precision bf16` of `train`), another arithmetic
 
 Each round times `--updates` updates of each, reading nothing back but what a variant reads itself.  Wall time is what
 counts on an idle machine.  CPU time (--clock cpu; with --threads 1) does not see what others do on the same cores, but
@@ -76,13 +77,13 @@ def make_buffer(data: dict[str, np.ndarray], device: str, horizon: int = 1) -> C
     )
 
 
-def variants(device: str, compile_too: bool) -> dict[str, Callable[[], Any]]:
-    """Name -> one update, batch included."""
-    cfg, data = paper(), random_data(np.random.default_rng(0))
-    buffer, size = make_buffer(data, device), cfg.optim.batch_size
+def variants(cfg: Config, device: str, compile_too: bool, bf16: bool = False) -> dict[str, Callable[[], Any]]:
+    """Name -> one update, batch included.  The baseline has single actions only."""
+    data = random_data(np.random.default_rng(0))
+    buffer, size = make_buffer(data, device, cfg.data.horizon), cfg.optim.batch_size
 
-    def agent(compiled: bool = False) -> DTQL:
-        made = DTQL(cfg, OBS, ACTION, 0.5, torch.device(device))
+    def agent(compiled: bool = False, precision: str = "float32") -> DTQL:
+        made = DTQL(override(cfg, {"optim.precision": precision}), OBS, ACTION, 0.5, torch.device(device))
         if compiled:
             made.compile_losses()
         return made
@@ -90,12 +91,16 @@ def variants(device: str, compile_too: bool) -> dict[str, Callable[[], Any]]:
     def updating(made: DTQL) -> Callable[[], Any]:
         return lambda: made.update(buffer.sample(size, made.generator))
 
-    found: dict[str, Callable[[], Any]] = {
-        "plain": PlainDTQL(cfg, data, 0.5, device).update,
-        "eager": updating(agent()),
-    }
+    found: dict[str, Callable[[], Any]] = {}
+    if cfg.data.horizon == 1:
+        found["plain"] = PlainDTQL(cfg, data, 0.5, device).update
+    found["eager"] = updating(agent())
     if compile_too:
         found["compiled"] = updating(agent(compiled=True))
+    if bf16:
+        found["bf16"] = updating(agent(precision="bf16"))
+        if compile_too:
+            found["compiled bf16"] = updating(agent(compiled=True, precision="bf16"))
     if device == "cuda":
         graphed = agent(compiled=compile_too)
         found["graph"] = GraphedUpdate(graphed, lambda: buffer.sample(size, graphed.generator))
@@ -147,11 +152,11 @@ def summary(seconds: dict[str, list[float]], first: dict[str, float], base: str)
 
 
 def print_table(rows: dict[str, dict[str, float]], base: str) -> None:
-    print(f"{'':<10}{'ms/update':>10}{'quartiles':>18}{'x ' + base:>10}{'quartiles':>16}{'first':>9}")
+    print(f"{'':<14}{'ms/update':>10}{'quartiles':>18}{'x ' + base:>10}{'quartiles':>16}{'first':>9}")
     for name, r in rows.items():
         spread, ratio = f"{r['ms_q25']:.2f} to {r['ms_q75']:.2f}", f"{r['times_faster_q25']:.2f} to "
         ratio += f"{r['times_faster_q75']:.2f}"
-        shown = f"{name:<10}{r['ms']:>10.2f}{spread:>18}{r['times_faster']:>10.2f}{ratio:>16}"
+        shown = f"{name:<14}{r['ms']:>10.2f}{spread:>18}{r['times_faster']:>10.2f}{ratio:>18}"
         print(f"{shown}{r['first_update_s']:>8.1f}s")
 
 
@@ -179,16 +184,26 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=10)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--recipe", choices=["paper", "default"], default="paper")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sync = torch.cuda.synchronize if options.device == "cuda" else lambda: None
-    found = variants(options.device, not options.no_compile)
+    cfg = paper() if options.recipe == "paper" else Config()
+    found = variants(cfg, options.device, not options.no_compile, options.bf16)
     seconds, first = measure(found, options.rounds, options.updates, CLOCKS[options.clock], sync)
-    rows = summary(seconds, first, "plain")
-    about = {**machine(options.device), "clock": options.clock, "rounds": options.rounds, "updates": options.updates}
+    base = next(iter(found))
+    rows = summary(seconds, first, base)
+    about = {
+        **machine(options.device),
+        "recipe": options.recipe,
+        "clock": options.clock,
+        "rounds": options.rounds,
+        "updates": options.updates,
+    }
     print(", ".join(f"{k}: {v}" for k, v in about.items()))
-    print_table(rows, "plain")
+    print_table(rows, base)
     if options.json:
         options.json.write_text(json.dumps({**about, "variants": rows}, indent=2) + "\n")
 

@@ -119,8 +119,8 @@ class DTQL:
             setattr(self, name, transform(getattr(self, name)))
 
     def compile_losses(self) -> None:
-        """Compile the losses and their gradients.  About a minute at the first update, seconds once torch has them in
-        its cache."""
+        """Compile the losses and their gradients.  One to three minutes at the first update, seconds once torch has
+        them in its cache."""
         self.transform_losses(lambda loss: torch.compile(loss, dynamic=False))
 
     def schedule_on_device(self) -> None:

@@ -186,7 +186,7 @@ class OptimConfig:
     obs_noise: float = 0.0
     """Standard deviation of Gaussian noise added to normalized observations in training."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the losses with torch.compile: about a minute at the start, faster updates after.
+    """Compile the losses with torch.compile: one to three minutes at the start, faster updates after.
     auto: where the run is long enough to win and there is a C++ compiler."""
     cuda_graph: bool = False
     """Replay each update as one CUDA graph (NVIDIA GPUs only)."""

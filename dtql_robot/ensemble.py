@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dtql_robot.agent import DTQL, Loss
+from dtql_robot.agent import DTQL, Loss, Losses
+from dtql_robot.config import Config
+from dtql_robot.types import Batch
 
 
 class Bound(nn.ModuleDict):
@@ -82,6 +86,64 @@ class Ensemble(DTQL):
                     "step": self.step,
                 }
             )
+
+
+class ParallelEnsembles:
+    """Equal ensembles, each in a thread of its own with its share of the CPU's threads: N agents, (N, B, ...) batches.
+
+    Products of this size gain little from a second core; two of them at once gain nearly all of it.  torch lets go of
+    Python's lock while it computes.  An update ends when all parts have taken theirs.
+    """
+
+    def __init__(self, agents: Sequence[DTQL]):
+        self.threads = torch.get_num_threads()
+        count = math.gcd(len(agents), self.threads)
+        size, share = len(agents) // count, self.threads // count
+        self.parts = [Ensemble(agents[i : i + size]) for i in range(0, len(agents), size)]
+        self.pool = ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(share))
+        self.share, self.compiled = share, False
+
+    @property
+    def cfg(self) -> Config:
+        return self.parts[0].cfg
+
+    @property
+    def step(self) -> int:
+        return self.parts[0].step
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        return [g for part in self.parts for g in part.generators]
+
+    def compile_losses(self) -> None:
+        self.compiled = True
+        for part in self.parts:
+            part.compile_losses()
+
+    def update(self, batch: Batch) -> Losses:
+        batches = [Batch(*rows) for rows in zip(*(t.chunk(len(self.parts)) for t in batch), strict=True)]
+        compiling = self.compiled and self.step in (0, self.cfg.optim.pretrain_steps)
+        futures = []
+        torch.set_num_threads(self.share)  # MKL has one number for all threads of the process
+        try:
+            for part, rows in zip(self.parts, batches, strict=True):
+                futures.append(self.pool.submit(part.update, rows))
+                if compiling:  # torch compiles one thing at a time
+                    wait(futures)
+        finally:
+            wait(futures)  # also when interrupted: no part may be an update ahead of the others
+            torch.set_num_threads(self.threads)
+        logs = [future.result() for future in futures]
+        size = len(self.parts[0])
+        return {k: torch.cat([log[k].expand(size) for log in logs]) for k in logs[0]}
+
+    def scatter(self) -> None:
+        """See `Ensemble.scatter`."""
+        for part in self.parts:
+            part.scatter()
+
+    def close(self) -> None:
+        self.pool.shutdown()
 
 
 def stack(modules: Sequence[nn.Module]) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 
-COMPILE_FROM = 50_000
+COMPILE_FROM = 150_000
 """Updates from which compiling wins although nothing is cached yet (docs/performance.md)."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import platform
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from dtql_robot.datasets.buffer import (
     resolve_reward,
 )
 from dtql_robot.datasets.pixels import PixelBuffer, make_pixel_buffer, split_keys
-from dtql_robot.ensemble import Ensemble
+from dtql_robot.ensemble import Ensemble, ParallelEnsembles
 from dtql_robot.errors import InputError
 from dtql_robot.files import write_json
 from dtql_robot.graph import GraphedUpdate
@@ -196,12 +197,16 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _batches(buffer: ChunkBuffer | PixelBuffer, learner: DTQL) -> Generator[Batch | PixelBatch, None, None]:
+Learner = DTQL | ParallelEnsembles
+"""What is updated: an agent, or all agents as one."""
+
+
+def _batches(buffer: ChunkBuffer | PixelBuffer, learner: Learner) -> Generator[Batch | PixelBatch, None, None]:
     """The batch of each update from the learner's step on, so that a resumed run sees those it would have seen."""
     size = learner.cfg.optim.batch_size
     if isinstance(buffer, PixelBuffer):
         yield from buffer.batches(size, learner.cfg.seed, learner.step)
-    elif isinstance(learner, Ensemble):
+    elif isinstance(learner, Ensemble | ParallelEnsembles):
         while True:
             yield buffer.sample_each(size, learner.generators)
     else:
@@ -237,28 +242,40 @@ def _loop(runs: Sequence[Run], buffer: ChunkBuffer | PixelBuffer, progress: bool
         for table in tables:
             table.close()
         batches.close()
+        if isinstance(learner, ParallelEnsembles):
+            learner.close()
     _save(runs, learner)
 
 
-def _join(agents: Sequence[DTQL]) -> DTQL:
-    """What is updated: the agent itself, or all agents as one."""
+def _join(agents: Sequence[DTQL]) -> Learner:
+    """The agent itself, or all agents as one: on a CPU in as many parts as seeds and threads allow."""
     if len(agents) == 1:
         return agents[0]
     steps = {a.step for a in agents}
     if len(steps) > 1:
         raise InputError(f"The seeds' runs are at different steps ({sorted(steps)}); resume them one by one.")
+    on_cpu = agents[0].device.type == "cpu"
+    if on_cpu and math.gcd(len(agents), torch.get_num_threads()) > 1:
+        return ParallelEnsembles(agents)
     return Ensemble(agents)
 
 
-def _make_update(learner: DTQL, batches: Iterator[Batch | PixelBatch]) -> Callable[[], Losses]:
+def _make_update(learner: Learner, batches: Iterator[Batch | PixelBatch]) -> Callable[[], Losses]:
     """Draws a batch and updates, in the fastest way that the settings allow."""
     cfg = learner.cfg
     if should_compile(cfg, (cfg.steps - learner.step) * len(learner.generators)):
         keep_compiled_code()
         learner.compile_losses()
+    if isinstance(learner, ParallelEnsembles):
+        return lambda: learner.update(_low_dimensional(next(batches)))
     if cfg.optim.cuda_graph:
         return GraphedUpdate(learner, lambda: next(batches))
     return lambda: learner.update(next(batches))
+
+
+def _low_dimensional(batch: Batch | PixelBatch) -> Batch:
+    assert isinstance(batch, Batch)
+    return batch
 
 
 def _rows(log: Losses, count: int) -> list[dict[str, float]]:
@@ -267,8 +284,8 @@ def _rows(log: Losses, count: int) -> list[dict[str, float]]:
     return [{k: column[i] for k, column in columns.items()} for i in range(count)]
 
 
-def _save(runs: Sequence[Run], learner: DTQL) -> None:
-    if isinstance(learner, Ensemble):
+def _save(runs: Sequence[Run], learner: Learner) -> None:
+    if isinstance(learner, Ensemble | ParallelEnsembles):
         learner.scatter()
     for run in runs:
         run.save()

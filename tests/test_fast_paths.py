@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dtql_robot.agent import DTQL
 from dtql_robot.config import CriticConfig
-from dtql_robot.ensemble import Ensemble
+from dtql_robot.ensemble import Ensemble, ParallelEnsembles
 from dtql_robot.graph import GraphedUpdate
 from dtql_robot.networks import Mish
 from dtql_robot.presets import override, preset
@@ -142,6 +142,55 @@ def test_an_ensembles_members_equal_agents_of_their_own(policy):
         assert torch.equal(one.generator.get_state(), member.generator.get_state())
 
 
+@pytest.fixture
+def threads():
+    """Sets torch's threads for one test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("count", "parts"), [(2, 2), (3, 1), (4, 4)])
+def test_ensembles_in_parallel_equal_agents_of_their_own(threads, count, parts):
+    """Four seeds in as many threads as divide both."""
+    cfg = small_config(**SAMPLED)
+    cfg = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, pretrain_steps=2, obs_noise=0.1))
+    alone, members = make_agents(cfg, (3, 5, 7, 8)), make_agents(cfg, (3, 5, 7, 8))
+    threads(count)
+    together = ParallelEnsembles(members)
+    assert [len(part) for part in together.parts] == [4 // parts] * parts
+    for i in range(8):
+        batches = [random_batch(10 * i + j) for j in range(4)]
+        logs = [agent.update(b) for agent, b in zip(alone, batches, strict=True)]
+        log = together.update(stacked(batches))
+        for key, values in log.items():
+            torch.testing.assert_close(values, torch.stack([one[key] for one in logs]), rtol=1e-3, atol=1e-4)
+    together.scatter()
+    together.close()
+    assert torch.get_num_threads() == count
+    for one, member in zip(alone, members, strict=True):
+        assert member.step == one.step == 8
+        assert_same_weights(one, member, 1e-4)
+        assert torch.equal(one.generator.get_state(), member.generator.get_state())
+
+
+def test_an_interrupted_part_waits_for_the_others(threads, monkeypatch):
+    threads(2)
+    together = ParallelEnsembles(make_agents(small_config(), (0, 1)))
+    first = together.parts[0].update
+    together.update(stacked([random_batch(0), random_batch(1)]))
+
+    def interrupted(batch):
+        first(batch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(together.parts[0], "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        together.update(stacked([random_batch(0), random_batch(1)]))
+    together.close()
+    assert [part.step for part in together.parts] == [2, 2]
+
+
 def test_an_ensemble_goes_on_from_its_members():
     """Stacked again after `scatter`, it takes the same steps: weights, moments and counts all travel."""
     cfg = small_config()
@@ -167,12 +216,15 @@ def test_a_members_checkpoint_holds_no_more_than_a_single_one():
 
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_ensemble_equals_eager_agents():
+@pytest.mark.parametrize("together", [Ensemble, ParallelEnsembles])
+def test_a_compiled_ensemble_equals_eager_agents(threads, together):
     """With the paper's networks, a layer each, to 1e-4 after five updates."""
     one_layer = {"policy.policy_hidden": (16,), "critic.critic_hidden": (16,), "diffusion.denoiser_blocks": 1}
     cfg = override(preset("paper"), PAPER | one_layer)
     alone = [DTQL(dataclasses.replace(cfg, seed=s), 5, 2, 0.5, torch.device("cpu")) for s in (0, 1)]
-    ensemble = Ensemble([DTQL(dataclasses.replace(cfg, seed=s), 5, 2, 0.5, torch.device("cpu")) for s in (0, 1)])
+    threads(2)
+    members = [DTQL(dataclasses.replace(cfg, seed=s), 5, 2, 0.5, torch.device("cpu")) for s in (0, 1)]
+    ensemble = together(members)
     ensemble.compile_losses()
     for i in range(5):
         batches = [b._replace(action=b.action[:, :1], valid=b.valid[:, :1]) for b in map(random_batch, (i, i + 9))]
@@ -180,7 +232,7 @@ def test_a_compiled_ensemble_equals_eager_agents():
             agent.update(b)
         ensemble.update(stacked(batches))
     ensemble.scatter()
-    for one, member in zip(alone, ensemble.agents, strict=True):
+    for one, member in zip(alone, members, strict=True):
         assert_same_weights(one, member, 1e-4)
 
 

@@ -25,7 +25,7 @@ ALLOWED = {
     "checkpoint": {"agent", "config", "errors", "files", "normalize"},
     "policy": {"agent", "checkpoint", "diffusion", "errors", "normalize", "plan", "types", "networks"},
     "export": {"errors", "files", "policy", "types"},
-    "ensemble": {"agent"},
+    "ensemble": {"agent", "config", "types"},
     "graph": {"agent", "types"},
     "hardware": {"config", "errors"},
     "training": {

@@ -38,11 +38,14 @@ def test_other_seeds_are_input_errors(words, message):
         parse_seeds(words)
 
 
-def test_each_seed_equals_its_single_run(demos, tmp_path):
-    out = train(demos, tmp_path / "runs", small(12), seeds=(0, 3), progress=False)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_each_seed_equals_its_single_run(demos, tmp_path, threads):
+    """On one thread as one ensemble, on two in parallel."""
+    cfg = dataclasses.replace(small(12), threads=threads)
+    out = train(demos, tmp_path / "runs", cfg, seeds=(0, 3), progress=False)
     assert sorted(p.name for p in out.iterdir()) == ["seed0", "seed3"]
     for seed in (0, 3):
-        single = train(demos, tmp_path / f"single{seed}", dataclasses.replace(small(12), seed=seed), progress=False)
+        single = train(demos, tmp_path / f"single{seed}", dataclasses.replace(cfg, seed=seed), progress=False)
         mine, theirs = load_state(out / f"seed{seed}"), load_state(single)
         for network, weights in theirs["networks"].items():
             for key, value in weights.items():
