@@ -16,6 +16,7 @@ class Recording:
     episodes: int = 200
     noise: float = 0.3
     lapses: float = 0.0
+    successes_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ LIFT = BenchTask(
     options=("--success-reward", "1", "--env", "robosuite:Lift+state=robot0_proprio-state@1.5.2,object-state"),
 )
 METAWORLD = tuple(
-    BenchTask(f"metaworld-{name}", Recording(f"metaworld:{name}-v3", episodes=100))
+    BenchTask(f"metaworld-{name}", Recording(f"metaworld:{name}-v3", episodes=100, successes_only=True))
     for name in ("pick-place", "peg-insert-side", "door-open", "drawer-close", "button-press-topdown")
 )
 

@@ -126,7 +126,8 @@ def _collect(task: BenchTask, path: Path) -> None:
 
     d = task.data
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_robomimic(collect(d.task, d.episodes, noise=d.noise, lapses=d.lapses), path)
+    demos = collect(d.task, d.episodes, noise=d.noise, lapses=d.lapses, successes_only=d.successes_only)
+    save_robomimic(demos, path)
 
 
 class _Running:

@@ -35,6 +35,8 @@ class Options:
     lapses: float = 0.0
     """Share of the episodes, 0 to 1, in which the demonstrator fails on purpose: stops and drifts, never closes the
     gripper, or goes back and forth. For data of mixed quality."""
+    successes_only: bool = False
+    """Leave out the episodes that fail, and record more until there are enough that succeed."""
     cameras: tuple[str, ...] = ()
     """Cameras whose images are recorded too, as observations <camera>_image. Fetch tasks: front, wrist."""
     size: int = 84
@@ -60,6 +62,7 @@ def run(options: Options) -> None:
         seed=options.seed,
         noise=options.noise,
         lapses=options.lapses,
+        successes_only=options.successes_only,
         workers=options.workers,
         cameras=tuple(name for text in options.cameras for name in text.split(",")),
         size=options.size,

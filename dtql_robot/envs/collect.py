@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dtql_robot.envs.experts import expert
 from dtql_robot.envs.image_obs import camera_record, check_images, square_images
+from dtql_robot.envs.info import SuccessRule
 from dtql_robot.envs.lapses import Lapse, draw_lapse
 from dtql_robot.envs.make import env_info, make_env
-from dtql_robot.envs.seeding import check_run, collection_seed, episode_rng
+from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run, collection_seed, episode_rng
 from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode, ImageObs
+
+HOPELESS = 50  # with fewer successes than one in so many episodes, waiting for more is no use
 
 
 class Collector:
@@ -75,6 +79,7 @@ def collect(
     *,
     noise: float = 0.3,
     lapses: float = 0.0,
+    successes_only: bool = False,
     workers: int | None = None,
     progress: bool = True,
     cameras: Sequence[str] = (),
@@ -87,6 +92,7 @@ def collect(
     in `attrs["noise"]`, next to the environment's `attrs["seed"]`.
     lapses: share of the episodes in which the demonstrator fails on purpose (dtql_robot.envs.lapses); how is recorded
     in `attrs["lapse"]`.
+    successes_only: leave out the episodes that fail, and record more until there are `episodes` that succeed.
     cameras: names of cameras; each gives an observation "<camera>_image", (size, size, 3) uint8.
     Other observations are float32; actions are float32 as executed: with the noise, after clipping to [-1, 1].
     The same (task, episodes, seed, noise, lapses) give the same data whatever the number of workers (default: one per
@@ -100,6 +106,8 @@ def collect(
         raise InputError(f"lapses is a share of the episodes between 0 and 1, found {lapses}.")
     images = square_images(cameras, size) if cameras else None
     record = _env_args(task) | (camera_record_of(task, images) if images else {})
+    rule = env_info(task).success_rule
+    attempts = EPISODES_PER_SEED if successes_only else episodes
     count = max(1, min(workers or cpu_count(), episodes))
     recorded: list[Episode] = []
     from tqdm import tqdm
@@ -108,21 +116,36 @@ def collect(
         results: Iterator[Episode]
         if count == 1:
             collector = stack.enter_context(contextlib.closing(Collector(task, seed, noise, lapses, images)))
-            results = map(collector.episode, range(episodes))
+            results = map(collector.episode, range(attempts))
         else:
             factory = "dtql_robot.envs.collect:Collector"
             made = (Worker(factory, task, seed, noise, lapses, images) for _ in range(count))
             pool = [stack.enter_context(contextlib.closing(worker)) for worker in made]
-            results = map_ordered(pool, "episode", range(episodes))
+            results = map_ordered(pool, "episode", range(attempts))
         bar = stack.enter_context(tqdm(total=episodes, desc=f"collect {task}", unit="ep", disable=not progress))
-        successes = 0
+        tried = successes = 0
         for episode in results:
-            recorded.append(episode)
-            successes += episode.ends_in_success
-            bar.set_postfix_str(f"success {successes}/{len(recorded)}", refresh=False)
+            tried, successes = tried + 1, successes + _succeeded(episode, rule)
+            bar.set_postfix_str(f"success {successes}/{tried}", refresh=False)
+            if successes_only and not _succeeded(episode, rule):
+                if successes * HOPELESS < tried - HOPELESS:
+                    raise InputError(
+                        f"{task}: {successes} of {tried} episodes succeed with noise {noise:g} and lapses {lapses:g}; "
+                        "that is too few to record successes only."
+                    )
+                continue
+            recorded.append(replace(episode, name=f"demo_{len(recorded)}"))
             bar.update()
+            if len(recorded) == episodes:
+                break
     source = f"scripted expert, seed {seed}, noise {noise:g}" + (f", lapses {lapses:g}" if lapses else "")
+    source += ", successes only" if successes_only else ""
     return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=record)
+
+
+def _succeeded(episode: Episode, rule: SuccessRule) -> bool:
+    """Success as an evaluation of this environment counts it."""
+    return episode.ends_in_success if rule == "last" else bool(np.any(episode.success))
 
 
 def camera_record_of(task: str, images: ImageObs) -> dict[str, Any]:

@@ -175,3 +175,23 @@ def test_a_workers_errors_reach_the_caller():
     for w in (refusing, failing, dying):
         w.close()
         w.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failures_can_be_left_out(push, workers, capfd):
+    """Noise makes one in three episodes fail; those that succeed are the same episodes, renumbered."""
+    everything = collect("FetchPush-v4", 12, seed=5, noise=1.0, workers=2, progress=False)
+    good = [e for e in everything.episodes if e.ends_in_success]
+    assert 4 < len(good) < 12
+    found = collect("FetchPush-v4", 5, seed=5, noise=1.0, successes_only=True, workers=workers, progress=False)
+    assert [e.name for e in found.episodes] == [f"demo_{i}" for i in range(5)]
+    for a, b in zip(found.episodes, good, strict=False):
+        assert a.attrs == b.attrs
+        assert np.array_equal(a.actions, b.actions)
+    assert "successes only" in found.source
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_expert_that_never_succeeds_is_given_up():
+    with pytest.raises(InputError, match=r"0 of 51 episodes succeed with noise 2 and lapses 1"):
+        collect("FetchPickAndPlace-v4", 1, noise=2.0, lapses=1.0, successes_only=True, workers=1, progress=False)
