@@ -3,7 +3,7 @@
     python benchmarks/eval_throughput.py [--envs 2] [--rounds 5] [--only lift fetch] [--json out.json]
 
 Raw: as many processes, each stepping the simulator's own environment (gymnasium.make, robosuite.make) with actions
-known beforehand.  Evaluation: `run_episodes` with the default policy (a chunk of 8 actions a decision, random weights)
+known beforehand.  Evaluation: `run_episodes` with the default policy (a decision every 4 actions, random weights)
 in worker processes.  Both play the same episodes with the same actions, so that the physics cost the same, and both
 reset between them.  They take turns, round by round; the ratio is the median over the rounds.  Target: 0.85.
 The ratio of processor time (all processes, this one among them) is what remains of it on a machine that has other work.
