@@ -68,6 +68,10 @@ def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
 def test_termination_reaches_the_runs_and_they_save(tmp_path):
     out = tmp_path / "bench"
     command = [sys.executable, "-m", "dtql_robot", "bench", "smoke", "--out", str(out), "--methods", "mse-bc", *LONG]
+    background = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", background, *command]  # as a shell starts what ends in `&`
     bench_process = subprocess.Popen([*command, "--seeds", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     run = out / "runs" / "reach" / "mse-bc" / "seed0"
     metrics = run / "metrics.csv"

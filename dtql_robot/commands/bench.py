@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -149,11 +148,11 @@ class _Running:
         return code
 
     def stop(self) -> None:
-        """As Ctrl-C would: training saves its checkpoint."""
+        """Training saves its checkpoint.  SIGTERM, because SIGINT is ignored where a shell put us in the background."""
         with self._lock:
             self._stopped = True
             for process in self._processes:
-                process.send_signal(signal.SIGINT)
+                process.terminate()
 
 
 def _run_all(jobs: Sequence[Job], options: Options) -> dict[Job, str]:
