@@ -25,12 +25,11 @@ class ActionPlan:
         if self.coeff is None:
             return chunk[: self.n_action_steps]
         self._foreseen.append(chunk)
-        actions = np.stack([self._mean(step) for step in range(self.n_action_steps)])
-        self._foreseen = [c[self.n_action_steps :] for c in self._foreseen if len(c) > self.n_action_steps]
-        return actions
-
-    def _mean(self, step: int) -> Array:
-        assert self.coeff is not None
-        found = np.stack([c[step] for c in self._foreseen if len(c) > step])
-        weights = np.exp(-self.coeff * np.arange(len(found)))
-        return (weights / weights.sum() @ found).astype(found.dtype)
+        n = self.n_action_steps
+        total, weights = np.zeros((n, chunk.shape[1])), np.zeros((n, 1))
+        for i, foreseen in enumerate(self._foreseen):
+            reach, weight = min(n, len(foreseen)), np.exp(-self.coeff * i)
+            total[:reach] += weight * foreseen[:reach]
+            weights[:reach] += weight
+        self._foreseen = [c[n:] for c in self._foreseen if len(c) > n]
+        return (total / weights).astype(chunk.dtype)

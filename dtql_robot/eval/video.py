@@ -79,9 +79,9 @@ def _intro(result: EvalResult, shown: Sequence[EpisodeResult], speed: float) -> 
     low, high = result.ci95
     failures = sum(not e.success for e in shown)
     lines = [
-        f"{result.success_rate:.0%} success",
+        f"{result.success_rate:.1%} success",
         result.env,
-        f"{result.successes} of {result.episodes} episodes, 95% interval {low:.0%} to {high:.0%}",
+        f"{result.successes} of {result.episodes} episodes, 95% interval {low:.1%} to {high:.1%}",
     ]
     if result.successes == result.episodes:
         lines.append(f"No episode failed; {len(shown)} of them shown")
