@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -106,10 +107,8 @@ def collect(
         raise InputError(f"lapses is a share of the episodes between 0 and 1, found {lapses}.")
     images = square_images(cameras, size) if cameras else None
     record = _env_args(task) | (camera_record_of(task, images) if images else {})
-    rule = env_info(task).success_rule
     attempts = EPISODES_PER_SEED if successes_only else episodes
     count = max(1, min(workers or cpu_count(), episodes))
-    recorded: list[Episode] = []
     from tqdm import tqdm
 
     with contextlib.ExitStack() as stack:
@@ -122,30 +121,30 @@ def collect(
             made = (Worker(factory, task, seed, noise, lapses, images) for _ in range(count))
             pool = [stack.enter_context(contextlib.closing(worker)) for worker in made]
             results = map_ordered(pool, "episode", range(attempts))
+        if successes_only:
+            results = _successes(results, task, env_info(task).success_rule)
         bar = stack.enter_context(tqdm(total=episodes, desc=f"collect {task}", unit="ep", disable=not progress))
-        tried = successes = 0
-        for episode in results:
-            tried, successes = tried + 1, successes + _succeeded(episode, rule)
-            bar.set_postfix_str(f"success {successes}/{tried}", refresh=False)
-            if successes_only and not _succeeded(episode, rule):
-                if successes * HOPELESS < tried - HOPELESS:
-                    raise InputError(
-                        f"{task}: {successes} of {tried} episodes succeed with noise {noise:g} and lapses {lapses:g}; "
-                        "that is too few to record successes only."
-                    )
-                continue
+        recorded: list[Episode] = []
+        successes = 0
+        for episode in itertools.islice(results, episodes):
             recorded.append(replace(episode, name=f"demo_{len(recorded)}"))
+            successes += episode.ends_in_success
+            bar.set_postfix_str(f"success {successes}/{len(recorded)}", refresh=False)
             bar.update()
-            if len(recorded) == episodes:
-                break
     source = f"scripted expert, seed {seed}, noise {noise:g}" + (f", lapses {lapses:g}" if lapses else "")
     source += ", successes only" if successes_only else ""
     return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=record)
 
 
-def _succeeded(episode: Episode, rule: SuccessRule) -> bool:
-    """Success as an evaluation of this environment counts it."""
-    return episode.ends_in_success if rule == "last" else bool(np.any(episode.success))
+def _successes(episodes: Iterator[Episode], task: str, rule: SuccessRule) -> Iterator[Episode]:
+    """Those that succeed, as an evaluation counts it.  InputError where hardly any does."""
+    found = 0
+    for tried, episode in enumerate(episodes, start=1):
+        if episode.ends_in_success if rule == "last" else np.any(episode.success):
+            found += 1
+            yield episode
+        elif found * HOPELESS < tried - HOPELESS:
+            raise InputError(f"{task}: only {found} of {tried} episodes succeed, too few to record successes only.")
 
 
 def camera_record_of(task: str, images: ImageObs) -> dict[str, Any]:
