@@ -32,8 +32,7 @@ from dtql_robot.config import Config
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import Worker, cpu_count
-from dtql_robot.eval.env_pool import EnvServer, LocalPool, ProcessPool
-from dtql_robot.eval.evaluation import ENVS_PER_CORE
+from dtql_robot.eval.env_pool import EnvServer, LocalPool, ProcessPool, envs_per_process
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.normalize import identity
 from dtql_robot.policy import OneStepPolicy
@@ -51,8 +50,8 @@ class Case:
 
 
 CASES = {
-    "adroit": Case("AdroitHandDoor-v1", 200, 12),
-    "fetch": Case("FetchPickAndPlace-v4", 50, 20),
+    "adroit": Case("AdroitHandDoor-v1", 200, 50),
+    "fetch": Case("FetchPickAndPlace-v4", 50, 50),
     "kitchen": Case("FrankaKitchen-v1", 70, 8),
     "lift": Case("robosuite:Lift", 40, 4),
 }
@@ -149,15 +148,14 @@ def measure(case: Case, num_envs: int, rounds: int) -> dict[str, Any]:
     policy, facts, actions = record(case, None, seeds)
     plays = [list(zip(seeds, actions, strict=True))[i::num_envs] for i in range(num_envs)]
     steps = sum(len(a) for a in actions)
-    at_once = min(len(seeds), ENVS_PER_CORE * num_envs)
     columns: list[list[float]] = [[], [], [], []]
     raw, evaluation, cpu_raw, cpu_evaluation = columns
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(contextlib.closing(Worker("eval_throughput:RawEnv", case.spec, case.steps)))
                    for _ in range(num_envs)]  # fmt: skip
-        pool = stack.enter_context(contextlib.closing(ProcessPool(at_once, case.spec, case.steps,
+        pool = stack.enter_context(contextlib.closing(ProcessPool(len(seeds), case.spec, case.steps,
                                                                  processes=num_envs)))  # fmt: skip
-        pool.facts()
+        at_once = min(len(seeds), num_envs * envs_per_process(pool.step_seconds() * policy.n_action_steps))
         for turn in range(rounds + 1):
             cpu = _cpu_seconds(workers)
             raw.append(steps / _time_raw(workers, plays))
@@ -174,6 +172,7 @@ def measure(case: Case, num_envs: int, rounds: int) -> dict[str, Any]:
     return {
         "env": case.spec,
         "processes": num_envs,
+        "environments": at_once,
         "raw_steps_per_s": float(np.median(raw)),
         "eval_steps_per_s": float(np.median(evaluation)),
         "ratio": float(np.median(ratios)),

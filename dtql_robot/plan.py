@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 
 from dtql_robot.types import Array
@@ -18,18 +21,25 @@ class ActionPlan:
 
     def __init__(self, n_action_steps: int, temporal_ensemble_coeff: float | None = None) -> None:
         self.n_action_steps, self.coeff = n_action_steps, temporal_ensemble_coeff
-        self._foreseen: list[Array] = []  # chunks from the present step on, the oldest first
+        self._foreseen: list[Array] = []  # what is left of earlier chunks from the present step on, the oldest first
 
     def next(self, chunk: Array) -> Array:
-        """chunk: (H, A) predicted now, H >= n_action_steps.  Returns the (n_action_steps, A) to execute."""
-        if self.coeff is None:
-            return chunk[: self.n_action_steps]
-        self._foreseen.append(chunk)
+        """chunk: (H, A) predicted now, H >= n_action_steps the same each time.  Returns the (n_action_steps, A) to
+        execute."""
         n = self.n_action_steps
-        total, weights = np.zeros((n, chunk.shape[1])), np.zeros((n, 1))
-        for i, foreseen in enumerate(self._foreseen):
-            reach, weight = min(n, len(foreseen)), np.exp(-self.coeff * i)
-            total[:reach] += weight * foreseen[:reach]
-            weights[:reach] += weight
-        self._foreseen = [c[n:] for c in self._foreseen if len(c) > n]
-        return (total / weights).astype(chunk.dtype)
+        if self.coeff is None:
+            return chunk[:n]
+        *older, newest = _shares(len(chunk), n, self.coeff, 1 + len(self._foreseen))
+        actions = newest * chunk[:n]
+        for share, foreseen in zip(older, self._foreseen, strict=True):
+            actions[: len(foreseen)] += share[: len(foreseen)] * foreseen[:n]
+        self._foreseen = [c[n:] for c in (*self._foreseen, chunk) if len(c) > n]
+        return actions.astype(chunk.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _shares(horizon: int, n: int, coeff: float, count: int) -> Array:
+    """What each of `count` chunks, the oldest first, counts in each of n actions: (count, n, 1), in sum 1."""
+    lengths = [horizon - n * age for age in reversed(range(count))]
+    weights = [[math.exp(-coeff * i) * (step < length) for step in range(n)] for i, length in enumerate(lengths)]
+    return (np.array(weights) / np.sum(weights, axis=0))[:, :, None]

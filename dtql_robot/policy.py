@@ -18,6 +18,7 @@ from dtql_robot.diffusion import heun_sample, karras_sigmas
 from dtql_robot.errors import InputError
 from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
 from dtql_robot.normalize import concatenate
+from dtql_robot.numpy_mean import numpy_mean
 from dtql_robot.plan import ActionPlan
 from dtql_robot.types import Array, ImageObs, Obs
 
@@ -37,6 +38,7 @@ class OneStepPolicy:
         self.horizon, self._data = cfg.data.horizon, cfg.data
         self.action_dim = interface.action_dim
         d = cfg.diffusion
+        self._mean = numpy_mean(self.network)
         self.sigmas = karras_sigmas(d.sampler_steps, d.sigma_min, d.sigma_max, device=agent.device)
         self.set_plan(None, None)
 
@@ -155,9 +157,14 @@ class OneStepPolicy:
     def _seen_by(self, network: str, state: Tensor) -> Tensor:
         return state if self.encoder is None else state[:, self.encoder.columns(network)]
 
-    @torch.inference_mode()
     def _chunk(self, state: Array, rng: np.random.Generator) -> Array:
         """state: (O,) of `_states`.  Returns (H, A) normalized."""
+        if self.cfg.act == "mean" and self._mean is not None:
+            return self._mean(state if self.encoder is None else state[self.encoder.columns("policy")])
+        return self._torch_chunk(state, rng)
+
+    @torch.inference_mode()
+    def _torch_chunk(self, state: Array, rng: np.random.Generator) -> Array:
         whole = torch.from_numpy(state).to(self.device)[None]
         obs, shape = self._seen_by("policy", whole), (self.horizon, self.action_dim)
         if self.cfg.act == "mean":

@@ -24,7 +24,10 @@ ALLOWED = {
     "encoders": {"augment", "config", "errors", "types"},
     "agent": {"config", "diffusion", "encoders", "losses", "networks", "types"},
     "checkpoint": {"agent", "config", "errors", "files", "normalize"},
-    "policy": {"agent", "checkpoint", "diffusion", "errors", "normalize", "plan", "types", "networks"},
+    "numpy_mean": {"networks", "types"},
+    "policy": {
+        *("agent", "checkpoint", "diffusion", "errors", "networks", "normalize", "numpy_mean", "plan", "types"),
+    },
     "export": {"errors", "files", "policy", "types"},
     "ensemble": {"agent", "config", "types"},
     "graph": {"agent", "types"},

@@ -79,15 +79,37 @@ class UniformEnv(gymnasium.Wrapper):
         return flatten_obs(obs), info
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
-        box = self._box
-        clipped = np.asarray(action, np.float32).clip(box.low, box.high).astype(box.dtype, copy=False)
-        obs, reward, terminated, truncated, info = self.env.step(clipped)
+        obs, reward, terminated, truncated, info = self.env.step(self._clipped(action))
         success = self._success(self.env, info)
         if success is not None:
             info = {**info, "success": success}
         if self._subtasks is not None:
             info = {**info, "subtasks": self._subtasks(self.env, info)}
         return flatten_obs(obs), float(reward), bool(terminated), bool(truncated), info
+
+    def steps(self, actions: Any) -> tuple[dict, list[float], list[bool | None], bool, dict]:
+        """`step` with each of actions (K, A) until the episode ends, without what lies between them.
+
+        Returns the last observation, each executed step's reward and success, whether the episode has ended, and the
+        last info.
+        """
+        rewards: list[float] = []
+        successes: list[bool | None] = []
+        ended = False
+        for action in self._clipped(actions):
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            rewards.append(float(reward))
+            successes.append(self._success(self.env, info))
+            if terminated or truncated:
+                ended = True
+                break
+        if self._subtasks is not None:
+            info = {**info, "subtasks": self._subtasks(self.env, info)}
+        return flatten_obs(obs), rewards, successes, ended, info
+
+    def _clipped(self, action: Any) -> Any:
+        clipped = np.minimum(np.maximum(np.asarray(action, np.float32), self._box.low), self._box.high)
+        return clipped.astype(self._box.dtype, copy=False)
 
     def render(self) -> Any:
         """The scene as (height, width, 3) uint8."""

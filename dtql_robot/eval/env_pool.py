@@ -1,7 +1,7 @@
 """Several environments that run whole chunks of actions side by side.
 
-One message per chunk, not per step, each environment is reset on its own, and a simulator process that dies or hangs
-is replaced: that is why this is not Gymnasium's AsyncVectorEnv.
+One message for the chunks of several environments, not for each step, each environment is reset on its own, and a
+simulator process that dies or hangs is replaced: that is why this is not Gymnasium's AsyncVectorEnv.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import select
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -30,11 +30,12 @@ Where = Literal["auto", "processes", "in-process"]
 
 CHEAP_CHUNK = 2e-4  # seconds of simulation for which sending a chunk to another process does not pay
 PROBE_SECONDS = 0.2
+MESSAGE_SECONDS, MOST_IN_A_MESSAGE = 1e-2, 10  # of simulation, and environments, that a message asks for
+MAX_ENVS = 64
 STARTUP_SECONDS = 180.0  # beyond the time-out, for a new process to import and build its simulator
 
 
-@dataclass(frozen=True)
-class ChunkResult:
+class ChunkResult(NamedTuple):
     """What came of executing a chunk: the observation after it and, for each executed step, reward and success.
 
     subtasks: part of the task -> done so far in this episode, where the environment tells.
@@ -44,7 +45,7 @@ class ChunkResult:
     rewards: list[float]
     successes: list[bool]
     done: bool
-    subtasks: dict[str, bool] = field(default_factory=dict)
+    subtasks: dict[str, bool]
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,10 @@ class EnvServer:
     ) -> None:
         self.env = env or make_env(spec, max_episode_steps=max_episode_steps, env_args=env_args, images=images)
         from dtql_robot.envs.image_obs import image_env
+        from dtql_robot.envs.wrapper import UniformEnv
 
         self._spec, self._image_env = spec, image_env(self.env)
+        self._steps = self.env.steps if isinstance(self.env, UniformEnv) else self._steps_through_wrappers
 
     def facts(self) -> EnvInfo:
         return self.env.get_wrapper_attr("facts")
@@ -96,21 +99,28 @@ class EnvServer:
 
     def run_chunk(self, actions: Array) -> ChunkResult:
         """Execute actions (K, A) in order, stopping early where the episode ends."""
+        obs, rewards, successes, ended, info = self._steps(actions)
+        if None in successes:
+            raise InputError(
+                f"{self._spec} reports no success: expected 'success' or 'is_success' in the info of each step, "
+                f"found {sorted(info) or 'nothing'}; wrap the environment so that it reports one."
+            )
+        return ChunkResult(obs, rewards, cast(list[bool], successes), ended, info.get("subtasks", {}))
+
+    def _steps_through_wrappers(self, actions: Array) -> tuple[dict, list[float], list[bool | None], bool, dict]:
+        """`UniformEnv.steps` where that is wrapped: every step goes through all wrappers."""
         rewards, successes = [], []
+        ended = False
         for left, action in zip(range(len(actions) - 1, -1, -1), actions, strict=True):
             if self._image_env is not None:  # only the frames that the next decision sees are drawn
                 self._image_env.drawing = left < self._image_env.images.frames
             obs, reward, terminated, truncated, info = self.env.step(action)
-            if "success" not in info:
-                raise InputError(
-                    f"{self._spec} reports no success: expected 'success' or 'is_success' in the info of each step, "
-                    f"found {sorted(info) or 'nothing'}; wrap the environment so that it reports one."
-                )
             rewards.append(float(reward))
-            successes.append(info["success"])
+            successes.append(info.get("success"))
             if terminated or truncated:
+                ended = True
                 break
-        return ChunkResult(obs, rewards, successes, terminated or truncated, info.get("subtasks", {}))
+        return obs, rewards, successes, ended, info
 
     def close(self) -> None:
         self.env.close()
@@ -120,11 +130,14 @@ class EnvPool(Protocol):
     """Environments 0..N-1.  `reset` and `run_chunk` queue one call on an environment, `wait` gives what is answered.
 
     in_process: whether the environments live in this process, where nothing can be replaced.
+    `process`: the number of the process that an environment lives in.
     """
 
     in_process: bool
+    num_envs: int
 
     def facts(self) -> EnvInfo: ...
+    def process(self, env: int) -> int: ...
     def reset(self, env: int, seed: int) -> None: ...
     def run_chunk(self, env: int, actions: Array) -> None: ...
     def wait(self) -> list[tuple[int, Reply]]: ...
@@ -137,11 +150,14 @@ class LocalPool:
     in_process = True
 
     def __init__(self, servers: Sequence[EnvServer]) -> None:
-        self.servers = list(servers)
+        self.servers, self.num_envs = list(servers), len(servers)
         self._queued: dict[int, tuple[str, Any]] = {}
 
     def facts(self) -> EnvInfo:
         return self.servers[0].facts()
+
+    def process(self, env: int) -> int:
+        return 0
 
     def reset(self, env: int, seed: int) -> None:
         self._queued[env] = ("reset", seed)
@@ -171,6 +187,9 @@ def unpack(packed: Packed) -> dict[str, Array]:
     return {key: np.frombuffer(data, dtype).reshape(shape) for key, (dtype, shape, data) in packed.items()}
 
 
+Call = tuple[int, str, Any]
+
+
 class EnvGroup:
     """Several environments in a worker process; each is made when it is first used.
 
@@ -187,6 +206,10 @@ class EnvGroup:
     def step_seconds(self) -> float:
         return self._servers[0].step_seconds()
 
+    def answer(self, calls: Sequence[Call]) -> list[Packed | tuple]:
+        """The answers to (environment, "reset" or "run_chunk", its argument), in order."""
+        return [getattr(self, method)(slot, value) for slot, method, value in calls]
+
     def reset(self, slot: int, seed: int) -> Packed:
         if slot not in self._servers:
             self._servers[slot] = EnvServer(*self._args)
@@ -201,23 +224,25 @@ class EnvGroup:
 class ProcessPool:
     """N environments in P processes: environment e is the (e // P)-th of process e % P.
 
-    With more environments than processes, a process goes on with one while the policy decides for another, and
-    `wait` lets answers gather so that decisions are made for many at once.
-    timeout: seconds in which a call must be answered; a process that does not, or that ends, is replaced, and all of
-    its environments are lost.
+    The calls on a process travel together, for a message costs more than the few steps it asks for.  With more
+    environments than processes there are two messages under way to each, so that it goes on with one half of its
+    environments while the policy decides for the other.
+    timeout: seconds in which a message must be answered; a process that does not, or that ends, is replaced, and all
+    of its environments are lost.
     """
 
     in_process = False
 
     def __init__(self, num_envs: int, *args: Any, processes: int | None = None, timeout: float = 120.0) -> None:
-        self._args, self._timeout, self._num_envs = args, timeout, num_envs
+        self._args, self._timeout, self.num_envs = args, timeout, num_envs
         count = min(num_envs, processes or num_envs)
         self.workers = [self._start() for _ in range(count)]
-        self._queues: list[deque[int]] = [deque() for _ in range(count)]
+        self._unsent: list[list[Call]] = [[] for _ in range(count)]
+        self._asked: list[deque[list[int]]] = [deque() for _ in range(count)]  # the slots in each message under way
         self._deadlines = [0.0] * count
         self._fresh = set(range(count))
         self._gone: dict[int, Lost] = {}
-        self._unsent: list[tuple[int, Reply]] = []
+        self._untold: list[tuple[int, Reply]] = []
 
     def _start(self) -> Worker:
         return Worker("dtql_robot.eval.env_pool:EnvGroup", *self._args)
@@ -237,62 +262,77 @@ class ProcessPool:
         self._fresh.clear()
         return [worker.recv(deadline) for worker in self.workers]
 
+    def process(self, env: int) -> int:
+        return env % len(self.workers)
+
     def reset(self, env: int, seed: int) -> None:
         self._gone.pop(env, None)
-        self._send(env, "reset", seed)
+        self._call(env, "reset", seed)
 
     def run_chunk(self, env: int, actions: Array) -> None:
         if env in self._gone:  # its process was lost while the policy decided
-            self._unsent.append((env, self._gone.pop(env)))
+            self._untold.append((env, self._gone.pop(env)))
         else:
-            self._send(env, "run_chunk", (len(actions), np.asarray(actions, np.float32).tobytes()))
+            self._call(env, "run_chunk", (len(actions), np.asarray(actions, np.float32).tobytes()))
 
-    def _send(self, env: int, method: str, value: Any) -> None:
+    def _call(self, env: int, method: str, value: Any) -> None:
         slot, process = divmod(env, len(self.workers))
-        self.workers[process].send(method, slot, value)
-        if not self._queues[process]:
+        self._unsent[process].append((slot, method, value))
+
+    def wait(self) -> list[tuple[int, Reply]]:
+        """The answers to the messages that have been answered, at least to one."""
+        for process, calls in enumerate(self._unsent):
+            idle = not self._asked[process]
+            half = (len(calls) + 1) // 2 if idle else len(calls)
+            self._send(process, calls[:half])
+            self._send(process, calls[half:])
+            calls.clear()
+        replies, self._untold = self._untold, []
+        if not replies and any(self._asked):
+            replies = self._receive()
+        return sorted(replies, key=lambda reply: reply[0])
+
+    def _send(self, process: int, calls: list[Call]) -> None:
+        if not calls:
+            return
+        self.workers[process].send("answer", calls)
+        if not self._asked[process]:
             startup = STARTUP_SECONDS if process in self._fresh else 0.0
             self._deadlines[process] = time.monotonic() + self._timeout + startup
         self._fresh.discard(process)
-        self._queues[process].append(env)
-
-    def wait(self) -> list[tuple[int, Reply]]:
-        """The answers that have come, at least half of those expected where processes have several environments."""
-        replies, self._unsent = self._unsent, []
-        expected = sum(map(len, self._queues))
-        enough = math.ceil(expected / 2) if expected > len(self.workers) else 1
-        while len(replies) < enough and any(self._queues):
-            replies += self._receive()
-        return sorted(replies, key=lambda reply: reply[0])
+        self._asked[process].append([slot for slot, _, _ in calls])
 
     def _receive(self) -> list[tuple[int, Reply]]:
         """An answer of every process that has one; waits until one has."""
-        busy = [process for process, queue in enumerate(self._queues) if queue]
+        busy = [process for process, asked in enumerate(self._asked) if asked]
         until = min(self._deadlines[process] for process in busy) - time.monotonic()
-        ready = select.select([self.workers[process] for process in busy], [], [], max(0.0, until))[0]
+        waiting = not any(self.workers[process].has_answer for process in busy)
+        ready = select.select([self.workers[p] for p in busy], [], [], max(0.0, until) if waiting else 0.0)[0]
         now = time.monotonic()
         replies: list[tuple[int, Reply]] = []
         for process in busy:
-            if self.workers[process] in ready or self._deadlines[process] <= now:
+            worker = self.workers[process]
+            if worker.has_answer or worker in ready or self._deadlines[process] <= now:
                 replies += self._collect(process)
         return replies
 
     def _collect(self, process: int) -> list[tuple[int, Reply]]:
-        queue = self._queues[process]
         try:
-            value = self.workers[process].recv(self._deadlines[process])
+            values = self.workers[process].recv(self._deadlines[process])
         except WorkerLostError as error:
             return self._replace(process, Lost(str(error)))
-        self._deadlines[process] = time.monotonic() + self._timeout  # of the next in the queue
-        reply: Reply = unpack(value) if isinstance(value, dict) else ChunkResult(unpack(value[0]), *value[1:])
-        first = (queue.popleft(), reply)
-        return [first, *self._collect(process)] if self.workers[process].has_answer else [first]
+        self._deadlines[process] = time.monotonic() + self._timeout  # of the next message
+        slots = self._asked[process].popleft()
+        return [(self._env(process, slot), _reply(value)) for slot, value in zip(slots, values, strict=True)]
+
+    def _env(self, process: int, slot: int) -> int:
+        return slot * len(self.workers) + process
 
     def _replace(self, process: int, lost: Lost) -> list[tuple[int, Reply]]:
         """A new process for a lost one.  All its environments are lost; those that nobody waits for are told later."""
-        waiting = list(self._queues[process])
-        self._queues[process].clear()
-        self._gone.update(dict.fromkeys(range(process, self._num_envs, len(self.workers)), lost))
+        waiting = [self._env(process, slot) for slots in self._asked[process] for slot in slots]
+        self._asked[process].clear()
+        self._gone.update(dict.fromkeys(range(process, self.num_envs, len(self.workers)), lost))
         for env in waiting:
             del self._gone[env]
         self.workers[process].kill()
@@ -305,33 +345,50 @@ class ProcessPool:
             worker.close()
 
 
+def _reply(value: Packed | tuple) -> Reply:
+    return unpack(value) if isinstance(value, dict) else ChunkResult(unpack(value[0]), *value[1:])
+
+
 def make_pool(
-    num_envs: int,
+    num_envs: int | None,
     spec: str,
     max_episode_steps: int | None,
     env_args: dict[str, Any] | None,
     images: ImageObs | None = None,
     *,
+    episodes: int,
     where: Where = "auto",
     chunk: int = 1,
     timeout: float = 120.0,
 ) -> EnvPool:
-    """Environments where they run fastest.
+    """Environments where they run fastest, at most one for each of `episodes`.
 
     "auto": one alone in this process; several in worker processes, one a core, except where simulating a `chunk` of
     steps is measured to take less time than sending it there.
+    num_envs: None is as many as that measurement makes worth while, see `envs_per_process`.
     """
     args = (spec, max_episode_steps, env_args, images)
+    most = min(episodes, num_envs or MAX_ENVS)
 
     def local() -> EnvPool:
-        return LocalPool([EnvServer(*args) for _ in range(num_envs)])
+        return LocalPool([EnvServer(*args) for _ in range(most if num_envs else 1)])
 
-    if where == "in-process" or (where == "auto" and num_envs == 1):
+    if where == "in-process" or (where == "auto" and most == 1):
         return local()
-    pool = ProcessPool(num_envs, *args, processes=cpu_count(), timeout=timeout)
+    pool = ProcessPool(most, *args, processes=cpu_count(), timeout=timeout)
     with contextlib.ExitStack() as stack:
         stack.callback(pool.close)
-        if where == "auto" and pool.step_seconds() * chunk < CHEAP_CHUNK:
-            return local()
+        if where == "auto" or num_envs is None:
+            seconds = pool.step_seconds() * chunk
+            if where == "auto" and seconds < CHEAP_CHUNK:
+                return local()
+            if num_envs is None:
+                pool.num_envs = min(most, envs_per_process(seconds) * len(pool.workers))
         stack.pop_all()
     return pool
+
+
+def envs_per_process(chunk_seconds: float) -> int:
+    """So many that the work asked for by a message outweighs its cost, and never fewer than two: one simulates while
+    the policy decides for the other.  More would only take memory."""
+    return 2 * min(MOST_IN_A_MESSAGE, math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import check_run, evaluation_seed
-from dtql_robot.envs.workers import WorkerError, cpu_count
+from dtql_robot.envs.workers import WorkerError
 from dtql_robot.errors import InputError
 from dtql_robot.eval.env_pool import EnvPool, Lost, Where, make_pool
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
@@ -24,7 +24,6 @@ from dtql_robot.types import ImageObs, Obs, Policy
 LATENCY_CALLS = 50
 LATENCY_SECONDS = 2.0
 PACKAGES = ("dtql-robot", "numpy", "gymnasium", "mujoco", "gymnasium-robotics", "robosuite", "metaworld", "ogbench")
-ENVS_PER_CORE = 4  # so that simulators have work while the policy decides, and decisions come in batches
 WORKER_TIMEOUT = 120.0
 
 
@@ -99,8 +98,9 @@ def evaluate(
     """Success rate of `policy` in the environment `spec`, each episode run to its end.
 
     Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
-    from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs` (default: four
-    per core).  Collection of demonstrations uses other seeds.  env_args: as for `make_env`.
+    from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs`.  Collection of
+    demonstrations uses other seeds.  env_args: as for `make_env`.
+    num_envs: environments at once; default: as many as suit the simulator, see `envs_per_process`.
     A policy with an attribute `image_obs` (types.ImageObs) is shown those images, drawn by the environment's cameras.
     where: whether the environments run in processes of their own ("auto": as measured, see `make_pool`).
     A process that dies, or takes longer than worker_timeout seconds for a call, is replaced and its episode run again
@@ -115,10 +115,18 @@ def evaluate(
         raise InputError(f"worker_timeout must be above 0 seconds, found {worker_timeout:g}.")
     films = [video] if isinstance(video, VideoSpec) else list(video or ())
     seeds = [evaluation_seed(seed, i) for i in range(episodes)]
-    num_envs = min(num_envs or ENVS_PER_CORE * cpu_count(), episodes)
-    chunk, timeout = policy.n_action_steps, worker_timeout
     images: ImageObs | None = getattr(policy, "image_obs", None)
-    making = make_pool(num_envs, spec, max_episode_steps, env_args, images, where=where, chunk=chunk, timeout=timeout)
+    making = make_pool(
+        num_envs,
+        spec,
+        max_episode_steps,
+        env_args,
+        images,
+        episodes=episodes,
+        where=where,
+        chunk=policy.n_action_steps,
+        timeout=worker_timeout,
+    )
     with contextlib.closing(making) as pool:
         facts = pool.facts()
         horizon = _check(policy, facts)
@@ -130,7 +138,7 @@ def evaluate(
                 check_overlay(wanted.overlay, policy, first)
         rate = policy_rate(policy, first)
         start = time.perf_counter()
-        results, restarts = _run_with_bar(policy, pool, num_envs, seeds, facts, progress)
+        results, restarts = _run_with_bar(policy, pool, seeds, facts, progress)
         elapsed = time.perf_counter() - start
     result = EvalResult(
         env=spec,
@@ -144,7 +152,7 @@ def evaluate(
         env_steps_per_s=sum(e.length for e in results) / elapsed,
         versions=_versions(),
         restarts=tuple(restarts),
-        num_envs=num_envs,
+        num_envs=pool.num_envs,
         where="in-process" if pool.in_process else "processes",
     )
     made = [film(policy, result, v, max_episode_steps=max_episode_steps, env_args=env_args, progress=progress)
@@ -154,7 +162,7 @@ def evaluate(
 
 
 def _run_with_bar(
-    policy: Policy, pool: EnvPool, num_envs: int, seeds: Sequence[int], facts: EnvInfo, progress: bool
+    policy: Policy, pool: EnvPool, seeds: Sequence[int], facts: EnvInfo, progress: bool
 ) -> tuple[list[EpisodeResult], list[Restart]]:
     """`run_episodes` under a progress bar with the success rate so far."""
     from tqdm import tqdm
@@ -168,4 +176,4 @@ def _run_with_bar(
             bar.set_postfix_str(f"success {won}/{done}", refresh=False)
             bar.update()
 
-        return run_episodes(policy, pool, num_envs, seeds, facts, report)
+        return run_episodes(policy, pool, pool.num_envs, seeds, facts, report)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -64,7 +66,7 @@ def choose(policy: Policy, observations: Sequence[Obs], rngs: Sequence[np.random
 class Rollout:
     """The episodes of one evaluation on their way through the environments of a pool.
 
-    Each environment takes the next episode as soon as it is free.  An episode's outcome depends on its seed alone, so
+    Environments take the next episode as they become free.  An episode's outcome depends on its seed alone, so
     neither this order nor which robots share a call of the policy matters.
     """
 
@@ -73,11 +75,12 @@ class Rollout:
         self.results: dict[int, EpisodeResult] = {}
         self.restarts: list[Restart] = []
         self._running: dict[int, Running] = {}
-        self._waiting = list(range(len(seeds)))[::-1]
+        self._waiting = deque(range(len(seeds)))
+        self._idle: set[int] = set()
 
     def run(self, num_envs: int, report: Callable[[EpisodeResult], None]) -> list[EpisodeResult]:
-        for env in range(num_envs):
-            self._begin_next(env)
+        self._idle = set(range(num_envs))
+        self._begin_waiting()
         while self._running:
             deciding: list[tuple[int, Obs]] = []
             for env, reply in self.pool.wait():
@@ -87,6 +90,7 @@ class Rollout:
                     deciding.append((env, reply))
                 elif self._continues(env, reply, report):
                     deciding.append((env, reply.obs))
+            self._begin_waiting()
             if deciding:
                 rngs = [self._running[env].rng for env, _ in deciding]
                 chunks = choose(self.policy, [obs for _, obs in deciding], rngs)
@@ -100,9 +104,23 @@ class Rollout:
         self._running[env] = Running(index, seed, episode_rng(seed), plan)
         self.pool.reset(env, seed)
 
-    def _begin_next(self, env: int) -> None:
-        if self._waiting:
-            self._begin(env, self._waiting.pop())
+    def _begin_waiting(self) -> None:
+        """Put waiting episodes into idle environments, where the least is left to simulate first.
+
+        The environments of one process end their episodes together; when few are waiting, it must not take them all.
+        """
+        if not (self._waiting and self._idle):
+            return
+        left = {self.pool.process(env): 0.0 for env in (*self._idle, *self._running)}  # process -> episodes
+        for env, episode in self._running.items():
+            left[self.pool.process(env)] += 1 - len(episode.rewards) / (self.facts.horizon or math.inf)
+        while self._waiting and self._idle:
+            env = min(self._idle, key=lambda env: (left[self.pool.process(env)], env))
+            if left[self.pool.process(env)] >= (sum(left.values()) + len(self._waiting)) / len(left):
+                return  # another process will be free sooner
+            left[self.pool.process(env)] += 1
+            self._idle.remove(env)
+            self._begin(env, self._waiting.popleft())
 
     def _begin_again(self, env: int, lost: Lost) -> None:
         """The episode of a lost process from its start, in the process that replaced it."""
@@ -113,7 +131,7 @@ class Rollout:
         self._begin(env, episode.index)
 
     def _continues(self, env: int, outcome: ChunkResult, report: Callable[[EpisodeResult], None]) -> bool:
-        """Take a chunk's outcome down; False where it ended the episode, whose environment then begins the next."""
+        """Take a chunk's outcome down; False where it ended the episode."""
         episode = self._running[env]
         episode.add(outcome)
         if not outcome.done:
@@ -121,7 +139,7 @@ class Rollout:
         del self._running[env]
         self.results[episode.index] = episode.finish(self.facts, outcome)
         report(self.results[episode.index])
-        self._begin_next(env)
+        self._idle.add(env)
         return False
 
 

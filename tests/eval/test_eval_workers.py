@@ -1,6 +1,7 @@
 """What does not change an evaluation's results: how many simulators run, where, and whether one of them dies."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 from eval_policies import ConstantPolicy, RandomPolicy, ScriptedPolicy
 
+from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import WorkerError
 from dtql_robot.eval import evaluate
-from dtql_robot.eval.env_pool import ProcessPool, make_pool, pack, unpack
+from dtql_robot.eval.env_pool import ChunkResult, ProcessPool, envs_per_process, make_pool, pack, unpack
 from dtql_robot.eval.rollout import run_episodes
 
 TASK = "FetchPush-v4"
@@ -43,7 +45,7 @@ def test_environments_in_this_process_give_the_same_results():
 
 @pytest.mark.parametrize(("spec", "in_process"), [("MountainCarContinuous-v0", True), (TASK, False)])
 def test_processes_are_used_where_simulation_is_the_cost(spec, in_process):
-    with contextlib.closing(make_pool(2, spec, None, None)) as pool:
+    with contextlib.closing(make_pool(2, spec, None, None, episodes=2)) as pool:
         assert pool.in_process == in_process
 
 
@@ -134,3 +136,74 @@ def test_kitchen_reports_each_part_of_its_task():
 def test_the_mean_time_to_success_is_over_the_successes(undisturbed):
     times = [e.time_to_success for e in undisturbed.per_episode if e.success]
     assert undisturbed.to_dict()["mean_time_to_success"] == pytest.approx(np.mean(times))
+
+
+class SpeedyPool:
+    """Two processes without simulators, each with `num_envs` / 2 environments; the first takes `pace` times as long.
+
+    Episodes last 10 steps.  A process does what was asked of it in turn; `wait` gives the answers of whichever is done
+    first.
+    """
+
+    in_process = False
+
+    def __init__(self, num_envs, pace):
+        self.num_envs, self.cost = num_envs, (pace, 1.0)
+        self.asked, self.clock, self.done, self.steps = ([], []), [0.0, 0.0], [0, 0], {}
+
+    def process(self, env):
+        return env % 2
+
+    def reset(self, env, seed):
+        self.steps[env] = 0
+        self.asked[env % 2].append(env)
+
+    def run_chunk(self, env, actions):
+        self.steps[env] += len(actions)
+        self.asked[env % 2].append(env)
+
+    def wait(self):
+        process = min((p for p in (0, 1) if self.asked[p]), key=lambda p: self.clock[p])
+        answers = []
+        for env in self.asked[process]:
+            ended = self.steps[env] == 10
+            self.clock[process] += self.cost[process] * (self.steps[env] > 0)
+            self.done[process] += ended
+            obs = {"x": np.zeros(1)}
+            answers.append((env, ChunkResult(obs, [0.0], [False], ended, {}) if self.steps[env] else obs))
+        self.asked[process].clear()
+        return answers
+
+
+@pytest.mark.parametrize("pace", [1.0, 1.25])
+def test_processes_end_their_work_together(pace):
+    """24 episodes in 16 environments: without care the process that ends a round first takes the whole second one."""
+    pool = SpeedyPool(16, pace)
+    policy = ConstantPolicy(np.zeros(2))
+    facts = dataclasses.replace(env_info("FetchReach-v4"), horizon=10)
+    results, _ = run_episodes(policy, pool, 16, range(24), facts)
+    assert [r.seed for r in results] == list(range(24))
+    assert sum(pool.done) == 24
+    assert max(pool.clock) <= 1.2 * min(pool.clock)
+
+
+def test_dear_simulators_get_few_environments():
+    assert [envs_per_process(seconds) for seconds in (0.1, 0.01, 0.0025, 1e-6)] == [2, 2, 8, 20]
+
+
+def test_steps_are_those_of_step_by_step():
+    one, other = (make_env("FetchPush-v4") for _ in range(2))
+    actions = np.random.default_rng(0).uniform(-1.5, 1.5, (60, 4)).astype(np.float32)
+    for env in (one, other):
+        env.reset(seed=3)
+    obs, rewards, successes, ended, info = one.steps(actions)
+    stepped = [other.step(action) for action in actions[:50]]
+    assert ended
+    assert stepped[-1][3]
+    assert rewards == [s[1] for s in stepped]
+    assert successes == [s[4]["success"] for s in stepped]
+    assert info.keys() <= stepped[-1][4].keys()
+    for key, value in obs.items():
+        np.testing.assert_array_equal(value, stepped[-1][0][key])
+    for env in (one, other):
+        env.close()

@@ -1,0 +1,73 @@
+"""The Gaussian policy's mean in NumPy: the same numbers as torch's to float32's rounding, without torch's overhead.
+
+One robot's forward pass is a few matrix-vector products.  Between steps of a simulator, or of a control loop, when
+torch's code has left the processor's caches, its calls cost several times the products themselves, and what they push
+out of the caches slows the simulator down (docs/evaluation.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from torch import nn
+
+from dtql_robot.networks import GaussianPolicy, Mish
+from dtql_robot.types import Array
+
+Activation = Callable[[Array], Array]
+ONE_THREAD = 9000  # OpenBLAS spreads a matrix-vector product of more entries over threads, which then wait for a core
+
+
+def _silu(x: Array) -> Array:
+    return x / (1 + np.exp(-x))
+
+
+def _mish(x: Array) -> Array:
+    return x * np.tanh(np.logaddexp(np.float32(0), x))
+
+
+ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.ReLU: lambda x: np.maximum(x, 0),
+    nn.SiLU: _silu,
+    Mish: _mish,
+}
+
+
+class NumpyMean:
+    """state (O,) -> the policy's mean action chunk (H, A), float32.  The weights are the network's own, not a copy."""
+
+    def __init__(self, network: GaussianPolicy) -> None:
+        self._chunk = network.chunk
+        linear = [layer for layer in network.net if isinstance(layer, nn.Linear)]
+        sizes = [layer.out_features for layer in linear[:-1]] + [math.prod(self._chunk)]  # not the deviations
+        arrays = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in linear]
+        self._layers = [(_in_blocks(weight[:n]), bias[:n]) for (weight, bias), n in zip(arrays, sizes, strict=True)]
+        self._activation = ACTIVATIONS[type(network.net[1])]
+
+    def __call__(self, state: Array) -> Array:
+        *hidden, last = self._layers
+        for weight, bias in hidden:
+            state = np.matmul(weight, state).ravel()
+            state += bias
+            state = self._activation(state)
+        weight, bias = last
+        state = np.matmul(weight, state).ravel()
+        state += bias
+        return np.tanh(state).reshape(self._chunk)
+
+
+def numpy_mean(network: nn.Module) -> NumpyMean | None:
+    """`network`'s mean in NumPy; None where it is not an MLP on the CPU with an activation known here."""
+    if not isinstance(network, GaussianPolicy) or next(network.parameters()).device.type != "cpu":
+        return None
+    activations = {type(layer) for layer in network.net if not isinstance(layer, nn.Linear)}
+    return NumpyMean(network) if activations and activations <= ACTIVATIONS.keys() else None
+
+
+def _in_blocks(weight: Array) -> Array:
+    """(out, in) seen as (blocks, rows, in), blocks of at most ONE_THREAD entries where they divide evenly."""
+    out, size = weight.shape
+    rows = max(rows for rows in range(1, out + 1) if out % rows == 0 and (rows == 1 or rows * size <= ONE_THREAD))
+    return weight.reshape(-1, rows, size)

@@ -1,0 +1,45 @@
+"""The policy's mean without torch."""
+
+import numpy as np
+import pytest
+import torch
+
+from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
+from dtql_robot.numpy_mean import numpy_mean
+
+
+def policy(activation="relu", hidden=(256, 48, 7)):
+    torch.manual_seed(0)
+    return GaussianPolicy(39, (8, 5), hidden, activation, (-5.0, 2.0))
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu", "mish"])
+@pytest.mark.parametrize("hidden", [(256, 48, 7), (64,)])
+def test_the_mean_is_torchs_mean(activation, hidden):
+    network = policy(activation, hidden)
+    mean = numpy_mean(network)
+    states = 10 * np.random.default_rng(0).standard_normal((20, 39)).astype(np.float32)
+    with torch.no_grad():
+        expected = network.mode(torch.from_numpy(states)).numpy()
+    found = np.stack([mean(state) for state in states])
+    assert found.dtype == np.float32
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_it_follows_the_network_in_training():
+    network = policy()
+    mean, state = numpy_mean(network), np.ones(39, np.float32)
+    before = mean(state)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+    with torch.no_grad():
+        expected = network.mode(torch.ones(1, 39))[0].numpy()
+    assert np.abs(mean(state) - before).max() > 1e-3
+    np.testing.assert_allclose(mean(state), expected, atol=2e-6)
+
+
+def test_other_networks_are_left_to_torch():
+    assert numpy_mean(policy("gelu")) is None
+    assert numpy_mean(ImplicitPolicy(39, (8, 5), (32,), "relu")) is None
