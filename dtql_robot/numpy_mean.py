@@ -36,7 +36,12 @@ ACTIVATIONS: dict[type[nn.Module], Activation] = {
 
 
 class NumpyMean:
-    """state (O,) -> the policy's mean action chunk (H, A), float32.  The weights are the network's own, not a copy."""
+    """States (B, O) -> the policy's mean action chunks (B, H, A), float32.
+
+    Each row is computed by matrix-vector products of its own, so that it is the same to the last bit whatever rows are
+    beside it; a block of weights serves all rows while it is in the processor's cache.
+    The weights are the network's own, not a copy.
+    """
 
     def __init__(self, network: GaussianPolicy) -> None:
         self._chunk = network.chunk
@@ -46,16 +51,20 @@ class NumpyMean:
         self._layers = [(_in_blocks(weight[:n]), bias[:n]) for (weight, bias), n in zip(arrays, sizes, strict=True)]
         self._activation = ACTIVATIONS[type(network.net[1])]
 
-    def __call__(self, state: Array) -> Array:
+    def __call__(self, states: Array) -> Array:
         *hidden, last = self._layers
-        for weight, bias in hidden:
-            state = np.matmul(weight, state).ravel()
-            state += bias
-            state = self._activation(state)
-        weight, bias = last
-        state = np.matmul(weight, state).ravel()
-        state += bias
-        return np.tanh(state).reshape(self._chunk)
+        x = np.ascontiguousarray(states, np.float32)
+        for layer in hidden:
+            x = self._activation(_linear(x, *layer))
+        return np.tanh(_linear(x, *last)).reshape(len(x), *self._chunk)
+
+
+def _linear(x: Array, blocks: Array, bias: Array) -> Array:
+    """x: (B, in).  blocks: (N, rows, in).  Returns (B, N * rows)."""
+    products = np.matmul(blocks[:, None], x[None, :, :, None])  # (N, B, rows, 1)
+    out = products.transpose(1, 0, 2, 3).reshape(len(x), -1)
+    out += bias
+    return out
 
 
 def numpy_mean(network: nn.Module) -> NumpyMean | None:

@@ -34,12 +34,13 @@ class ActionPlan:
         for share, foreseen in zip(older, self._foreseen, strict=True):
             actions[: len(foreseen)] += share[: len(foreseen)] * foreseen[:n]
         self._foreseen = [c[n:] for c in (*self._foreseen, chunk) if len(c) > n]
-        return actions.astype(chunk.dtype)
+        return actions
 
 
 @functools.lru_cache(maxsize=64)
-def _shares(horizon: int, n: int, coeff: float, count: int) -> Array:
-    """What each of `count` chunks, the oldest first, counts in each of n actions: (count, n, 1), in sum 1."""
+def _shares(horizon: int, n: int, coeff: float, count: int) -> tuple[Array, ...]:
+    """What each of `count` chunks, the oldest first, counts in each of n actions: (n, 1) each, in sum 1."""
     lengths = [horizon - n * age for age in reversed(range(count))]
     weights = [[math.exp(-coeff * i) * (step < length) for step in range(n)] for i, length in enumerate(lengths)]
-    return (np.array(weights) / np.sum(weights, axis=0))[:, :, None]
+    shares = np.array(weights) / np.sum(weights, axis=0)
+    return tuple(shares.astype(np.float32)[:, :, None])

@@ -85,11 +85,15 @@ class OneStepPolicy:
         """The next H actions of B robots (see `types.Policy`).  Returns (B, H, A).
 
         Images are (B, height, width, channels) uint8, with several frames (B, frames, height, width, channels).
-        Rows are computed one by one: matrix products of other sizes round differently, and a robot's actions
+        Rows are computed each on its own: matrix products of other sizes round differently, and a robot's actions
         must not depend on how many others are evaluated beside it.
         """
         states = self._states(obs)
-        chunks = np.stack([self._chunk(s, rng) for s, rng in zip(states, rngs, strict=True)])
+        if self.cfg.act == "mean" and self._mean is not None:
+            seen = states if self.encoder is None else states[:, self.encoder.columns("policy")]
+            chunks = self._mean(seen)
+        else:
+            chunks = np.stack([self._chunk(s, rng) for s, rng in zip(states, rngs, strict=True)])
         return self.interface.action_norm.invert(chunks)
 
     def _states(self, obs: Obs) -> Array:
@@ -157,14 +161,9 @@ class OneStepPolicy:
     def _seen_by(self, network: str, state: Tensor) -> Tensor:
         return state if self.encoder is None else state[:, self.encoder.columns(network)]
 
+    @torch.inference_mode()
     def _chunk(self, state: Array, rng: np.random.Generator) -> Array:
         """state: (O,) of `_states`.  Returns (H, A) normalized."""
-        if self.cfg.act == "mean" and self._mean is not None:
-            return self._mean(state if self.encoder is None else state[self.encoder.columns("policy")])
-        return self._torch_chunk(state, rng)
-
-    @torch.inference_mode()
-    def _torch_chunk(self, state: Array, rng: np.random.Generator) -> Array:
         whole = torch.from_numpy(state).to(self.device)[None]
         obs, shape = self._seen_by("policy", whole), (self.horizon, self.action_dim)
         if self.cfg.act == "mean":

@@ -383,7 +383,7 @@ def make_pool(
             if where == "auto" and seconds < CHEAP_CHUNK:
                 return local()
             if num_envs is None:
-                pool.num_envs = min(most, envs_per_process(seconds) * len(pool.workers))
+                pool.num_envs = in_full_rounds(episodes, min(most, envs_per_process(seconds) * len(pool.workers)))
         stack.pop_all()
     return pool
 
@@ -392,3 +392,9 @@ def envs_per_process(chunk_seconds: float) -> int:
     """So many that the work asked for by a message outweighs its cost, and never fewer than two: one simulates while
     the policy decides for the other.  More would only take memory."""
     return 2 * min(MOST_IN_A_MESSAGE, math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9)))
+
+
+def in_full_rounds(episodes: int, most: int) -> int:
+    """At most `most` environments, so many that the last round of `episodes` of one length is nearly a full one."""
+    rounds = math.ceil(episodes / most)
+    return math.ceil(episodes / rounds)

@@ -13,7 +13,7 @@ from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import WorkerError
 from dtql_robot.eval import evaluate
-from dtql_robot.eval.env_pool import ChunkResult, ProcessPool, envs_per_process, make_pool, pack, unpack
+from dtql_robot.eval.env_pool import ChunkResult, ProcessPool, envs_per_process, in_full_rounds, make_pool, pack, unpack
 from dtql_robot.eval.rollout import run_episodes
 
 TASK = "FetchPush-v4"
@@ -189,6 +189,10 @@ def test_processes_end_their_work_together(pace):
 
 def test_dear_simulators_get_few_environments():
     assert [envs_per_process(seconds) for seconds in (0.1, 0.01, 0.0025, 1e-6)] == [2, 2, 8, 20]
+
+
+def test_rounds_of_episodes_are_full():
+    assert [in_full_rounds(n, 40) for n in (1, 40, 41, 100, 120, 121)] == [1, 40, 21, 34, 40, 31]
 
 
 def test_steps_are_those_of_step_by_step():
