@@ -1,5 +1,6 @@
 """What the documents name exists."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -23,3 +24,11 @@ def test_links_and_pictures_exist(document):
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (document.parent / target).exists(), target
+
+
+def test_the_benchmark_page_is_that_of_the_kept_results():
+    """After new results: python benchmarks/bench_results.py"""
+    spec = importlib.util.spec_from_file_location("bench_results", ROOT / "benchmarks/bench_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs/bench.md").read_text() == module.page()

@@ -11,15 +11,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tyro.conf import Positional, UseAppendAction
 
 from dtql_robot.errors import InputError
 from dtql_robot.suites import METHODS, BenchTask, suite
-
-if TYPE_CHECKING:
-    from dtql_robot.eval.bench_table import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,44 +209,20 @@ def _episodes(results: Path) -> int | None:
 
 def _write(jobs: Sequence[Job], out: Path) -> None:
     """table.md, table.csv, figure.png and a small file a run."""
-    from dtql_robot.eval.bench_table import as_csv, draw, markdown
+    from dtql_robot.eval.bench_table import as_csv, draw, gather, markdown
     from dtql_robot.files import write_text
 
-    cells = _cells(jobs, out)
+    (out / "results").mkdir(exist_ok=True)
+    records = {job.label: _compact(job) for job in jobs}
+    for label, record in records.items():
+        write_text(out / "results" / f"{label}.json", json.dumps(record) + "\n")
+    cells = gather(records.values())
     write_text(out / "table.md", markdown(cells))
     write_text(out / "table.csv", as_csv(cells))
     draw(cells, out / "figure.png")
     print(markdown(cells), end="")
     for name in ("table.md", "table.csv", "figure.png", "results"):
         print(f"  {out / name}")
-
-
-def _cells(jobs: Sequence[Job], out: Path) -> list[Cell]:
-    from dtql_robot.eval.bench_table import Cell
-    from dtql_robot.files import write_text
-
-    (out / "results").mkdir(exist_ok=True)
-    groups: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
-    for job in jobs:
-        found = _compact(job)
-        write_text(out / "results" / f"{job.label}.json", json.dumps(found) + "\n")
-        groups.setdefault((job.task.name, job.method), []).append((job.seed, found))
-    order = {name: i for i, name in enumerate(dict.fromkeys(job.task.name for job in jobs))}
-    cells = []
-    for (task, method), runs in sorted(groups.items(), key=lambda item: order[item[0][0]]):
-        results = [found["results"] for _, found in runs]
-        cells.append(
-            Cell(
-                task,
-                method,
-                seeds=tuple(seed for seed, _ in runs),
-                rates=tuple(r["success_rate"] for r in results),
-                episodes=results[0]["episodes"],
-                train_seconds=tuple(found["train_seconds"] for _, found in runs),
-                decision_ms=tuple(1e3 / r["policy_hz"] for r in results),
-            )
-        )
-    return cells
 
 
 def _compact(job: Job) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dtql_robot.eval.metrics import mean_interval, wilson_interval
 
@@ -43,6 +44,36 @@ class Cell:
             over_seeds = mean_interval(self.rates)
             low, high = min(low, max(0.0, over_seeds[0])), max(high, min(1.0, over_seeds[1]))
         return low, high
+
+
+def gather(records: Iterable[Mapping[str, Any]]) -> list[Cell]:
+    """The small files that `bench` writes a run (as dicts), in any order, as cells: tasks and methods in the order of
+    their first record, training seeds ascending."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for record in records:
+        groups.setdefault((record["task"], record["method"]), []).append(record)
+    tasks = list(dict.fromkeys(task for task, _ in groups))
+    return [
+        _cell(task, method, sorted(runs, key=_seed))
+        for (task, method), runs in sorted(groups.items(), key=lambda item: tasks.index(item[0][0]))
+    ]
+
+
+def _seed(record: Mapping[str, Any]) -> int:
+    return record["run"]["config"]["seed"]
+
+
+def _cell(task: str, method: str, runs: Sequence[Mapping[str, Any]]) -> Cell:
+    results = [run["results"] for run in runs]
+    return Cell(
+        task,
+        method,
+        seeds=tuple(map(_seed, runs)),
+        rates=tuple(r["success_rate"] for r in results),
+        episodes=results[0]["episodes"],
+        train_seconds=tuple(run["train_seconds"] for run in runs),
+        decision_ms=tuple(1e3 / r["policy_hz"] for r in results),
+    )
 
 
 HEADER = ("task", "method", "success", "95% interval", "each seed", "seeds x episodes", "training s", "ms a decision")

@@ -4,7 +4,7 @@ import io
 import pytest
 from scipy.stats import t
 
-from dtql_robot.eval.bench_table import Cell, as_csv, draw, markdown
+from dtql_robot.eval.bench_table import Cell, as_csv, draw, gather, markdown
 from dtql_robot.eval.metrics import T_975, mean_interval, wilson_interval
 
 
@@ -44,3 +44,14 @@ def test_table_and_figure(tmp_path):
         ("a", "m", "1", 0.8),
     ]
     assert draw(cells, tmp_path / "f.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_runs_are_gathered_in_order():
+    def record(task, method, seed, rate):
+        results = {"success_rate": rate, "episodes": 100, "policy_hz": 4000.0}
+        return {"task": task, "method": method, "train_seconds": 61.0, "results": results,
+                "run": {"config": {"seed": seed}}}  # fmt: skip
+
+    records = [record("a", "m", 1, 0.8), record("b", "m", 0, 1.0), record("a", "m", 0, 0.9), record("a", "k", 0, 0.1),
+               record("b", "m", 1, 1.0), record("a", "k", 1, 0.2)]  # fmt: skip
+    assert gather(records) == [cell("a", "m", (0.9, 0.8)), cell("a", "k", (0.1, 0.2)), cell("b", "m", (1.0, 1.0))]
