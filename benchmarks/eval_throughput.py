@@ -32,7 +32,9 @@ from dtql_robot.config import Config
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import Worker, cpu_count
-from dtql_robot.eval.env_pool import MAX_ENVS, EnvServer, LocalPool, ProcessPool, envs_per_process, in_full_rounds
+from dtql_robot.eval.env_pool import MAX_ENVS, LocalPool, envs_per_process, in_full_rounds
+from dtql_robot.eval.env_server import EnvServer
+from dtql_robot.eval.process_pool import ProcessPool
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.normalize import identity
 from dtql_robot.policy import OneStepPolicy

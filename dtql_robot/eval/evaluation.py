@@ -14,7 +14,8 @@ from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import check_run, evaluation_seed
 from dtql_robot.envs.workers import WorkerError
 from dtql_robot.errors import InputError
-from dtql_robot.eval.env_pool import EnvPool, Lost, Where, make_pool
+from dtql_robot.eval.env_pool import EnvPool, Where, make_pool
+from dtql_robot.eval.env_server import Lost
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import run_episodes, stack_obs
 from dtql_robot.eval.video import film
@@ -103,8 +104,8 @@ def evaluate(
     num_envs: environments at once; default: as many as suit the simulator, see `envs_per_process`.
     A policy with an attribute `image_obs` (types.ImageObs) is shown those images, drawn by the environment's cameras.
     where: whether the environments run in processes of their own ("auto": as measured, see `make_pool`).
-    A process that dies, or takes longer than worker_timeout seconds for a call, is replaced and its episode run again
-    from its start; the result's `restarts` lists these.
+    A process that dies, or does not answer within worker_timeout seconds, is replaced and its episodes run again
+    from their start; the result's `restarts` lists these.
     video: what to film, if anything; one video for each of several.
     Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
     """

@@ -12,7 +12,8 @@ import numpy as np
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import episode_rng
 from dtql_robot.envs.workers import WorkerError
-from dtql_robot.eval.env_pool import ChunkResult, EnvPool, Lost
+from dtql_robot.eval.env_pool import EnvPool
+from dtql_robot.eval.env_server import ChunkResult, Lost
 from dtql_robot.eval.metrics import episode_success, first_success
 from dtql_robot.eval.result import EpisodeResult, Restart
 from dtql_robot.plan import ActionPlan

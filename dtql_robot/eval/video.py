@@ -21,7 +21,8 @@ from dtql_robot.envs.gl import gl_missing
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
 from dtql_robot.eval.attention import Looking, beside, column_width
-from dtql_robot.eval.env_pool import EnvServer, LocalPool
+from dtql_robot.eval.env_pool import LocalPool
+from dtql_robot.eval.env_server import EnvServer
 from dtql_robot.eval.labels import PAPER, WIDE, Frame, caption, card
 from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.rollout import run_episodes

@@ -11,7 +11,7 @@ from dtql_robot.envs.collect import collect
 from dtql_robot.envs.gl import gl_missing
 from dtql_robot.envs.image_obs import camera_of, camera_record, check_images, image_env, square_images
 from dtql_robot.errors import InputError
-from dtql_robot.eval.env_pool import EnvServer
+from dtql_robot.eval.env_server import EnvServer
 from dtql_robot.types import ImageObs
 
 needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))

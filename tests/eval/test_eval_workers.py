@@ -13,7 +13,9 @@ from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import WorkerError
 from dtql_robot.eval import evaluate
-from dtql_robot.eval.env_pool import ChunkResult, ProcessPool, envs_per_process, in_full_rounds, make_pool, pack, unpack
+from dtql_robot.eval.env_pool import envs_per_process, in_full_rounds, make_pool
+from dtql_robot.eval.env_server import ChunkResult
+from dtql_robot.eval.process_pool import ProcessPool, pack, unpack
 from dtql_robot.eval.rollout import run_episodes
 
 TASK = "FetchPush-v4"

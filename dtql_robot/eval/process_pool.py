@@ -1,0 +1,196 @@
+"""Environments in worker processes.
+
+One message for the chunks of several environments, not for each step, each environment is reset on its own, and a
+simulator process that dies or hangs is replaced: that is why this is not Gymnasium's AsyncVectorEnv.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.workers import Worker, WorkerLostError
+from dtql_robot.eval.env_server import ChunkResult, EnvServer, Lost, Reply
+from dtql_robot.types import Array
+
+STARTUP_SECONDS = 180.0  # beyond the time-out, for a new process to import and build its simulator
+
+Packed = dict[str, tuple[str, tuple[int, ...], bytes]]
+
+
+def pack(obs: dict[str, Array]) -> Packed:
+    """Arrays as plain bytes: after a simulator's step, with cold caches, pickling arrays takes three times as long."""
+    return {key: (value.dtype.str, value.shape, value.tobytes()) for key, value in obs.items()}
+
+
+def unpack(packed: Packed) -> dict[str, Array]:
+    """Inverse of `pack`; the arrays are read-only."""
+    return {key: np.frombuffer(data, dtype).reshape(shape) for key, (dtype, shape, data) in packed.items()}
+
+
+Call = tuple[int, str, Any]
+
+
+class EnvGroup:
+    """Several environments in a worker process; each is made when it is first used.
+
+    What it takes and answers is packed: chunks of actions as (K, float32 bytes), chunk results as tuples.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        self._args = args
+        self._servers: dict[int, EnvServer] = {0: EnvServer(*args)}
+
+    def facts(self) -> EnvInfo:
+        return self._servers[0].facts()
+
+    def step_seconds(self) -> float:
+        return self._servers[0].step_seconds()
+
+    def answer(self, calls: Sequence[Call]) -> list[Packed | tuple]:
+        """The answers to (environment, "reset" or "run_chunk", its argument), in order."""
+        return [getattr(self, method)(slot, value) for slot, method, value in calls]
+
+    def reset(self, slot: int, seed: int) -> Packed:
+        if slot not in self._servers:
+            self._servers[slot] = EnvServer(*self._args)
+        return pack(self._servers[slot].reset(seed))
+
+    def run_chunk(self, slot: int, chunk: tuple[int, bytes]) -> tuple:
+        count, data = chunk
+        found = self._servers[slot].run_chunk(np.frombuffer(data, np.float32).reshape(count, -1))
+        return pack(found.obs), found.rewards, found.successes, found.done, found.subtasks
+
+
+class ProcessPool:
+    """N environments in P processes: environment e is the (e // P)-th of process e % P.
+
+    The calls on a process travel together, for a message costs more than the few steps it asks for.  With more
+    environments than processes there are two messages under way to each, so that it goes on with one half of its
+    environments while the policy decides for the other.
+    timeout: seconds in which a message must be answered; a process that does not, or that ends, is replaced, and all
+    of its environments are lost.
+    """
+
+    in_process = False
+
+    def __init__(self, num_envs: int, *args: Any, processes: int | None = None, timeout: float = 120.0) -> None:
+        self._args, self._timeout, self.num_envs = args, timeout, num_envs
+        count = min(num_envs, processes or num_envs)
+        self.workers = [self._start() for _ in range(count)]
+        self._unsent: list[list[Call]] = [[] for _ in range(count)]
+        self._asked: list[deque[list[int]]] = [deque() for _ in range(count)]  # the slots in each message under way
+        self._deadlines = [0.0] * count
+        self._fresh = set(range(count))
+        self._gone: dict[int, Lost] = {}
+        self._untold: list[tuple[int, Reply]] = []
+
+    def _start(self) -> Worker:
+        return Worker("dtql_robot.eval.process_pool:EnvGroup", *self._args)
+
+    def facts(self) -> EnvInfo:
+        """The environment's facts; returns once every process is up."""
+        return self._ask_all("facts")[0]
+
+    def step_seconds(self) -> float:
+        """Measured time of one step while every process is stepping."""
+        return max(self._ask_all("step_seconds"))
+
+    def _ask_all(self, method: str) -> list[Any]:
+        for worker in self.workers:
+            worker.send(method)
+        deadline = time.monotonic() + self._timeout + STARTUP_SECONDS
+        self._fresh.clear()
+        return [worker.recv(deadline) for worker in self.workers]
+
+    def process(self, env: int) -> int:
+        return env % len(self.workers)
+
+    def reset(self, env: int, seed: int) -> None:
+        self._gone.pop(env, None)
+        self._call(env, "reset", seed)
+
+    def run_chunk(self, env: int, actions: Array) -> None:
+        if env in self._gone:  # its process was lost while the policy decided
+            self._untold.append((env, self._gone.pop(env)))
+        else:
+            self._call(env, "run_chunk", (len(actions), np.asarray(actions, np.float32).tobytes()))
+
+    def _call(self, env: int, method: str, value: Any) -> None:
+        slot, process = divmod(env, len(self.workers))
+        self._unsent[process].append((slot, method, value))
+
+    def wait(self) -> list[tuple[int, Reply]]:
+        """The answers to the messages that have been answered, at least to one."""
+        for process, calls in enumerate(self._unsent):
+            idle = not self._asked[process]
+            half = (len(calls) + 1) // 2 if idle else len(calls)
+            self._send(process, calls[:half])
+            self._send(process, calls[half:])
+            calls.clear()
+        replies, self._untold = self._untold, []
+        if not replies and any(self._asked):
+            replies = self._receive()
+        return sorted(replies, key=lambda reply: reply[0])
+
+    def _send(self, process: int, calls: list[Call]) -> None:
+        if not calls:
+            return
+        self.workers[process].send("answer", calls)
+        if not self._asked[process]:
+            startup = STARTUP_SECONDS if process in self._fresh else 0.0
+            self._deadlines[process] = time.monotonic() + self._timeout + startup
+        self._fresh.discard(process)
+        self._asked[process].append([slot for slot, _, _ in calls])
+
+    def _receive(self) -> list[tuple[int, Reply]]:
+        """An answer of every process that has one; waits until one has."""
+        busy = [process for process, asked in enumerate(self._asked) if asked]
+        until = min(self._deadlines[process] for process in busy) - time.monotonic()
+        waiting = not any(self.workers[process].has_answer for process in busy)
+        ready = select.select([self.workers[p] for p in busy], [], [], max(0.0, until) if waiting else 0.0)[0]
+        now = time.monotonic()
+        replies: list[tuple[int, Reply]] = []
+        for process in busy:
+            worker = self.workers[process]
+            if worker.has_answer or worker in ready or self._deadlines[process] <= now:
+                replies += self._collect(process)
+        return replies
+
+    def _collect(self, process: int) -> list[tuple[int, Reply]]:
+        try:
+            values = self.workers[process].recv(self._deadlines[process])
+        except WorkerLostError as error:
+            return self._replace(process, Lost(str(error)))
+        self._deadlines[process] = time.monotonic() + self._timeout  # of the next message
+        slots = self._asked[process].popleft()
+        return [(self._env(process, slot), _reply(value)) for slot, value in zip(slots, values, strict=True)]
+
+    def _env(self, process: int, slot: int) -> int:
+        return slot * len(self.workers) + process
+
+    def _replace(self, process: int, lost: Lost) -> list[tuple[int, Reply]]:
+        """A new process for a lost one.  All its environments are lost; those that nobody waits for are told later."""
+        waiting = [self._env(process, slot) for slots in self._asked[process] for slot in slots]
+        self._asked[process].clear()
+        self._gone.update(dict.fromkeys(range(process, self.num_envs, len(self.workers)), lost))
+        for env in waiting:
+            del self._gone[env]
+        self.workers[process].kill()
+        self.workers[process] = self._start()
+        self._fresh.add(process)
+        return [(env, lost) for env in waiting]
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+
+
+def _reply(value: Packed | tuple) -> Reply:
+    return unpack(value) if isinstance(value, dict) else ChunkResult(unpack(value[0]), *value[1:])
