@@ -27,6 +27,8 @@ def test_the_mean_is_torchs_mean(activation, hidden):
     np.testing.assert_allclose(found, expected, atol=2e-6)
     for i in range(20):
         np.testing.assert_array_equal(mean(states[i : i + 1])[0], found[i])
+    with np.errstate(all="raise", under="ignore"):  # nor does it overflow far from the data
+        assert np.isfinite(mean(1e4 * states)).all()
 
 
 def test_it_follows_the_network_in_training():
