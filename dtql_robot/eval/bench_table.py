@@ -116,22 +116,23 @@ def draw(cells: Sequence[Cell], path: Path) -> Path:
     from matplotlib.figure import Figure
 
     tasks, methods = (list(dict.fromkeys(getattr(c, name) for c in cells)) for name in ("task", "method"))
-    figure = Figure(figsize=(max(5.0, 1.2 + 0.32 * len(tasks) * (len(methods) + 1.5)), 4.2), layout="constrained")
+    gap = 0.8  # between groups; a bar's place is 1 wide
+    ordered = sorted(cells, key=lambda c: tasks.index(c.task))
+    where = [i + gap * tasks.index(c.task) for i, c in enumerate(ordered)]
+    figure = Figure(figsize=(max(5.0, 1.2 + 0.34 * (where[-1] + 1)), 4.4), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(methods)
     for k, method in enumerate(methods):
-        mine = [c for c in cells if c.method == method]
-        x = [tasks.index(c.task) + (k - (len(methods) - 1) / 2) * width for c in mine]
-        errors = [[c.mean - c.interval[0] for c in mine], [c.interval[1] - c.mean for c in mine]]
-        axes.bar(
-            x, [c.mean for c in mine], 0.9 * width, yerr=errors, capsize=2, label=method, color=f"C{k}", alpha=0.75
-        )
-        for position, c in zip(x, mine, strict=True):
-            axes.plot([position] * len(c.rates), c.rates, ".", color="black", markersize=4)
-    axes.set_xticks(range(len(tasks)), tasks, rotation=20, ha="right")
+        mine = [(x, c) for x, c in zip(where, ordered, strict=True) if c.method == method]
+        errors = [[c.mean - c.interval[0] for _, c in mine], [c.interval[1] - c.mean for _, c in mine]]
+        heights = [c.mean for _, c in mine]
+        axes.bar([x for x, _ in mine], heights, 0.9, yerr=errors, capsize=2, label=method, color=f"C{k}", alpha=0.75)
+        for x, c in mine:
+            axes.plot([x] * len(c.rates), c.rates, ".", color="black", markersize=4)
+    groups = [[x for x, c in zip(where, ordered, strict=True) if c.task == task] for task in tasks]
+    axes.set_xticks([statistics.fmean(group) for group in groups], tasks, rotation=30, ha="right")
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("success rate, last checkpoint")
-    axes.legend(ncols=min(3, len(methods)), fontsize="small")
     axes.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=len(methods), fontsize="small", frameon=False)
     figure.savefig(path, dpi=130)
     return path
