@@ -33,7 +33,7 @@ class Options:
     seed: int = 0
     """Seed of the evaluation's start states and of the policy's noise."""
     num_envs: int | None = None
-    """Simulators run at once. Default: four per CPU core. Results do not depend on it."""
+    """Simulators run at once. Default: as many as suit their speed. Results do not depend on it."""
     env: str | None = None
     """Environment. Default: the one the run was trained for."""
     max_episode_steps: int | None = None
@@ -64,7 +64,7 @@ class Options:
     where: Literal["auto", "processes", "in-process"] = "auto"
     """Simulators in processes of their own or in this one. Default: as measured."""
     worker_timeout: float = 120.0
-    """Seconds after which a simulator that does not answer is replaced and its episode run again."""
+    """Seconds after which a process that does not answer is replaced and its episodes run again."""
     json: Path | None = None
     """A further copy of results.json."""
 
