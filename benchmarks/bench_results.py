@@ -21,8 +21,8 @@ The default recipe (`dtql`) and the baselines made of the same parts, the same f
 states that no demonstration has. The mean is over training seeds; its 95% interval is the wider of Student's over the
 seeds and Wilson's over all episodes. Each run's config and the outcome of each episode are in
 [benchmarks/results](../benchmarks/results). `python benchmarks/bench_results.py` makes this page from them.
-Training is on one CPU core. The runs were made on several machines; those of the baselines on the door shared their cores
-with other work and were paused, so times tell orders of magnitude only, and theirs are too long.
+Training is on one CPU core. The runs were made on several machines; those of the baselines on the door shared their
+cores with other work and were paused, so times tell orders of magnitude only, and theirs are too long.
 
 `mse-bc`: squared error alone. `diffusion-bc`: the denoiser, sampled in 12 Heun steps. `tr-only`: the trust region
 alone. `kl`: the paper's section 3 in its place, with an implicit policy. `iql`: advantage-weighted regression. All
