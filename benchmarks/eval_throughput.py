@@ -32,7 +32,7 @@ from dtql_robot.config import Config
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import Worker, cpu_count
-from dtql_robot.eval.env_pool import MAX_ENVS, LocalPool, envs_per_process, in_full_rounds
+from dtql_robot.eval.env_pool import LocalPool, suitable_envs
 from dtql_robot.eval.env_server import EnvServer
 from dtql_robot.eval.process_pool import ProcessPool
 from dtql_robot.eval.rollout import run_episodes
@@ -157,8 +157,7 @@ def measure(case: Case, num_envs: int, rounds: int) -> dict[str, Any]:
                    for _ in range(num_envs)]  # fmt: skip
         pool = stack.enter_context(contextlib.closing(ProcessPool(len(seeds), case.spec, case.steps,
                                                                  processes=num_envs)))  # fmt: skip
-        suitable = num_envs * envs_per_process(pool.step_seconds() * policy.n_action_steps)
-        at_once = in_full_rounds(len(seeds), min(suitable, MAX_ENVS))
+        at_once = suitable_envs(len(seeds), pool.step_seconds() * policy.n_action_steps, num_envs)
         for turn in range(rounds + 1):
             cpu = _cpu_seconds(workers)
             raw.append(steps / _time_raw(workers, plays))

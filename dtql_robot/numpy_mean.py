@@ -17,7 +17,7 @@ from dtql_robot.networks import GaussianPolicy, Mish
 from dtql_robot.types import Array
 
 Activation = Callable[[Array], Array]
-ONE_THREAD = 9000  # OpenBLAS spreads a matrix-vector product of more entries over threads, which then wait for a core
+ONE_THREAD = 9000  # entries of a block: it stays in the first cache, and OpenBLAS does not share it among threads
 
 
 def _silu(x: Array) -> Array:

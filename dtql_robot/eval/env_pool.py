@@ -84,7 +84,7 @@ def make_pool(
 
     "auto": one alone in this process; several in worker processes, one a core, except where simulating a `chunk` of
     steps is measured to take less time than sending it there.
-    num_envs: None is as many as that measurement makes worth while, see `envs_per_process`.
+    num_envs: None is as many as that measurement makes worth while, see `suitable_envs`.
     """
     args = (spec, max_episode_steps, env_args, images)
     most = min(episodes, num_envs or MAX_ENVS)
@@ -102,15 +102,16 @@ def make_pool(
             if where == "auto" and seconds < CHEAP_CHUNK:
                 return local(most if num_envs else min(most, MOST_IN_A_MESSAGE))
             if num_envs is None:
-                pool.num_envs = in_full_rounds(episodes, min(most, envs_per_process(seconds) * len(pool.workers)))
+                pool.num_envs = suitable_envs(episodes, seconds, len(pool.workers))
         stack.pop_all()
     return pool
 
 
-def envs_per_process(chunk_seconds: float) -> int:
-    """So many that the work asked for by a message outweighs its cost, and never fewer than two: one simulates while
-    the policy decides for the other.  More would only take memory."""
-    return 2 * min(MOST_IN_A_MESSAGE, math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9)))
+def suitable_envs(episodes: int, chunk_seconds: float, processes: int) -> int:
+    """So many that the work asked for by a message outweighs its cost, and never fewer than two a process: one
+    simulates while the policy decides for the other.  More would only take memory."""
+    each = 2 * min(MOST_IN_A_MESSAGE, math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9)))
+    return in_full_rounds(episodes, min(episodes, MAX_ENVS, each * processes))
 
 
 def in_full_rounds(episodes: int, most: int) -> int:

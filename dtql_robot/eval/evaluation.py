@@ -52,6 +52,15 @@ def _first_obs(pool: EnvPool, seed: int) -> Obs:
     return reply
 
 
+def _check_run(seed: int, episodes: int, num_envs: int | None, worker_timeout: float) -> None:
+    """InputError for numbers that make no evaluation."""
+    check_run(seed, episodes)
+    if num_envs is not None and num_envs < 1:
+        raise InputError(f"num_envs must be at least 1, found {num_envs}.")
+    if not worker_timeout > 0:
+        raise InputError(f"worker_timeout must be above 0 seconds, found {worker_timeout:g}.")
+
+
 def _check(policy: Policy, facts: EnvInfo) -> int:
     """The horizon; InputError where policy and environment do not fit or episodes would not end."""
     if policy.action_dim != facts.action_dim:
@@ -101,7 +110,7 @@ def evaluate(
     Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
     from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs`.  Collection of
     demonstrations uses other seeds.  env_args: as for `make_env`.
-    num_envs: environments at once; default: as many as suit the simulator, see `envs_per_process`.
+    num_envs: environments at once; default: as many as suit the simulator, see `suitable_envs`.
     A policy with an attribute `image_obs` (types.ImageObs) is shown those images, drawn by the environment's cameras.
     where: whether the environments run in processes of their own ("auto": as measured, see `make_pool`).
     A process that dies, or does not answer within worker_timeout seconds, is replaced and its episodes run again
@@ -109,11 +118,7 @@ def evaluate(
     video: what to film, if anything; one video for each of several.
     Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
     """
-    check_run(seed, episodes)
-    if num_envs is not None and num_envs < 1:
-        raise InputError(f"num_envs must be at least 1, found {num_envs}.")
-    if not worker_timeout > 0:
-        raise InputError(f"worker_timeout must be above 0 seconds, found {worker_timeout:g}.")
+    _check_run(seed, episodes, num_envs, worker_timeout)
     films = [video] if isinstance(video, VideoSpec) else list(video or ())
     seeds = [evaluation_seed(seed, i) for i in range(episodes)]
     images: ImageObs | None = getattr(policy, "image_obs", None)

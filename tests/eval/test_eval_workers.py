@@ -13,7 +13,7 @@ from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import WorkerError
 from dtql_robot.eval import evaluate
-from dtql_robot.eval.env_pool import envs_per_process, in_full_rounds, make_pool
+from dtql_robot.eval.env_pool import in_full_rounds, make_pool, suitable_envs
 from dtql_robot.eval.env_server import ChunkResult
 from dtql_robot.eval.process_pool import ProcessPool, pack, unpack
 from dtql_robot.eval.rollout import run_episodes
@@ -190,7 +190,8 @@ def test_processes_end_their_work_together(pace):
 
 
 def test_dear_simulators_get_few_environments():
-    assert [envs_per_process(seconds) for seconds in (0.1, 0.01, 0.0025, 1e-6)] == [2, 2, 8, 20]
+    assert [suitable_envs(400, seconds, 2) for seconds in (0.1, 0.01, 0.0025, 1e-6)] == [4, 4, 16, 40]
+    assert [suitable_envs(n, 1e-6, 16) for n in (3, 64, 128)] == [3, 64, 64]
 
 
 def test_rounds_of_episodes_are_full():
