@@ -1,10 +1,10 @@
 """What evaluation costs beyond simulation: its steps per second against those of the raw environments.
 
-    python benchmarks/eval_throughput.py [--envs 2] [--rounds 5] [--only lift fetch] [--json out.json]
+    python benchmarks/eval_throughput.py [--envs 2] [--rounds 5] [--only lift fetch] [--decide here] [--json out.json]
 
 Raw: as many processes, each stepping the simulator's own environment (gymnasium.make, robosuite.make) with actions
-known beforehand.  Evaluation: `run_episodes` with the default policy (a decision every 4 actions, random weights)
-in worker processes.  Both play the same episodes with the same actions, so that the physics cost the same, and both
+known beforehand.  Evaluation: `run_episodes` with the default policy (random weights) in worker processes, with a copy
+of the policy in each.  Both play the same episodes with the same actions, so that the physics cost the same, and both
 reset between them.  They take turns, round by round; the ratio is the median over the rounds.  Target: 0.85.
 The ratio of processor time (all processes, this one among them) is what remains of it on a machine that has other work.
 """
@@ -27,15 +27,17 @@ import numpy as np
 import torch
 
 from dtql_robot.agent import DTQL
-from dtql_robot.checkpoint import Interface
+from dtql_robot.chunk_weights import even_weights
 from dtql_robot.config import Config
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import Worker, cpu_count
+from dtql_robot.eval.actor import TURN
 from dtql_robot.eval.env_pool import LocalPool, suitable_envs
 from dtql_robot.eval.env_server import EnvServer
 from dtql_robot.eval.process_pool import ProcessPool
 from dtql_robot.eval.rollout import run_episodes
+from dtql_robot.interface import Interface
 from dtql_robot.normalize import identity
 from dtql_robot.policy import OneStepPolicy
 
@@ -114,6 +116,7 @@ def make_policy(facts: EnvInfo) -> OneStepPolicy:
         identity(facts.action_dim),
         facts.action_dim,
         0.5,
+        chunk_weights=even_weights(Config().data.horizon),
     )
     return OneStepPolicy(DTQL(Config(), size, facts.action_dim, 0.5, torch.device("cpu")), face)
 
@@ -144,8 +147,8 @@ def record(case: Case, policy: OneStepPolicy | None, seeds: Sequence[int]) -> tu
     return policy, facts, actions
 
 
-def measure(case: Case, num_envs: int, rounds: int) -> dict[str, Any]:
-    """Steps per second of both, round by round."""
+def measure(case: Case, num_envs: int, rounds: int, here: bool) -> dict[str, Any]:
+    """Steps per second of both, round by round.  here: the policy decides in this process."""
     seeds = [evaluation_seed(0, i) for i in range(case.episodes * num_envs)]
     policy, facts, actions = record(case, None, seeds)
     plays = [list(zip(seeds, actions, strict=True))[i::num_envs] for i in range(num_envs)]
@@ -155,9 +158,12 @@ def measure(case: Case, num_envs: int, rounds: int) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(contextlib.closing(Worker("eval_throughput:RawEnv", case.spec, case.steps)))
                    for _ in range(num_envs)]  # fmt: skip
-        pool = stack.enter_context(contextlib.closing(ProcessPool(len(seeds), case.spec, case.steps,
-                                                                 processes=num_envs)))  # fmt: skip
-        at_once = suitable_envs(len(seeds), pool.step_seconds() * policy.n_action_steps, num_envs)
+        making = ProcessPool(
+            len(seeds), case.spec, case.steps, processes=num_envs, policy=None if here else policy.portable()
+        )
+        pool = stack.enter_context(contextlib.closing(making))
+        seconds = pool.step_seconds() * policy.n_action_steps if here else TURN
+        at_once = suitable_envs(len(seeds), seconds, num_envs)
         for turn in range(rounds + 1):
             cpu = _cpu_seconds(workers)
             raw.append(steps / _time_raw(workers, plays))
@@ -174,6 +180,7 @@ def measure(case: Case, num_envs: int, rounds: int) -> dict[str, Any]:
     return {
         "env": case.spec,
         "processes": num_envs,
+        "policy": "here" if here else "workers",
         "environments": at_once,
         "raw_steps_per_s": float(np.median(raw)),
         "eval_steps_per_s": float(np.median(evaluation)),
@@ -207,6 +214,12 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=cpu_count(), help="processes; default: one per core")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument(
+        "--decide",
+        choices=["workers", "here"],
+        default="workers",
+        help="where the policy is: a copy in each worker (default), or in this process, as on a GPU",
+    )
     parser.add_argument("--json", type=Path, help="write the numbers there as well")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -216,7 +229,7 @@ def main() -> None:
         if name == "lift" and importlib.util.find_spec("robosuite") is None:
             print(f"{CASES[name].spec:<24}robosuite is not installed")
             continue
-        row = measure(CASES[name], arguments.envs, arguments.rounds)
+        row = measure(CASES[name], arguments.envs, arguments.rounds, arguments.decide == "here")
         rows.append(row)
         spread = " ".join(f"{ratio:.2f}" for ratio in row["ratios"])
         print(f"{row['env']:<24}{row['raw_steps_per_s']:>12.0f}{row['eval_steps_per_s']:>12.0f}"

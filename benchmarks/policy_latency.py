@@ -27,9 +27,10 @@ import numpy as np
 import torch
 
 from dtql_robot.agent import DTQL
-from dtql_robot.checkpoint import Interface
+from dtql_robot.chunk_weights import even_weights
 from dtql_robot.config import Config
 from dtql_robot.export import DeployedPolicy, draw_inputs, export_policy
+from dtql_robot.interface import Interface
 from dtql_robot.normalize import identity
 from dtql_robot.policy import OneStepPolicy, load_policy
 
@@ -41,7 +42,8 @@ WARM_UP = 30
 def default_policy() -> OneStepPolicy:
     """Networks of the default size with random weights."""
     shapes = {"observation": (25,), "achieved_goal": (3,), "desired_goal": (3,)}
-    face = Interface(tuple(shapes), tuple(shapes.values()), identity(31), identity(4), 4, 0.5)
+    face = Interface(tuple(shapes), tuple(shapes.values()), identity(31), identity(4), 4, 0.5,
+                     chunk_weights=even_weights(Config().data.horizon))  # fmt: skip
     return OneStepPolicy(DTQL(Config(), 31, 4, 0.5, torch.device("cpu")), face)
 
 

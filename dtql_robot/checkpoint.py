@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from dtql_robot.agent import DTQL
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.files import new_file
-from dtql_robot.normalize import Affine
+from dtql_robot.interface import Interface
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
@@ -28,64 +27,6 @@ CHECKPOINT, CONFIG, METRICS, DATASET, RESULTS = (
     "dataset.json",
     "results.json",
 )
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What the policy reads and writes: everything acting needs beside the weights.
-
-    obs_keys, obs_shapes   observation entries in the order the networks see them
-    image_keys             those of them that are images, (height, width, channels) uint8, and go through an encoder
-    obs_norm, action_norm  scaling to and from the networks' units; obs_norm is of the low-dimensional ones
-    action_dim             A
-    sigma_data             standard deviation of the normalized actions
-    """
-
-    obs_keys: tuple[str, ...]
-    obs_shapes: tuple[tuple[int, ...], ...]
-    obs_norm: Affine
-    action_norm: Affine
-    action_dim: int
-    sigma_data: float
-    image_keys: tuple[str, ...] = ()
-
-    @property
-    def obs_dim(self) -> int:
-        """Low-dimensional entries."""
-        return len(self.obs_norm.shift)
-
-    @property
-    def low_keys(self) -> tuple[str, ...]:
-        return tuple(k for k in self.obs_keys if k not in self.image_keys)
-
-    @property
-    def image_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = dict(zip(self.obs_keys, self.obs_shapes, strict=True))
-        return {k: shapes[k] for k in self.image_keys}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values and tensors, as weights-only loading accepts them."""
-        norms = {"obs_norm": self.obs_norm, "action_norm": self.action_norm}
-        return {
-            "obs_keys": list(self.obs_keys),
-            "obs_shapes": [list(s) for s in self.obs_shapes],
-            "action_dim": self.action_dim,
-            "sigma_data": self.sigma_data,
-            "image_keys": list(self.image_keys),
-            **{k: {"shift": torch.tensor(n.shift), "scale": torch.tensor(n.scale)} for k, n in norms.items()},
-        }
-
-    @staticmethod
-    def from_dict(d: dict[str, Any]) -> Interface:
-        norms = {k: Affine(d[k]["shift"].numpy(), d[k]["scale"].numpy()) for k in ("obs_norm", "action_norm")}
-        return Interface(
-            tuple(d["obs_keys"]),
-            tuple(tuple(s) for s in d["obs_shapes"]),
-            action_dim=d["action_dim"],
-            sigma_data=d["sigma_data"],
-            image_keys=tuple(d.get("image_keys", ())),
-            **norms,
-        )
 
 
 def make_agent(cfg: Config, face: Interface, device: torch.device) -> DTQL:

@@ -45,17 +45,18 @@ class DataConfig:
     """range: each action dimension's recorded range becomes [-1, 1]. none: actions are in [-1, 1] already."""
     horizon: int = 8
     """Actions predicted at once (the chunk length H)."""
-    n_action_steps: int = 4
+    n_action_steps: int = 2
     """Actions of a chunk that are executed before the next forward pass."""
-    temporal_ensemble_coeff: float | None = 0.01
-    """Execute the mean of what all chunks so far foresaw for a step, with weights exp(-coeff * i), i = 0 for the oldest
-    (temporal ensembling). None: the newest chunk alone."""
+    temporal_ensemble_coeff: float | Literal["fit"] | None = "fit"
+    """Execute the mean of what all chunks so far foresaw for a step (temporal ensembling). fit: with the weights that
+    forecast the demonstrations best. A number: with exp(-coeff * i), i = 0 for the oldest. None: the newest chunk."""
 
     def __post_init__(self) -> None:
         _require(self.horizon >= 1, "horizon", self.horizon, "at least 1")
         _require(1 <= self.n_action_steps <= self.horizon, "n_action_steps", self.n_action_steps, "1 to horizon")
         coeff = self.temporal_ensemble_coeff
-        _require(coeff is None or math.isfinite(coeff), "temporal_ensemble_coeff", coeff, "a finite number or None")
+        sensible = coeff in (None, "fit") or (isinstance(coeff, int | float) and math.isfinite(coeff))
+        _require(sensible, "temporal_ensemble_coeff", coeff, "'fit', a finite number or None")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def metadata(policy: OneStepPolicy, act: str) -> dict[str, Any]:
         "candidates": policy.cfg.candidates if act in ("best", "softmax") else 1,
         "horizon": policy.horizon,
         "n_action_steps": policy.n_action_steps,
-        "temporal_ensemble_coeff": policy.temporal_ensemble_coeff,
+        "chunk_weights": policy.chunk_weights,
         "action_dim": policy.action_dim,
     }
 

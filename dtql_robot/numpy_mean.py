@@ -8,16 +8,22 @@ out of the caches slows the simulator down (docs/evaluation.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
-from dtql_robot.networks import GaussianPolicy, Mish
 from dtql_robot.types import Array
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Activation = Callable[[Array], Array]
 ONE_THREAD = 9000  # entries of a block: it stays in the first cache, and OpenBLAS does not share it among threads
+
+
+def _relu(x: Array) -> Array:
+    return np.maximum(x, 0)
 
 
 def _silu(x: Array) -> Array:
@@ -28,11 +34,8 @@ def _mish(x: Array) -> Array:
     return x * np.tanh(np.logaddexp(np.float32(0), x))
 
 
-ACTIVATIONS: dict[type[nn.Module], Activation] = {
-    nn.ReLU: lambda x: np.maximum(x, 0),
-    nn.SiLU: _silu,
-    Mish: _mish,
-}
+ACTIVATIONS: dict[str, Activation] = {"ReLU": _relu, "SiLU": _silu, "Mish": _mish}
+"""By the name of the network's module."""
 
 
 class NumpyMean:
@@ -40,16 +43,13 @@ class NumpyMean:
 
     Each row is computed by matrix-vector products of its own, so that it is the same to the last bit whatever rows are
     beside it; a block of weights serves all rows while it is in the processor's cache.
-    The weights are the network's own, not a copy.
+    It needs no torch, and can be pickled.
     """
 
-    def __init__(self, network: GaussianPolicy) -> None:
-        self._chunk = network.chunk
-        linear = [layer for layer in network.net if isinstance(layer, nn.Linear)]
-        sizes = [layer.out_features for layer in linear[:-1]] + [math.prod(self._chunk)]  # not the deviations
-        arrays = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in linear]
-        self._layers = [(_in_blocks(weight[:n]), bias[:n]) for (weight, bias), n in zip(arrays, sizes, strict=True)]
-        self._activation = ACTIVATIONS[type(network.net[1])]
+    def __init__(self, layers: Sequence[tuple[Array, Array]], activation: Activation, chunk: tuple[int, int]) -> None:
+        """layers: (weight (out, in), bias (out,)) each, the last one with H * A outputs.  chunk: (H, A)."""
+        self._layers = [(_in_blocks(weight), bias) for weight, bias in layers]
+        self._activation, self._chunk = activation, chunk
 
     def __call__(self, states: Array) -> Array:
         *hidden, last = self._layers
@@ -68,11 +68,24 @@ def _linear(x: Array, blocks: Array, bias: Array) -> Array:
 
 
 def numpy_mean(network: nn.Module) -> NumpyMean | None:
-    """`network`'s mean in NumPy; None where it is not an MLP on the CPU with an activation known here."""
+    """`network`'s mean in NumPy, with the network's own weights, not a copy; None where it is not an MLP on the CPU
+    with an activation known here."""
+    from torch import nn
+
+    from dtql_robot.networks import GaussianPolicy
+
     if not isinstance(network, GaussianPolicy) or next(network.parameters()).device.type != "cpu":
         return None
-    activations = {type(layer) for layer in network.net if not isinstance(layer, nn.Linear)}
-    return NumpyMean(network) if activations and activations <= ACTIVATIONS.keys() else None
+    linear = [layer for layer in network.net if isinstance(layer, nn.Linear)]
+    names = {type(layer).__name__ for layer in network.net if not isinstance(layer, nn.Linear)}
+    if len(names) != 1 or not names <= ACTIVATIONS.keys():
+        return None
+    sizes = [layer.out_features for layer in linear[:-1]] + [math.prod(network.chunk)]  # not the deviations
+    arrays = [
+        (layer.weight.detach().numpy()[:n], layer.bias.detach().numpy()[:n])
+        for layer, n in zip(linear, sizes, strict=True)
+    ]
+    return NumpyMean(arrays, ACTIVATIONS[names.pop()], network.chunk)
 
 
 def _in_blocks(weight: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,34 +14,48 @@ from dtql_robot.types import Array
 class ActionPlan:
     """What one robot does with the chunks that its policy predicts in one episode.
 
-    Of each chunk the first `n_action_steps` actions are executed, then the next chunk is due.  With a
-    `temporal_ensemble_coeff` m, each of them is the mean of what all chunks so far foresaw for that step, with weights
-    exp(-m * i), i = 0 for the oldest chunk (temporal ensembling, Zhao et al. 2023, arXiv 2304.13705).
+    Of each chunk the first `n_action_steps` actions are executed, then the next chunk is due.  With `chunk_weights`,
+    each of them is the weighted mean of what the chunks so far foresaw for that step (temporal ensembling, Zhao et al.
+    2023, arXiv 2304.13705): entry k is the weight of the chunk that is k decisions old, older ones count nothing.
     None: the newest chunk alone.
     """
 
-    def __init__(self, n_action_steps: int, temporal_ensemble_coeff: float | None = None) -> None:
-        self.n_action_steps, self.coeff = n_action_steps, temporal_ensemble_coeff
+    def __init__(self, n_action_steps: int, chunk_weights: Sequence[float] | None = None) -> None:
+        self.n_action_steps, self.weights = n_action_steps, tuple(chunk_weights or (1.0,))
         self._foreseen: list[Array] = []  # what is left of earlier chunks from the present step on, the oldest first
 
     def next(self, chunk: Array) -> Array:
         """chunk: (H, A) predicted now, H >= n_action_steps the same each time.  Returns the (n_action_steps, A) to
         execute."""
         n = self.n_action_steps
-        if self.coeff is None:
+        if len(self.weights) == 1:
             return chunk[:n]
-        *older, newest = _shares(len(chunk), n, self.coeff, 1 + len(self._foreseen))
+        *older, newest = _shares(len(chunk), n, self.weights, 1 + len(self._foreseen))
         actions = newest * chunk[:n]
         for share, foreseen in zip(older, self._foreseen, strict=True):
             actions[: len(foreseen)] += share[: len(foreseen)] * foreseen[:n]
-        self._foreseen = [c[n:] for c in (*self._foreseen, chunk) if len(c) > n]
+        kept = (*self._foreseen, chunk)[1 - len(self.weights) :]
+        self._foreseen = [c[n:] for c in kept if len(c) > n]
         return actions
 
 
+def exponential_weights(coeff: float, horizon: int, n_action_steps: int) -> tuple[float, ...]:
+    """Weights exp(-coeff * i), i = 0 for the oldest chunk, as the paper on temporal ensembling has them: positive
+    coefficients trust the older chunks, negative ones the newer."""
+    return tuple(math.exp(coeff * age) for age in range(-(-horizon // n_action_steps)))
+
+
 @functools.lru_cache(maxsize=64)
-def _shares(horizon: int, n: int, coeff: float, count: int) -> tuple[Array, ...]:
-    """What each of `count` chunks, the oldest first, counts in each of n actions: (n, 1) each, in sum 1."""
+def _shares(horizon: int, n: int, weights: tuple[float, ...], count: int) -> tuple[Array, ...]:
+    """What each of `count` chunks, the oldest first, counts in each of n actions: (n, 1) each, in sum 1.
+
+    A step that only chunks of weight 0 foresaw is the newest chunk's, which foresaw them all.
+    """
     lengths = [horizon - n * age for age in reversed(range(count))]
-    weights = [[math.exp(-coeff * i) * (step < length) for step in range(n)] for i, length in enumerate(lengths)]
-    shares = np.array(weights) / np.sum(weights, axis=0)
+    reached = [
+        [w * (step < length) for step in range(n)] for w, length in zip(weights[count - 1 :: -1], lengths, strict=True)
+    ]
+    total = np.sum(reached, axis=0)
+    reached[-1] = list(np.where(total > 0, reached[-1], 1.0))
+    shares = np.array(reached) / np.where(total > 0, total, 1.0)
     return tuple(shares.astype(np.float32)[:, :, None])

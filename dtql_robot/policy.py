@@ -13,13 +13,14 @@ from torch import Tensor
 
 from dtql_robot import checkpoint
 from dtql_robot.agent import DTQL
-from dtql_robot.checkpoint import Interface, make_agent
+from dtql_robot.checkpoint import make_agent
 from dtql_robot.diffusion import heun_sample, karras_sigmas
 from dtql_robot.errors import InputError
+from dtql_robot.interface import Interface
 from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
-from dtql_robot.normalize import concatenate
 from dtql_robot.numpy_mean import numpy_mean
-from dtql_robot.plan import ActionPlan
+from dtql_robot.numpy_policy import NumpyPolicy
+from dtql_robot.plan import ActionPlan, exponential_weights
 from dtql_robot.types import Array, ImageObs, Obs
 
 
@@ -45,11 +46,13 @@ class OneStepPolicy:
     def reset(self, seed: int | None = None) -> None:
         """Start a new episode for `act`: forget the chunk under way.  seed: of the policy's noise."""
         self._rng = np.random.default_rng(seed)
-        self._plan = ActionPlan(self.n_action_steps, self.temporal_ensemble_coeff)
+        self._plan = ActionPlan(self.n_action_steps, self.chunk_weights)
         self._queue: list[Array] = []
         self._past: list[dict[str, Array]] = []
 
-    def set_plan(self, n_action_steps: int | None, temporal_ensemble_coeff: float | Literal["off"] | None) -> None:
+    def set_plan(
+        self, n_action_steps: int | None, temporal_ensemble_coeff: float | Literal["fit", "off"] | None
+    ) -> None:
         """Execute chunks otherwise than configured; None leaves a setting as it is.  Begins a new episode for `act`."""
         data = self._data
         if n_action_steps is not None:
@@ -58,8 +61,25 @@ class OneStepPolicy:
             coeff = None if temporal_ensemble_coeff == "off" else temporal_ensemble_coeff
             data = replace(data, temporal_ensemble_coeff=coeff)
         self._data = data
-        self.n_action_steps, self.temporal_ensemble_coeff = data.n_action_steps, data.temporal_ensemble_coeff
+        self.n_action_steps, self.chunk_weights = data.n_action_steps, self._weights()
         self.reset()
+
+    def _weights(self) -> tuple[float, ...] | None:
+        n, coeff = self._data.n_action_steps, self._data.temporal_ensemble_coeff
+        if coeff != "fit":
+            return None if coeff is None else exponential_weights(coeff, self.horizon, n)
+        if not self.interface.chunk_weights:
+            raise InputError(
+                "This run holds no fitted weights of its chunks; give --temporal-ensemble-coeff a number or off."
+            )
+        return self.interface.chunk_weights[n - 1]
+
+    def portable(self) -> NumpyPolicy | None:
+        """The same actions, bit for bit, from a policy that other processes can have without torch (see
+        `types.Policy`); None where acting takes noise, a critic, the denoiser, images, or a GPU."""
+        if self.cfg.act != "mean" or self.encoder is not None or self._mean is None:
+            return None
+        return NumpyPolicy(self.interface, self._mean, self.n_action_steps, self.chunk_weights)
 
     @property
     def image_obs(self) -> ImageObs | None:
@@ -98,26 +118,9 @@ class OneStepPolicy:
 
     def _states(self, obs: Obs) -> Array:
         """What the networks see, one row a robot: normalized low-dimensional entries, and features of the images."""
-        self._check(obs)
-        low = self.interface.obs_norm.apply(concatenate(dict(obs), self.interface.low_keys))
+        self.interface.check(obs, self.frames)
+        low = self.interface.low_dim(obs)
         return low if self.encoder is None else np.stack([self._encode(obs, low, row) for row in range(len(low))])
-
-    def _check(self, obs: Obs) -> None:
-        face = self.interface
-        for key, shape in zip(face.obs_keys, face.obs_shapes, strict=True):
-            if key not in obs:
-                raise InputError(f"the policy was trained on observation {key!r}; got {sorted(obs)}.")
-            image = key in face.image_keys
-            expected = (self.frames, *shape) if image and self.frames > 1 else shape
-            found = np.shape(obs[key])[1:]
-            if found != expected:
-                turned = image and found[-3:] == (shape[2], shape[0], shape[1])
-                order = ": its channels come first, they must come last" if turned else ""
-                raise InputError(f"observation {key!r} has shape {found}; trained on {expected}{order}.")
-            if image and np.asarray(obs[key]).dtype != np.uint8:
-                raise InputError(
-                    f"observation {key!r} is {np.asarray(obs[key]).dtype}; images must be uint8, 0 to 255."
-                )
 
     @torch.inference_mode()
     def _encode(self, obs: Obs, low: Array, row: int) -> Array:
@@ -141,12 +144,12 @@ class OneStepPolicy:
         if self.encoder is None:
             raise InputError("The policy sees no images, so there is nothing to show of where it looks.")
         batch = {k: np.asarray(v)[None] for k, v in obs.items()}
-        self._check(batch)
+        self.interface.check(batch, self.frames)
         images = self._images(batch, 0)
         if kind == "keypoints":
             with torch.no_grad():
                 return {k: v[0].cpu().numpy() for k, v in self.encoder.keypoints(images).items()}
-        low = self.interface.obs_norm.apply(concatenate(batch, self.interface.low_keys))
+        low = self.interface.low_dim(batch)
         pixels = {k: v.float().requires_grad_() for k, v in images.items()}
         state = self.encoder.encode(torch.from_numpy(low).to(self.device), pixels)
         action = self.network.mode(self._seen_by("policy", state))[0, 0]

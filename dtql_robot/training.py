@@ -17,7 +17,8 @@ import torch
 
 from dtql_robot import __version__, checkpoint
 from dtql_robot.agent import DTQL, Losses
-from dtql_robot.checkpoint import Interface, make_agent
+from dtql_robot.checkpoint import make_agent
+from dtql_robot.chunk_weights import fit_chunk_weights
 from dtql_robot.config import Config
 from dtql_robot.datasets.buffer import (
     ChunkBuffer,
@@ -33,6 +34,7 @@ from dtql_robot.errors import InputError
 from dtql_robot.files import write_json
 from dtql_robot.graph import GraphedUpdate
 from dtql_robot.hardware import hardware, keep_compiled_code, resolve_device, should_compile
+from dtql_robot.interface import Interface
 from dtql_robot.progress import progress_bar
 from dtql_robot.types import Batch, Demonstrations, PixelBatch
 
@@ -77,8 +79,12 @@ class Run:
     folder: Path
     agent: DTQL
     interface: Interface
+    buffer: ChunkBuffer | PixelBuffer
 
     def save(self) -> None:
+        if self.agent.cfg.data.temporal_ensemble_coeff == "fit":
+            weights = fit_chunk_weights(self.agent, self.buffer)
+            self.interface = dataclasses.replace(self.interface, chunk_weights=weights)
         checkpoint.save(self.folder, self.agent, self.interface)
 
 
@@ -108,7 +114,8 @@ def train(
         cfg, interface, buffer = prepare(demos, cfg, device)
         _check_buffer(cfg, buffer, seeds)
         folders = {s: checkpoint.seed_folder(out, s) for s in seeds} or {cfg.seed: out}
-        runs = [_start(f, dataclasses.replace(cfg, seed=s), interface, device, resume) for s, f in folders.items()]
+        each = {f: dataclasses.replace(cfg, seed=s) for s, f in folders.items()}
+        runs = [Run(f, _start(f, c, interface, device, resume), interface, buffer) for f, c in each.items()]
         for run in runs:
             run.folder.mkdir(parents=True, exist_ok=True)
             write_json(run.folder / checkpoint.CONFIG, describe(demos, run.agent.cfg, env))
@@ -118,8 +125,8 @@ def train(
     return out
 
 
-def _start(folder: Path, cfg: Config, interface: Interface, device: torch.device, resume: bool) -> Run:
-    """A new run, or the folder's own if it is to be resumed."""
+def _start(folder: Path, cfg: Config, interface: Interface, device: torch.device, resume: bool) -> DTQL:
+    """A new agent, or that of the folder's run if it is to be resumed."""
     agent = make_agent(cfg, interface, device)
     if resume:
         _restore(folder, agent, interface, device)
@@ -128,7 +135,7 @@ def _start(folder: Path, cfg: Config, interface: Interface, device: torch.device
     elif agent.encoder is not None and agent.ema_encoder is not None:
         agent.encoder.load_backbone()
         agent.ema_encoder.load_state_dict(agent.encoder.state_dict())
-    return Run(folder, agent, interface)
+    return agent
 
 
 def _refuse_mixing(out: Path, several: bool) -> None:

@@ -143,8 +143,10 @@ class Policy(Protocol):
     """What evaluation needs of a policy.  It never learns what is behind it.
 
     The first `n_action_steps` of the predicted actions are executed before it is asked again; what becomes of the
-    others is its `temporal_ensemble_coeff: float | None` (see `ActionPlan`; none if it has no such attribute).
+    others is its `chunk_weights: tuple[float, ...] | None` (see `ActionPlan`; none if it has no such attribute).
     A policy that sees images also has `image_obs: ImageObs`, which says what to show it.
+    One whose `portable() -> Policy | None` gives a policy with the same actions that can be pickled and is cheap to
+    start may be copied to where the simulators are.
     """
 
     action_dim: int

@@ -9,11 +9,11 @@ import torch
 
 from dtql_robot import checkpoint
 from dtql_robot.agent import DTQL
-from dtql_robot.checkpoint import Interface
 from dtql_robot.cli import main
 from dtql_robot.config import Config, DataConfig, PolicyConfig
 from dtql_robot.errors import InputError
 from dtql_robot.export import METADATA, draw_inputs, export_policy
+from dtql_robot.interface import Interface
 from dtql_robot.normalize import Affine
 from dtql_robot.policy import load_policy
 
@@ -37,6 +37,7 @@ def run(request, tmp_path):
         action_norm=Affine(np.array([0.1, -0.2], np.float32), np.array([0.5, 2.0], np.float32)),
         action_dim=2,
         sigma_data=0.5,
+        chunk_weights=((0.4, 0.3, 0.2, 0.1), (0.6, 0.4), (0.75, 0.25), (1.0,)),
     )
     agent = DTQL(cfg, 7, 2, 0.5, torch.device("cpu"))
     with torch.no_grad():
@@ -117,7 +118,7 @@ def test_the_command_writes_a_file_that_says_what_it_takes(run, tmp_path, capsys
     about = json.loads(extra[METADATA])
     assert about["inputs"] == ["pose", "goal", "noise", "draw"]
     assert (about["candidates"], about["horizon"], about["n_action_steps"]) == (32, 4, 3)
-    assert about["temporal_ensemble_coeff"] == 0.01
+    assert about["chunk_weights"] == [0.75, 0.25]
 
 
 def test_onnx_says_the_same_of_itself(run, tmp_path):

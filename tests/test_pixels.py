@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dtql_robot import checkpoint
-from dtql_robot.checkpoint import Interface
 from dtql_robot.config import (
     Config,
     CriticConfig,
@@ -20,6 +19,7 @@ from dtql_robot.config import (
 from dtql_robot.datasets.buffer import choose_obs_keys
 from dtql_robot.datasets.pixels import split_keys
 from dtql_robot.errors import InputError
+from dtql_robot.interface import Interface
 from dtql_robot.policy import OneStepPolicy, load_policy
 from dtql_robot.training import prepare, train
 from dtql_robot.types import Demonstrations, Episode, Policy

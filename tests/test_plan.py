@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from dtql_robot.plan import ActionPlan
+from dtql_robot.plan import ActionPlan, exponential_weights
 
 
 def chunk(start: float, length: int = 4) -> np.ndarray:
     return (start + np.arange(length, dtype=np.float32))[:, None]
 
 
-def test_without_a_coefficient_the_newest_chunk_is_executed():
+def test_without_weights_the_newest_chunk_is_executed():
     plan = ActionPlan(2)
     np.testing.assert_array_equal(plan.next(chunk(0)), [[0], [1]])
     np.testing.assert_array_equal(plan.next(chunk(10)), [[10], [11]])
@@ -18,7 +18,8 @@ def test_without_a_coefficient_the_newest_chunk_is_executed():
 
 @pytest.mark.parametrize("coeff", [0.0, 0.3, -0.3])
 def test_each_step_is_the_weighted_mean_of_all_chunks_that_foresaw_it(coeff):
-    plan, chunks = ActionPlan(1, coeff), [chunk(s) for s in (0.0, 10.0, 50.0, 20.0, 70.0, 30.0)]
+    plan = ActionPlan(1, exponential_weights(coeff, 4, 1))
+    chunks = [chunk(s) for s in (0.0, 10.0, 50.0, 20.0, 70.0, 30.0)]
     for now, newest in enumerate(chunks):
         foreseen = [(c[now - made, 0]) for made, c in enumerate(chunks[: now + 1]) if now - made < 4]
         weights = np.exp(-coeff * np.arange(len(foreseen)))
@@ -29,9 +30,16 @@ def test_each_step_is_the_weighted_mean_of_all_chunks_that_foresaw_it(coeff):
 
 
 def test_a_chunk_counts_only_for_the_steps_that_it_reaches():
-    plan = ActionPlan(3, 0.0)
+    plan = ActionPlan(3, (1.0, 1.0))
     np.testing.assert_array_equal(plan.next(chunk(0)), [[0], [1], [2]])
     np.testing.assert_array_equal(plan.next(chunk(10)), [[(3 + 10) / 2], [11], [12]])
-    whole = ActionPlan(4, 0.0)
+    whole = ActionPlan(4, exponential_weights(0.0, 4, 4))
     whole.next(chunk(0))
     np.testing.assert_array_equal(whole.next(chunk(10)), chunk(10))
+
+
+def test_weights_may_leave_chunks_out():
+    plan = ActionPlan(1, (0.0, 1.0))  # what the chunk before foresaw
+    assert [float(plan.next(chunk(s))[0, 0]) for s in (0.0, 10.0, 50.0)] == [0.0, 1.0, 11.0]  # the first has none
+    plan = ActionPlan(1, (0.5, 0.5, 0.0, 0.0))
+    assert [float(plan.next(chunk(s))[0, 0]) for s in (0.0, 10.0, 50.0, 20.0)] == [0.0, 5.5, 30.5, 35.5]

@@ -45,6 +45,18 @@ def test_run_folder_holds_config_metrics_and_checkpoint(demos, tmp_path):
     assert not list(run.glob(".*"))
 
 
+def test_the_run_holds_the_weights_of_its_chunks(demos, tmp_path):
+    run = train(demos, tmp_path / "run", small(10), progress=False)
+    weights = load_policy(run).interface.chunk_weights
+    assert [len(w) for w in weights] == [4, 2, 2, 1]
+    assert all(sum(w) == pytest.approx(1) and min(w) >= 0 for w in weights)
+    assert load_policy(run).chunk_weights == weights[1]
+    off = dataclasses.replace(small(10), data=DataConfig(horizon=4, n_action_steps=2, temporal_ensemble_coeff=None))
+    plain = load_policy(train(demos, tmp_path / "plain", off, progress=False))
+    assert plain.chunk_weights is None
+    assert plain.interface.chunk_weights == ()
+
+
 def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path):
     whole = train(demos, tmp_path / "whole", small(30), progress=False)
     train(demos, tmp_path / "parts", small(15), progress=False)
@@ -53,6 +65,7 @@ def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path):
     for name in ("policy", "ema_policy", "q", "target_q", "v", "denoiser"):
         for key in a["networks"][name]:
             assert torch.equal(a["networks"][name][key], b["networks"][name][key]), (name, key)
+    assert load_policy(whole).chunk_weights == load_policy(parts).chunk_weights
     columns = set(read_metrics(whole / "metrics.csv")[0]) - {"seconds"}
     for one, other in zip(read_metrics(whole / "metrics.csv"), read_metrics(parts / "metrics.csv"), strict=True):
         assert {c: one[c] for c in columns} == {c: other[c] for c in columns}
@@ -163,8 +176,8 @@ def test_act_executes_the_chunk_then_looks_again(demos, tmp_path, observations):
     np.testing.assert_array_equal(policy.act(first), chunk[0])
     np.testing.assert_array_equal(policy.act(second), chunk[1])
     after = policy.predict({"state": second["state"][None]}, [np.random.default_rng(0)])[0]
-    weights = np.exp([0.0, -0.01])
-    np.testing.assert_allclose(policy.act(second), weights @ [chunk[2], after[0]] / weights.sum(), rtol=1e-6)
+    new, old = policy.chunk_weights
+    np.testing.assert_allclose(policy.act(second), new * after[0] + old * chunk[2], rtol=1e-5)
     policy.set_plan(1, "off")
     policy.act(first)
     np.testing.assert_array_equal(policy.act(second), after[0])

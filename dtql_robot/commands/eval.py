@@ -40,9 +40,9 @@ class Options:
     """Steps after which an episode ends. Default: the environment's own limit."""
     n_action_steps: int | None = None
     """Actions of a chunk that are executed before the next forward pass. Default: as the run was trained to."""
-    temporal_ensemble_coeff: float | Literal["off"] | None = None
-    """Average what successive chunks foresaw, with weights exp(-coeff * i), i = 0 for the oldest; off: the newest
-    chunk alone. Default: as the run was trained to."""
+    temporal_ensemble_coeff: float | Literal["fit", "off"] | None = None
+    """Average what successive chunks foresaw, with weights exp(-coeff * i), i = 0 for the oldest; fit: those that
+    forecast the demonstrations best; off: the newest chunk alone. Default: as the run was trained to."""
     video: Path | None = None
     """mp4 of episodes, failures first-class, labelled with seed, step and outcome."""
     video_episodes: int = 6

@@ -9,9 +9,10 @@ from typing import Any, Literal, Protocol
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.workers import cpu_count
+from dtql_robot.eval.actor import TURN
 from dtql_robot.eval.env_server import EnvServer, Reply
 from dtql_robot.eval.process_pool import ProcessPool
-from dtql_robot.types import Array, ImageObs
+from dtql_robot.types import Array, ImageObs, Policy
 
 Where = Literal["auto", "processes", "in-process"]
 
@@ -21,19 +22,23 @@ MAX_ENVS = 64
 
 
 class EnvPool(Protocol):
-    """Environments 0..N-1.  `reset` and `run_chunk` queue one call on an environment, `wait` gives what is answered.
+    """Environments 0..N-1.  `reset`, `run_chunk` and `advance` queue one call on an environment, `wait` gives what is
+    answered.
 
     in_process: whether the environments live in this process, where nothing can be replaced.
+    acts: whether the pool has the policy, so that `advance` takes the place of `run_chunk`.
     `process`: the number of the process that an environment lives in.
     """
 
     in_process: bool
+    acts: bool
     num_envs: int
 
     def facts(self) -> EnvInfo: ...
     def process(self, env: int) -> int: ...
     def reset(self, env: int, seed: int) -> None: ...
     def run_chunk(self, env: int, actions: Array) -> None: ...
+    def advance(self, env: int) -> None: ...
     def wait(self) -> list[tuple[int, Reply]]: ...
     def close(self) -> None: ...
 
@@ -42,6 +47,7 @@ class LocalPool:
     """N environments in this process.  Calls are answered all together, in the order of the environments."""
 
     in_process = True
+    acts = False
 
     def __init__(self, servers: Sequence[EnvServer]) -> None:
         self.servers, self.num_envs = list(servers), len(servers)
@@ -58,6 +64,9 @@ class LocalPool:
 
     def run_chunk(self, env: int, actions: Array) -> None:
         self._queued[env] = ("run_chunk", actions)
+
+    def advance(self, env: int) -> None:
+        raise NotImplementedError("in this process the caller has the policy")
 
     def wait(self) -> list[tuple[int, Reply]]:
         queued, self._queued = self._queued, {}
@@ -79,11 +88,13 @@ def make_pool(
     where: Where = "auto",
     chunk: int = 1,
     timeout: float = 120.0,
+    policy: Policy | None = None,
 ) -> EnvPool:
     """Environments where they run fastest, at most one for each of `episodes`.
 
     "auto": one alone in this process; several in worker processes, one a core, except where simulating a `chunk` of
     steps is measured to take less time than sending it there.
+    policy: acts in the worker processes, which then need no messages for its decisions.
     num_envs: None is as many as that measurement makes worth while, see `suitable_envs`.
     """
     args = (spec, max_episode_steps, env_args, images)
@@ -94,11 +105,11 @@ def make_pool(
 
     if where == "in-process" or (where == "auto" and most == 1):
         return local(most if num_envs else 1)
-    pool = ProcessPool(most, *args, processes=cpu_count(), timeout=timeout)
+    pool = ProcessPool(most, *args, processes=cpu_count(), timeout=timeout, policy=policy)
     with contextlib.ExitStack() as stack:
         stack.callback(pool.close)
         if where == "auto" or num_envs is None:
-            seconds = pool.step_seconds() * chunk
+            seconds = TURN if policy else pool.step_seconds() * chunk
             if where == "auto" and seconds < CHEAP_CHUNK:
                 return local(most if num_envs else min(most, MOST_IN_A_MESSAGE))
             if num_envs is None:
@@ -108,7 +119,9 @@ def make_pool(
 
 
 def suitable_envs(episodes: int, chunk_seconds: float, processes: int) -> int:
-    """So many that the work asked for by a message outweighs its cost, and never fewer than two a process: one
+    """How many environments suit a simulator that takes chunk_seconds for what one of them is asked for at once.
+
+    So many that the work asked for by a message outweighs its cost, and never fewer than two a process: one
     simulates while the policy decides for the other.  More would only take memory."""
     each = 2 * min(MOST_IN_A_MESSAGE, math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9)))
     return in_full_rounds(episodes, min(episodes, MAX_ENVS, each * processes))

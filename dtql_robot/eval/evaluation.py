@@ -14,10 +14,11 @@ from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import check_run, evaluation_seed
 from dtql_robot.envs.workers import WorkerError
 from dtql_robot.errors import InputError
+from dtql_robot.eval.actor import stack_obs
 from dtql_robot.eval.env_pool import EnvPool, Where, make_pool
 from dtql_robot.eval.env_server import Lost
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
-from dtql_robot.eval.rollout import run_episodes, stack_obs
+from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video import film
 from dtql_robot.eval.video_spec import Overlay, VideoSpec, check_video
 from dtql_robot.types import ImageObs, Obs, Policy
@@ -40,6 +41,11 @@ def policy_rate(policy: Policy, obs: Obs) -> float:
         policy.predict(batch, [rng])
         seconds.append(time.perf_counter() - start)
     return 1.0 / max(float(np.median(seconds)), 1e-9)
+
+
+def _portable(policy: Policy) -> Policy | None:
+    """The same policy as something to be copied to the simulators, where it can be (see `types.Policy`)."""
+    return policy.portable() if hasattr(policy, "portable") else None
 
 
 def _first_obs(pool: EnvPool, seed: int) -> Obs:
@@ -132,6 +138,7 @@ def evaluate(
         where=where,
         chunk=policy.n_action_steps,
         timeout=worker_timeout,
+        policy=_portable(policy),
     )
     with contextlib.closing(making) as pool:
         facts = pool.facts()
@@ -153,7 +160,7 @@ def evaluate(
         success_rule=facts.success_rule,
         horizon=horizon,
         n_action_steps=policy.n_action_steps,
-        temporal_ensemble_coeff=getattr(policy, "temporal_ensemble_coeff", None),
+        chunk_weights=getattr(policy, "chunk_weights", None),
         policy_hz=rate,
         env_steps_per_s=sum(e.length for e in results) / elapsed,
         versions=_versions(),

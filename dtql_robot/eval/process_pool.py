@@ -16,8 +16,9 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.workers import Worker, WorkerLostError
+from dtql_robot.eval.actor import Actor
 from dtql_robot.eval.env_server import ChunkResult, EnvServer, Lost, Reply
-from dtql_robot.types import Array
+from dtql_robot.types import Array, Policy
 
 STARTUP_SECONDS = 180.0  # beyond the time-out, for a new process to import and build its simulator
 
@@ -43,9 +44,11 @@ class EnvGroup:
     What it takes and answers is packed: chunks of actions as (K, float32 bytes), chunk results as tuples.
     """
 
-    def __init__(self, *args: Any) -> None:
-        self._args = args
+    def __init__(self, policy: Policy | None, *args: Any) -> None:
+        """policy: what `advance` acts with.  args: of each `EnvServer`."""
+        self._policy, self._args = policy, args
         self._servers: dict[int, EnvServer] = {0: EnvServer(*args)}
+        self._actors: dict[int, Actor] = {}
 
     def facts(self) -> EnvInfo:
         return self._servers[0].facts()
@@ -54,18 +57,27 @@ class EnvGroup:
         return self._servers[0].step_seconds()
 
     def answer(self, calls: Sequence[Call]) -> list[Packed | tuple]:
-        """The answers to (environment, "reset" or "run_chunk", its argument), in order."""
+        """The answers to (environment, "reset", "run_chunk" or "advance", its argument), in order."""
         return [getattr(self, method)(slot, value) for slot, method, value in calls]
 
     def reset(self, slot: int, seed: int) -> Packed:
         if slot not in self._servers:
             self._servers[slot] = EnvServer(*self._args)
-        return pack(self._servers[slot].reset(seed))
+        if self._policy is None:
+            return pack(self._servers[slot].reset(seed))
+        self._actors[slot] = Actor(self._servers[slot], self._policy)
+        return pack(self._actors[slot].reset(seed))
 
     def run_chunk(self, slot: int, chunk: tuple[int, bytes]) -> tuple:
         count, data = chunk
-        found = self._servers[slot].run_chunk(np.frombuffer(data, np.float32).reshape(count, -1))
-        return pack(found.obs), found.rewards, found.successes, found.done, found.subtasks
+        return _packed(self._servers[slot].run_chunk(np.frombuffer(data, np.float32).reshape(count, -1)))
+
+    def advance(self, slot: int, _: None) -> tuple:
+        return _packed(self._actors[slot].advance())
+
+
+def _packed(found: ChunkResult) -> tuple:
+    return pack(found.obs), found.rewards, found.successes, found.done, found.subtasks
 
 
 class ProcessPool:
@@ -76,12 +88,21 @@ class ProcessPool:
     environments while the policy decides for the other.
     timeout: seconds in which a message must be answered; a process that does not, or that ends, is replaced, and all
     of its environments are lost.
+    policy: a copy of it acts in each process (`advance`).  args: of each `EnvServer`.
     """
 
     in_process = False
 
-    def __init__(self, num_envs: int, *args: Any, processes: int | None = None, timeout: float = 120.0) -> None:
-        self._args, self._timeout, self.num_envs = args, timeout, num_envs
+    def __init__(
+        self,
+        num_envs: int,
+        *args: Any,
+        processes: int | None = None,
+        timeout: float = 120.0,
+        policy: Policy | None = None,
+    ) -> None:
+        self._args, self._timeout, self.num_envs = (policy, *args), timeout, num_envs
+        self.acts = policy is not None
         count = min(num_envs, processes or num_envs)
         self.workers = [self._start() for _ in range(count)]
         self._unsent: list[list[Call]] = [[] for _ in range(count)]
@@ -117,10 +138,16 @@ class ProcessPool:
         self._call(env, "reset", seed)
 
     def run_chunk(self, env: int, actions: Array) -> None:
+        self._go_on(env, "run_chunk", (len(actions), np.asarray(actions, np.float32).tobytes()))
+
+    def advance(self, env: int) -> None:
+        self._go_on(env, "advance", None)
+
+    def _go_on(self, env: int, method: str, value: Any) -> None:
         if env in self._gone:  # its process was lost while the policy decided
             self._untold.append((env, self._gone.pop(env)))
         else:
-            self._call(env, "run_chunk", (len(actions), np.asarray(actions, np.float32).tobytes()))
+            self._call(env, method, value)
 
     def _call(self, env: int, method: str, value: Any) -> None:
         slot, process = divmod(env, len(self.workers))

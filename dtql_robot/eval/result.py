@@ -76,7 +76,7 @@ class EvalResult:
     restarts: tuple[Restart, ...] = ()
     num_envs: int = 1
     where: str = "in-process"
-    temporal_ensemble_coeff: float | None = None
+    chunk_weights: tuple[float, ...] | None = None
 
     @property
     def episodes(self) -> int:
@@ -129,7 +129,7 @@ class EvalResult:
             "success_rule": self.success_rule,
             "horizon": self.horizon,
             "n_action_steps": self.n_action_steps,
-            "temporal_ensemble_coeff": self.temporal_ensemble_coeff,
+            "chunk_weights": None if self.chunk_weights is None else list(self.chunk_weights),
             "num_envs": self.num_envs,
             "where": self.where,
             "restarts": [restart.to_dict() for restart in self.restarts],

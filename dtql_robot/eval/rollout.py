@@ -12,12 +12,13 @@ import numpy as np
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import episode_rng
 from dtql_robot.envs.workers import WorkerError
+from dtql_robot.eval.actor import action_plan, choose
 from dtql_robot.eval.env_pool import EnvPool
 from dtql_robot.eval.env_server import ChunkResult, Lost
 from dtql_robot.eval.metrics import episode_success, first_success
 from dtql_robot.eval.result import EpisodeResult, Restart
 from dtql_robot.plan import ActionPlan
-from dtql_robot.types import Array, Obs, Policy
+from dtql_robot.types import Obs, Policy
 
 MAX_RERUNS = 2  # of one episode: a simulator that dies a third time on the same one dies of it
 
@@ -48,22 +49,6 @@ class Running:
         )
 
 
-def stack_obs(observations: Sequence[Obs]) -> dict[str, Array]:
-    """B observations -> one with a leading batch axis."""
-    return {key: np.stack([obs[key] for obs in observations]) for key in observations[0]}
-
-
-def choose(policy: Policy, observations: Sequence[Obs], rngs: Sequence[np.random.Generator]) -> Array:
-    """The policy's chunks (B, H, A) for B robots, checked."""
-    chunks = np.asarray(policy.predict(stack_obs(observations), rngs), np.float32)
-    count, steps, size = len(observations), policy.n_action_steps, policy.action_dim
-    if chunks.ndim != 3 or (len(chunks), chunks.shape[2]) != (count, size) or chunks.shape[1] < steps:
-        raise ValueError(f"policy.predict returned shape {chunks.shape}, expected ({count}, {steps} or more, {size})")
-    if not np.isfinite(chunks).all():
-        raise ValueError("policy.predict returned NaN or infinite actions; the policy's weights have probably diverged")
-    return chunks
-
-
 class Rollout:
     """The episodes of one evaluation on their way through the environments of a pool.
 
@@ -92,17 +77,23 @@ class Rollout:
                 elif self._continues(env, reply, report):
                     deciding.append((env, reply.obs))
             self._begin_waiting()
-            if deciding:
-                rngs = [self._running[env].rng for env, _ in deciding]
-                chunks = choose(self.policy, [obs for _, obs in deciding], rngs)
-                for (env, _), chunk in zip(deciding, chunks, strict=True):
-                    self.pool.run_chunk(env, self._running[env].plan.next(chunk))
+            if self.pool.acts:
+                for env, _ in deciding:
+                    self.pool.advance(env)
+            elif deciding:
+                self._decide(deciding)
         return [self.results[i] for i in range(len(self.seeds))]
 
+    def _decide(self, deciding: Sequence[tuple[int, Obs]]) -> None:
+        """Ask the policy for all robots that await a decision together."""
+        rngs = [self._running[env].rng for env, _ in deciding]
+        chunks = choose(self.policy, [obs for _, obs in deciding], rngs)
+        for (env, _), chunk in zip(deciding, chunks, strict=True):
+            self.pool.run_chunk(env, self._running[env].plan.next(chunk))
+
     def _begin(self, env: int, index: int) -> None:
-        seed, coeff = self.seeds[index], getattr(self.policy, "temporal_ensemble_coeff", None)
-        plan = ActionPlan(self.policy.n_action_steps, coeff)
-        self._running[env] = Running(index, seed, episode_rng(seed), plan)
+        seed = self.seeds[index]
+        self._running[env] = Running(index, seed, episode_rng(seed), action_plan(self.policy))
         self.pool.reset(env, seed)
 
     def _begin_waiting(self) -> None:

@@ -96,12 +96,14 @@ def test_the_trained_policy_itself_is_driven(train_utils):
     import torch
 
     from dtql_robot.agent import DTQL
-    from dtql_robot.checkpoint import Interface
+    from dtql_robot.chunk_weights import even_weights
     from dtql_robot.config import Config
+    from dtql_robot.interface import Interface
     from dtql_robot.normalize import identity
     from dtql_robot.policy import OneStepPolicy
 
-    face = Interface(("observation", "desired_goal"), ((10,), (3,)), identity(13), identity(4), 4, 0.5)
+    face = Interface(("observation", "desired_goal"), ((10,), (3,)), identity(13), identity(4), 4, 0.5,
+                     chunk_weights=even_weights(Config().data.horizon))  # fmt: skip
     policy = OneStepPolicy(DTQL(Config(), 13, 4, 0.5, torch.device("cpu")), face)
     result = train_utils.run_rollout(rollout_policy(policy), rollout_env("FetchReach-v4"), horizon=20)
     assert result["Horizon"] == 20

@@ -1,5 +1,7 @@
 """Small policies for the tests of evaluation: numpy only."""
 
+import time
+
 import numpy as np
 
 from dtql_robot.envs.experts import expert
@@ -22,6 +24,21 @@ class ScriptedPolicy:
             action = self._expert({key: value[b] for key, value in obs.items()})
             chunks.append(action + self._noise * rng.standard_normal((self.n_action_steps, 4)))
         return np.asarray(chunks, np.float32)
+
+
+class TravellingPolicy(ScriptedPolicy):
+    """A scripted policy that goes where the simulators are, and takes its time there: an episode needs many turns."""
+
+    def __init__(self, *args, pause: float = 0.0) -> None:
+        super().__init__(*args)
+        self._pause = pause
+
+    def portable(self):
+        return self
+
+    def predict(self, obs, rngs):
+        time.sleep(self._pause)
+        return super().predict(obs, rngs)
 
 
 class ConstantPolicy:

@@ -7,7 +7,7 @@ import signal
 
 import numpy as np
 import pytest
-from eval_policies import ConstantPolicy, RandomPolicy, ScriptedPolicy
+from eval_policies import ConstantPolicy, RandomPolicy, ScriptedPolicy, TravellingPolicy
 
 from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.seeding import evaluation_seed
@@ -15,10 +15,12 @@ from dtql_robot.envs.workers import WorkerError
 from dtql_robot.eval import evaluate
 from dtql_robot.eval.env_pool import in_full_rounds, make_pool, suitable_envs
 from dtql_robot.eval.env_server import ChunkResult
+from dtql_robot.eval.evaluation import LATENCY_CALLS
 from dtql_robot.eval.process_pool import ProcessPool, pack, unpack
 from dtql_robot.eval.rollout import run_episodes
 
 TASK = "FetchPush-v4"
+TIMED = 3 + LATENCY_CALLS  # calls that measure how fast a policy is
 
 
 @pytest.mark.parametrize(("spec", "action_dim", "steps"), [("AdroitHandDoor-v1", 28, 40), ("FrankaKitchen-v1", 9, 8)])
@@ -61,19 +63,20 @@ class Sabotaged(ProcessPool):
         super().__init__(num_envs, TASK, processes=2, **kwargs)
         self._at, self._signal, self._chunks = at, which, 0
 
-    def run_chunk(self, env, actions):
+    def _go_on(self, env, method, value):
         if env == 0:
             self._chunks += 1
             if self._chunks in self._at:
                 os.kill(self.workers[0].pid, self._signal)
-        super().run_chunk(env, actions)
+        super()._go_on(env, method, value)
 
 
-def sabotaged(at, which, num_envs=2, **kwargs):
+def sabotaged(at, which, num_envs=2, policy=None, **kwargs):
+    """policy: one that acts in the workers."""
     seeds = [evaluation_seed(3, i) for i in range(6)]
-    with contextlib.closing(Sabotaged(at, which, num_envs, **kwargs)) as pool:
+    with contextlib.closing(Sabotaged(at, which, num_envs, policy=policy, **kwargs)) as pool:
         facts = pool.facts()
-        return run_episodes(ScriptedPolicy(TASK), pool, num_envs, seeds, facts)
+        return run_episodes(policy or ScriptedPolicy(TASK), pool, num_envs, seeds, facts)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,44 @@ def test_arrays_of_any_kind_travel_whole():
         assert np.array_equal(value, obs[key])
 
 
+@pytest.mark.parametrize("num_envs", [1, 2, 6])
+def test_a_policy_in_the_workers_gives_the_same_results(undisturbed, num_envs):
+    """With noise of its own, and with episodes that are left and taken up again."""
+    policy = TravellingPolicy(TASK, pause=0.03)
+    result = evaluate(policy, TASK, episodes=6, seed=3, num_envs=num_envs, where="processes", progress=False)
+    assert not policy.batch_sizes[TIMED:]  # nothing was decided here
+    assert result.per_episode == undisturbed.per_episode
+
+
+def test_an_episode_whose_policy_dies_with_the_worker_is_run_again(undisturbed):
+    results, restarts = sabotaged([2], signal.SIGKILL, num_envs=4, policy=TravellingPolicy(TASK, pause=0.03))
+    assert tuple(results) == undisturbed.per_episode
+    assert {r.seed for r in restarts} == {evaluation_seed(3, i) for i in (0, 2)}
+    assert 0 < max(r.steps for r in restarts) < 50
+
+
+def test_a_policy_of_low_dimensional_observations_acts_in_the_workers():
+    torch = pytest.importorskip("torch")
+    from dtql_robot.agent import DTQL
+    from dtql_robot.chunk_weights import even_weights
+    from dtql_robot.config import Config
+    from dtql_robot.interface import Interface
+    from dtql_robot.normalize import identity
+    from dtql_robot.policy import OneStepPolicy
+
+    facts = env_info(TASK)
+    keys, size = tuple(facts.obs_shapes), sum(int(np.prod(shape)) for shape in facts.obs_shapes.values())
+    face = Interface(keys, tuple(facts.obs_shapes.values()), identity(size), identity(4), 4, 0.5,
+                     chunk_weights=even_weights(Config().data.horizon))  # fmt: skip
+    policy = OneStepPolicy(DTQL(Config(), size, 4, 0.5, torch.device("cpu")), face)
+    runs = [evaluate(policy, TASK, episodes=7, num_envs=n, progress=False) for n in (1, 2, 8)]
+    assert [run.where for run in runs] == ["in-process", "processes", "processes"]
+    assert runs[0].per_episode == runs[1].per_episode == runs[2].per_episode
+    assert policy.portable() is not None
+    policy.cfg = dataclasses.replace(policy.cfg, act="sample")
+    assert policy.portable() is None
+
+
 def test_restarts_are_in_the_results(undisturbed):
     from dataclasses import replace
 
@@ -147,7 +188,7 @@ class SpeedyPool:
     first.
     """
 
-    in_process = False
+    in_process = acts = False
 
     def __init__(self, num_envs, pace):
         self.num_envs, self.cost = num_envs, (pace, 1.0)

@@ -1,0 +1,98 @@
+"""What a policy reads and writes: the entries of observations and actions, and their scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.errors import InputError
+from dtql_robot.normalize import Affine, concatenate
+from dtql_robot.types import Array, Obs
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What the policy reads and writes: everything acting needs beside the weights.
+
+    obs_keys, obs_shapes   observation entries in the order the networks see them
+    image_keys             those of them that are images, (height, width, channels) uint8, and go through an encoder
+    obs_norm, action_norm  scaling to and from the networks' units; obs_norm is of the low-dimensional ones
+    action_dim             A
+    sigma_data             standard deviation of the normalized actions
+    chunk_weights          what chunks of different age count, see `chunk_weights.Weights`; empty before they are fitted
+    """
+
+    obs_keys: tuple[str, ...]
+    obs_shapes: tuple[tuple[int, ...], ...]
+    obs_norm: Affine
+    action_norm: Affine
+    action_dim: int
+    sigma_data: float
+    image_keys: tuple[str, ...] = ()
+    chunk_weights: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def obs_dim(self) -> int:
+        """Low-dimensional entries."""
+        return len(self.obs_norm.shift)
+
+    @property
+    def low_keys(self) -> tuple[str, ...]:
+        return tuple(k for k in self.obs_keys if k not in self.image_keys)
+
+    @property
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = dict(zip(self.obs_keys, self.obs_shapes, strict=True))
+        return {k: shapes[k] for k in self.image_keys}
+
+    def low_dim(self, obs: Obs) -> Array:
+        """The low-dimensional entries as the networks see them.  obs: key -> (B, ...).  Returns (B, O) normalized."""
+        return self.obs_norm.apply(concatenate(dict(obs), self.low_keys))
+
+    def check(self, obs: Obs, frames: int = 1) -> None:
+        """InputError where obs, key -> (B, ...), is not what the policy was trained on.
+
+        Images: (B, height, width, channels), with several frames (B, frames, height, width, channels).
+        """
+        for key, shape in zip(self.obs_keys, self.obs_shapes, strict=True):
+            if key not in obs:
+                raise InputError(f"the policy was trained on observation {key!r}; got {sorted(obs)}.")
+            image = key in self.image_keys
+            expected = (frames, *shape) if image and frames > 1 else shape
+            found = np.shape(obs[key])[1:]
+            if found != expected:
+                turned = image and found[-3:] == (shape[2], shape[0], shape[1])
+                order = ": its channels come first, they must come last" if turned else ""
+                raise InputError(f"observation {key!r} has shape {found}; trained on {expected}{order}.")
+            if image and (dtype := np.asarray(obs[key]).dtype) != np.uint8:
+                raise InputError(f"observation {key!r} is {dtype}; images must be uint8, 0 to 255.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, as weights-only loading accepts them."""
+        import torch
+
+        norms = {"obs_norm": self.obs_norm, "action_norm": self.action_norm}
+        return {
+            "obs_keys": list(self.obs_keys),
+            "obs_shapes": [list(s) for s in self.obs_shapes],
+            "action_dim": self.action_dim,
+            "sigma_data": self.sigma_data,
+            "image_keys": list(self.image_keys),
+            "chunk_weights": [list(weights) for weights in self.chunk_weights],
+            **{k: {"shift": torch.tensor(n.shift), "scale": torch.tensor(n.scale)} for k, n in norms.items()},
+        }
+
+    @staticmethod
+    def from_dict(d: dict[str, Any]) -> Interface:
+        norms = {k: Affine(d[k]["shift"].numpy(), d[k]["scale"].numpy()) for k in ("obs_norm", "action_norm")}
+        return Interface(
+            tuple(d["obs_keys"]),
+            tuple(tuple(s) for s in d["obs_shapes"]),
+            action_dim=d["action_dim"],
+            sigma_data=d["sigma_data"],
+            image_keys=tuple(d.get("image_keys", ())),
+            chunk_weights=tuple(tuple(weights) for weights in d.get("chunk_weights", ())),
+            **norms,
+        )
