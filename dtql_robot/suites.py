@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import Literal
 
 from dtql_robot.errors import InputError
 
@@ -15,6 +16,7 @@ class Recording:
     task: str
     episodes: int = 200
     noise: float = 0.3
+    record: Literal["executed", "intended"] = "executed"
     lapses: float = 0.0
     successes_only: bool = False
 
@@ -35,7 +37,7 @@ class BenchTask:
 
 
 PICK = BenchTask("pick-and-place", Recording("FetchPickAndPlace-v4"))
-PUSH = BenchTask("push", Recording("FetchPush-v4"))
+PUSH = BenchTask("push", Recording("FetchPush-v4", record="intended"))
 MIXED = BenchTask("pick-and-place-mixed", Recording("FetchPickAndPlace-v4", episodes=300, lapses=0.7))
 REACH = BenchTask("reach", Recording("FetchReach-v4", episodes=20))
 DOOR = BenchTask(

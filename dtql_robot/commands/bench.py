@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -120,9 +121,8 @@ def _collect(task: BenchTask, path: Path) -> None:
     from dtql_robot.datasets import save_robomimic
     from dtql_robot.envs.collect import collect
 
-    d = task.data
     path.parent.mkdir(parents=True, exist_ok=True)
-    demos = collect(d.task, d.episodes, noise=d.noise, lapses=d.lapses, successes_only=d.successes_only)
+    demos = collect(**dataclasses.asdict(task.data))
     save_robomimic(demos, path)
 
 

@@ -32,6 +32,9 @@ class Options:
     """Seed of start states and noise. Evaluation never uses these start states, whatever its seed."""
     noise: float = 0.3
     """Largest standard deviation of the action noise; each episode draws its own from 0 to this."""
+    record: Literal["executed", "intended"] = "executed"
+    """The action that is written down. executed: with the noise. intended: the expert's own, which the noise disturbed
+    on its way to the robot; easier to learn from, but playing it back leads elsewhere."""
     lapses: float = 0.0
     """Share of the episodes, 0 to 1, in which the demonstrator fails on purpose: stops and drifts, never closes the
     gripper, or goes back and forth. For data of mixed quality."""
@@ -61,6 +64,7 @@ def run(options: Options) -> None:
         options.episodes,
         seed=options.seed,
         noise=options.noise,
+        record=options.record,
         lapses=options.lapses,
         successes_only=options.successes_only,
         workers=options.workers,

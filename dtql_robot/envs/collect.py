@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,24 +20,35 @@ from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode, ImageObs
 
+Record = Literal["executed", "intended"]
+NOISE_ATTRS = {"executed": "noise", "intended": "disturbance"}
+"""The episode attribute that tells the noise's amplitude: noise is in the recorded actions, a disturbance is not."""
 HOPELESS = 50  # with fewer successes than one in so many episodes, waiting for more is no use
 
 
 class Collector:
     """Records episodes of one task; lives in a worker process."""
 
-    def __init__(self, task: str, seed: int, noise: float, lapses: float = 0.0, images: ImageObs | None = None) -> None:
+    def __init__(
+        self,
+        task: str,
+        seed: int,
+        noise: float,
+        lapses: float = 0.0,
+        images: ImageObs | None = None,
+        record: Record = "executed",
+    ) -> None:
         self._expert = expert(task)
         self._env = make_env(task, images=images)
         self._horizon = self._env.get_wrapper_attr("facts").horizon
-        self._seed, self._noise, self._lapses = seed, noise, lapses
+        self._seed, self._noise, self._lapses, self._record = seed, noise, lapses, record
 
     def episode(self, index: int) -> Episode:
-        """Episode `index`, a function of (task, seed, noise, lapses, index) alone."""
+        """Episode `index`, a function of (task, seed, noise, lapses, record, index) alone."""
         env_seed = collection_seed(self._seed, index)
         rng = episode_rng(env_seed)
         scale = self._noise * rng.random()
-        attrs: dict[str, Any] = {"seed": env_seed, "noise": round(scale, 6)}
+        attrs: dict[str, Any] = {"seed": env_seed, NOISE_ATTRS[self._record]: round(scale, 6)}
         operate: Lapse | None = None
         if self._lapses:
             attrs["lapse"], operate = draw_lapse(rng, self._lapses, self._horizon)
@@ -50,6 +61,8 @@ class Collector:
                 wanted = operate(len(steps), wanted)
             action = np.clip(wanted + scale * rng.standard_normal(wanted.shape), -1.0, 1.0).astype(np.float32)
             next_obs, reward, terminated, truncated, info = self._env.step(action)
+            if self._record == "intended":
+                action = np.clip(wanted, -1.0, 1.0).astype(np.float32)
             steps.append((obs, action, float(reward), info["success"]))
             obs = next_obs
         return _episode(index, steps, obs, terminated, attrs)
@@ -79,6 +92,7 @@ def collect(
     seed: int = 0,
     *,
     noise: float = 0.3,
+    record: Record = "executed",
     lapses: float = 0.0,
     successes_only: bool = False,
     workers: int | None = None,
@@ -91,13 +105,16 @@ def collect(
     noise: standard deviation of the Gaussian noise on every action entry (actions are in [-1, 1]).  Each episode draws
     its own amplitude uniformly from [0, noise], so that the data mixes clean and clumsy demonstrations; it is recorded
     in `attrs["noise"]`, next to the environment's `attrs["seed"]`.
+    record: the action that is written down.  executed: with the noise.  intended: the expert's own, which noise
+    disturbed on its way to the robot (DART, Laskey et al. 2017, arXiv 1703.09327); the amplitude is then
+    `attrs["disturbance"]`, and playing the recorded actions back does not lead through the recorded states.
     lapses: share of the episodes in which the demonstrator fails on purpose (dtql_robot.envs.lapses); how is recorded
     in `attrs["lapse"]`.
     successes_only: leave out the episodes that fail, and record more until there are `episodes` that succeed.
     cameras: names of cameras; each gives an observation "<camera>_image", (size, size, 3) uint8.
-    Other observations are float32; actions are float32 as executed: with the noise, after clipping to [-1, 1].
-    The same (task, episodes, seed, noise, lapses) give the same data whatever the number of workers (default: one per
-    core).
+    Other observations are float32; actions are float32, after clipping to [-1, 1].
+    The same (task, episodes, seed, noise, record, lapses) give the same data whatever the number of workers (default:
+    one per core).
     """
     expert(task)  # an unknown task is the first thing to report
     check_run(seed, episodes)
@@ -106,19 +123,19 @@ def collect(
     if not 0.0 <= lapses <= 1.0:
         raise InputError(f"lapses is a share of the episodes between 0 and 1, found {lapses}.")
     images = square_images(cameras, size) if cameras else None
-    record = _env_args(task) | (camera_record_of(task, images) if images else {})
+    env_args = _env_args(task) | (camera_record_of(task, images) if images else {})
     attempts = EPISODES_PER_SEED if successes_only else episodes
     count = max(1, min(workers or cpu_count(), episodes))
+    args = (task, seed, noise, lapses, images, record)
     from tqdm import tqdm
 
     with contextlib.ExitStack() as stack:
         results: Iterator[Episode]
         if count == 1:
-            collector = stack.enter_context(contextlib.closing(Collector(task, seed, noise, lapses, images)))
+            collector = stack.enter_context(contextlib.closing(Collector(*args)))
             results = map(collector.episode, range(attempts))
         else:
-            factory = "dtql_robot.envs.collect:Collector"
-            made = (Worker(factory, task, seed, noise, lapses, images) for _ in range(count))
+            made = (Worker("dtql_robot.envs.collect:Collector", *args) for _ in range(count))
             pool = [stack.enter_context(contextlib.closing(worker)) for worker in made]
             results = map_ordered(pool, "episode", range(attempts))
         if successes_only:
@@ -131,9 +148,11 @@ def collect(
             successes += episode.ends_in_success
             bar.set_postfix_str(f"success {successes}/{len(recorded)}", refresh=False)
             bar.update()
-    source = f"scripted expert, seed {seed}, noise {noise:g}" + (f", lapses {lapses:g}" if lapses else "")
+    source = f"scripted expert, seed {seed}, {NOISE_ATTRS[record]} {noise:g}" + (
+        f", lapses {lapses:g}" if lapses else ""
+    )
     source += ", successes only" if successes_only else ""
-    return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=record)
+    return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=env_args)
 
 
 def _successes(episodes: Iterator[Episode], task: str, rule: SuccessRule) -> Iterator[Episode]:

@@ -51,26 +51,25 @@ def pick_and_place(obs: Obs) -> Vector:
 
 
 def push(obs: Obs) -> Vector:
-    """FetchPush: go round or over the cube to the side away from the goal, then push it along the line to the goal.
+    """FetchPush: go round or over the cube to the side away from the goal, push it along the line to the goal, let go.
 
     While it pushes, the gripper keeps to that line; a cube that drifts off it is approached anew from behind.
     """
     state = np.asarray(obs["observation"], float)
     grip, cube = state[0:3], state[3:6]
     goal = np.asarray(obs["desired_goal"], float)
-    to_goal = goal[:2] - cube[:2]
+    to_goal, rel = goal[:2] - cube[:2], grip[:2] - cube[:2]
     distance = float(np.linalg.norm(to_goal))
+    low, high = cube[2], cube[2] + 0.09
     if distance < 0.015:
-        return _move(np.zeros(3), 0.0)
+        return _back_off(rel, low - grip[2])
     along = to_goal / distance
     across = np.array([-along[1], along[0]])
-    rel = grip[:2] - cube[:2]
     ahead, side = float(rel @ along), float(rel @ across)
     behind = cube[:2] - along * (CUBE + 0.03)
-    low, high = cube[2], cube[2] + 0.09
-    if ahead < -0.02 and abs(side) < 0.015 and grip[2] < cube[2] + 0.03:  # behind the cube and on the line: push
+    if ahead < -0.02 and abs(side) < 0.025 and grip[2] < cube[2] + 0.03:  # behind the cube and on the line: push
         lead = min(distance, 0.06)
-        target = cube[:2] + along * (lead - CUBE + 0.01) - across * side
+        target = cube[:2] + along * (lead - CUBE + 0.01)
         return _move(np.append(target - grip[:2], low - grip[2]), 0.0)
     arrived = float(np.linalg.norm(grip[:2] - behind)) < 0.02
     way_is_clear = ahead < -0.055 or abs(side) > 0.06
@@ -78,6 +77,13 @@ def push(obs: Obs) -> Vector:
         return _move(np.append(behind - grip[:2], low - grip[2]), 0.0)
     slow = 0.2 if grip[2] < cube[2] + 0.06 else 1.0  # the cube is in the way: rise first, then cross over it
     return _move(np.append(slow * (behind - grip[:2]), high - grip[2]), 0.0)
+
+
+def _back_off(rel: Vector, down: float) -> Vector:
+    """Away from the cube at the gripper's `rel` (m), 8 cm far, and down beside it once it is clear."""
+    far = max(float(np.linalg.norm(rel)), 1e-6)
+    away = rel / far * max(0.08 - far, 0.0)
+    return _move(np.append(away, down if far > 0.05 else 0.0), 0.0)
 
 
 EXPERTS: dict[str, Expert] = {

@@ -54,6 +54,22 @@ def test_a_recording_plays_back(push):
     env.close()
 
 
+def test_intended_actions_are_those_before_the_noise(push):
+    """The same episodes, with what the expert wanted written down."""
+    intended = collect("FetchPush-v4", 6, seed=4, noise=0.3, record="intended", workers=2, progress=False)
+    wanted = expert("FetchPush-v4")
+    assert "disturbance 0.3" in intended.source
+    for found, noisy in zip(intended.episodes, push.episodes, strict=True):
+        assert found.attrs == {"seed": noisy.attrs["seed"], "disturbance": noisy.attrs["noise"]}
+        assert np.array_equal(found.obs["observation"], noisy.obs["observation"])
+        assert np.array_equal(found.success, noisy.success)
+        for t, action in enumerate(found.actions):
+            seen = {key: value[t] for key, value in found.obs.items()}
+            np.testing.assert_allclose(action, np.clip(wanted(seen), -1, 1), atol=1e-4)
+        spread = (noisy.actions - found.actions)[np.abs(found.actions) < 0.5].std()
+        assert spread == pytest.approx(noisy.attrs["noise"], rel=0.25, abs=0.02)
+
+
 @pytest.mark.parametrize("task", ["FetchReach-v4", "FetchPush-v4", "FetchPickAndPlace-v4"])
 def test_the_experts_succeed_without_noise(task):
     """Over 200 episodes: 100%, 99.5% and 100%; 15 keep the test short."""
