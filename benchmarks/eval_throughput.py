@@ -32,7 +32,6 @@ from dtql_robot.config import Config
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.envs.workers import Worker, cpu_count
-from dtql_robot.eval.actor import TURN
 from dtql_robot.eval.env_pool import LocalPool, suitable_envs
 from dtql_robot.eval.env_server import EnvServer
 from dtql_robot.eval.process_pool import ProcessPool
@@ -162,8 +161,8 @@ def measure(case: Case, num_envs: int, rounds: int, here: bool) -> dict[str, Any
             len(seeds), case.spec, case.steps, processes=num_envs, policy=None if here else policy.portable()
         )
         pool = stack.enter_context(contextlib.closing(making))
-        seconds = pool.step_seconds() * policy.n_action_steps if here else TURN
-        at_once = suitable_envs(len(seeds), seconds, num_envs)
+        seconds = pool.step_seconds() * policy.n_action_steps
+        at_once = suitable_envs(len(seeds), seconds, num_envs, messages=2 if here else 1)
         for turn in range(rounds + 1):
             cpu = _cpu_seconds(workers)
             raw.append(steps / _time_raw(workers, plays))

@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.workers import cpu_count
-from dtql_robot.eval.actor import TURN
 from dtql_robot.eval.env_server import EnvServer, Reply
 from dtql_robot.eval.process_pool import ProcessPool
 from dtql_robot.types import Array, ImageObs, Policy
@@ -94,7 +93,7 @@ def make_pool(
 
     "auto": one alone in this process; several in worker processes, one a core, except where simulating a `chunk` of
     steps is measured to take less time than sending it there.
-    policy: acts in the worker processes, which then need no messages for its decisions.
+    policy: a copy acts in each worker process, and nothing is sent for its decisions.
     num_envs: None is as many as that measurement makes worth while, see `suitable_envs`.
     """
     args = (spec, max_episode_steps, env_args, images)
@@ -109,21 +108,22 @@ def make_pool(
     with contextlib.ExitStack() as stack:
         stack.callback(pool.close)
         if where == "auto" or num_envs is None:
-            seconds = TURN if policy else pool.step_seconds() * chunk
-            if where == "auto" and seconds < CHEAP_CHUNK:
+            seconds = pool.step_seconds() * chunk
+            if where == "auto" and policy is None and seconds < CHEAP_CHUNK:
                 return local(most if num_envs else min(most, MOST_IN_A_MESSAGE))
             if num_envs is None:
-                pool.num_envs = suitable_envs(episodes, seconds, len(pool.workers))
+                pool.num_envs = suitable_envs(episodes, seconds, len(pool.workers), 2 if policy is None else 1)
         stack.pop_all()
     return pool
 
 
-def suitable_envs(episodes: int, chunk_seconds: float, processes: int) -> int:
-    """How many environments suit a simulator that takes chunk_seconds for what one of them is asked for at once.
+def suitable_envs(episodes: int, chunk_seconds: float, processes: int, messages: int) -> int:
+    """How many environments suit a simulator that takes chunk_seconds for a chunk of steps.
 
-    So many that the work asked for by a message outweighs its cost, and never fewer than two a process: one
-    simulates while the policy decides for the other.  More would only take memory."""
-    each = 2 * min(MOST_IN_A_MESSAGE, math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9)))
+    So many in each of the messages under way to a process that simulation outweighs the cost of a message and of a
+    decision of the policy.  More would only take memory.
+    """
+    each = messages * min(MOST_IN_A_MESSAGE, math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9)))
     return in_full_rounds(episodes, min(episodes, MAX_ENVS, each * processes))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.workers import Worker, WorkerLostError
-from dtql_robot.eval.actor import Actor
+from dtql_robot.eval.actor import Actor, advance
 from dtql_robot.eval.env_server import ChunkResult, EnvServer, Lost, Reply
 from dtql_robot.types import Array, Policy
 
@@ -58,7 +58,12 @@ class EnvGroup:
 
     def answer(self, calls: Sequence[Call]) -> list[Packed | tuple]:
         """The answers to (environment, "reset", "run_chunk" or "advance", its argument), in order."""
-        return [getattr(self, method)(slot, value) for slot, method, value in calls]
+        together = [slot for slot, method, _ in calls if method == "advance"]
+        advanced = dict(zip(together, self._advance(together), strict=True))
+        return [
+            advanced[slot] if method == "advance" else getattr(self, method)(slot, value)
+            for slot, method, value in calls
+        ]
 
     def reset(self, slot: int, seed: int) -> Packed:
         if slot not in self._servers:
@@ -72,8 +77,10 @@ class EnvGroup:
         count, data = chunk
         return _packed(self._servers[slot].run_chunk(np.frombuffer(data, np.float32).reshape(count, -1)))
 
-    def advance(self, slot: int, _: None) -> tuple:
-        return _packed(self._actors[slot].advance())
+    def _advance(self, slots: Sequence[int]) -> list[tuple]:
+        if self._policy is None or not slots:
+            return []
+        return [_packed(found) for found in advance(self._policy, [self._actors[slot] for slot in slots])]
 
 
 def _packed(found: ChunkResult) -> tuple:
@@ -85,7 +92,7 @@ class ProcessPool:
 
     The calls on a process travel together, for a message costs more than the few steps it asks for.  With more
     environments than processes there are two messages under way to each, so that it goes on with one half of its
-    environments while the policy decides for the other.
+    environments while the policy decides for the other; where a copy of the policy acts in the process, one is enough.
     timeout: seconds in which a message must be answered; a process that does not, or that ends, is replaced, and all
     of its environments are lost.
     policy: a copy of it acts in each process (`advance`).  args: of each `EnvServer`.
@@ -156,8 +163,8 @@ class ProcessPool:
     def wait(self) -> list[tuple[int, Reply]]:
         """The answers to the messages that have been answered, at least to one."""
         for process, calls in enumerate(self._unsent):
-            idle = not self._asked[process]
-            half = (len(calls) + 1) // 2 if idle else len(calls)
+            parted = not (self.acts or self._asked[process])
+            half = (len(calls) + 1) // 2 if parted else len(calls)
             self._send(process, calls[:half])
             self._send(process, calls[half:])
             calls.clear()
