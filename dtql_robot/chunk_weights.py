@@ -26,7 +26,7 @@ SHRINKAGE = 0.05
 these very states, which flatters it; where even weights cost less than this, they are better (docs/recipe.md)."""
 
 WINDOWS = {False: 4096, True: 512}
-"""Stretches of H actions to fit to, without and with images to encode."""
+"""Actions to fit to, each foreseen by H chunks; without and with images to encode."""
 
 
 def fit_chunk_weights(agent: DTQL, buffer: ChunkBuffer | PixelBuffer) -> Weights:
@@ -34,18 +34,23 @@ def fit_chunk_weights(agent: DTQL, buffer: ChunkBuffer | PixelBuffer) -> Weights
 
     Even ones where no demonstration is as long as a chunk.
     """
-    pixels = isinstance(buffer, PixelBuffer)
     low = buffer.low if isinstance(buffer, PixelBuffer) else buffer
-    horizon, last = low.horizon, low.last.cpu().numpy()
-    starts = np.flatnonzero(np.arange(len(last)) + horizon - 1 <= last)
-    if len(starts) == 0:
-        return even_weights(horizon)
-    if len(starts) > WINDOWS[pixels]:
-        starts = np.sort(np.random.default_rng(0).choice(starts, WINDOWS[pixels], replace=False))
-    done = low.actions[torch.from_numpy(starts + horizon - 1).to(low.actions.device)].cpu().numpy()
-    errors = [done - _foreseen(agent, buffer, starts + horizon - 1 - ahead, ahead) for ahead in range(horizon)]
+    targets = _targets(low, WINDOWS[isinstance(buffer, PixelBuffer)])
+    if len(targets) == 0:
+        return even_weights(low.horizon)
+    done = low.actions.index_select(0, torch.from_numpy(targets).to(low.actions.device)).cpu().numpy()
+    errors = [done - _foreseen(agent, buffer, targets - ahead, ahead) for ahead in range(low.horizon)]
     flat = np.stack([e.ravel() for e in errors]).astype(np.float64)
     return weights_of(flat @ flat.T / flat.shape[1])
+
+
+def _targets(buffer: ChunkBuffer, most: int) -> Array:
+    """Up to `most` transitions, the same each time, that H chunks of their episode foresaw."""
+    rng, before = np.random.default_rng(0), buffer.horizon - 1
+    rows = np.arange(len(buffer)) if len(buffer) <= 16 * most else np.unique(rng.integers(len(buffer), size=16 * most))
+    last = buffer.last.index_select(0, torch.from_numpy(rows).to(buffer.last.device)).cpu().numpy()
+    rows = rows[rows + before <= last]
+    return before + (np.sort(rng.choice(rows, most, replace=False)) if len(rows) > most else rows)
 
 
 def even_weights(horizon: int) -> Weights:

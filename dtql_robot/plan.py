@@ -52,10 +52,8 @@ def _shares(horizon: int, n: int, weights: tuple[float, ...], count: int) -> tup
     A step that only chunks of weight 0 foresaw is the newest chunk's, which foresaw them all.
     """
     lengths = [horizon - n * age for age in reversed(range(count))]
-    reached = [
-        [w * (step < length) for step in range(n)] for w, length in zip(weights[count - 1 :: -1], lengths, strict=True)
-    ]
-    total = np.sum(reached, axis=0)
-    reached[-1] = list(np.where(total > 0, reached[-1], 1.0))
-    shares = np.array(reached) / np.where(total > 0, total, 1.0)
+    reaches = np.arange(n) < np.array(lengths)[:, None]  # (count, n)
+    counts = reaches * np.array(weights[count - 1 :: -1])[:, None]
+    counts[-1, counts.sum(axis=0) == 0] = 1.0
+    shares = counts / counts.sum(axis=0)
     return tuple(shares.astype(np.float32)[:, :, None])

@@ -69,9 +69,7 @@ class OneStepPolicy:
         if coeff != "fit":
             return None if coeff is None else exponential_weights(coeff, self.horizon, n)
         if not self.interface.chunk_weights:
-            raise InputError(
-                "This run holds no fitted weights of its chunks; give --temporal-ensemble-coeff a number or off."
-            )
+            raise InputError("This run has no fitted chunk weights; give --temporal-ensemble-coeff a number or off.")
         return self.interface.chunk_weights[n - 1]
 
     def portable(self) -> NumpyPolicy | None:

@@ -120,5 +120,5 @@ def test_the_policy_takes_the_weights_of_its_number_of_steps():
     assert policy.chunk_weights == (1.0, 1.0)
     policy.set_plan(4, "fit")
     assert policy.chunk_weights == (1.0,)
-    with pytest.raises(InputError, match="no fitted weights"):
+    with pytest.raises(InputError, match="no fitted chunk weights"):
         OneStepPolicy(agent(), dataclasses.replace(face, chunk_weights=()))

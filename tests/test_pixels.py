@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dtql_robot import checkpoint
+from dtql_robot.chunk_weights import fit_chunk_weights
 from dtql_robot.config import (
     Config,
     CriticConfig,
@@ -219,7 +220,9 @@ def test_the_action_is_learnt_from_the_image_alone():
     batches = buffer.batches(16, 0, 0)
     for _ in range(cfg.steps):
         agent.update(next(batches))
-    policy = OneStepPolicy(agent, face)
+    weights = fit_chunk_weights(agent, buffer)
+    assert weights == ((1.0,),)
+    policy = OneStepPolicy(agent, dataclasses.replace(face, chunk_weights=weights))
     unseen = episode("unseen", 12, seed=77)
     chunks = policy.predict(unseen.obs, [np.random.default_rng(0)] * 12)
     error = np.abs(chunks[:, 0] - unseen.actions).mean()

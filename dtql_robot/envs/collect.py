@@ -148,9 +148,8 @@ def collect(
             successes += episode.ends_in_success
             bar.set_postfix_str(f"success {successes}/{len(recorded)}", refresh=False)
             bar.update()
-    source = f"scripted expert, seed {seed}, {NOISE_ATTRS[record]} {noise:g}" + (
-        f", lapses {lapses:g}" if lapses else ""
-    )
+    source = f"scripted expert, seed {seed}, {NOISE_ATTRS[record]} {noise:g}"
+    source += f", lapses {lapses:g}" if lapses else ""
     source += ", successes only" if successes_only else ""
     return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=env_args)
 
