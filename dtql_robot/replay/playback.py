@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dtql_robot.envs.collect import NOISE_ATTRS
 from dtql_robot.errors import InputError
 from dtql_robot.eval.labels import caption
 from dtql_robot.eval.metrics import episode_success, wilson_interval
@@ -50,6 +51,8 @@ class Playback:
     use: Use
     episodes: tuple[Replayed, ...]
     video: Path | None = None
+    disturbed: int = 0
+    """Demonstrations in which noise that their actions do not show disturbed the robot."""
 
     def __str__(self) -> str:
         judged = [e for e in self.episodes if e.success is not None]
@@ -68,6 +71,9 @@ class Playback:
         changed = [e.name for e in judged if e.recorded is not None and e.success != e.recorded]
         if changed:
             lines.append(f"  other than recorded: {', '.join(changed[:8])}{', ...' if len(changed) > 8 else ''}")
+        if self.use == "actions" and self.disturbed:
+            lines.append(f"  noise disturbed the robot in {self.disturbed}, which their actions do not repeat "
+                         "(collect --record intended)")  # fmt: skip
         agrees = [e.agrees for e in self.episodes if e.agrees is not None]
         if agrees:
             steps = f"{np.median(agrees):g} of {np.median([e.steps for e in self.episodes]):g}"
@@ -114,7 +120,8 @@ def play_back(
         if video is not None:
             _film(player, demos, outcomes, use, video, progress)
         path = None if video is None else video.path
-        return Playback(player.facts.spec, use, tuple(outcomes), path)
+        disturbed = sum(bool(e.attrs.get(NOISE_ATTRS["intended"])) for e in demos.episodes)
+        return Playback(player.facts.spec, use, tuple(outcomes), path, disturbed)
 
 
 def _replay(player: Player, episode: Episode, use: Use, frames: list[tuple[int, Array]] | None = None,
