@@ -162,7 +162,7 @@ def measure(case: Case, num_envs: int, rounds: int, here: bool) -> dict[str, Any
         )
         pool = stack.enter_context(contextlib.closing(making))
         seconds = pool.step_seconds() * policy.n_action_steps
-        at_once = suitable_envs(len(seeds), seconds, num_envs, messages=2 if here else 1)
+        at_once = suitable_envs(len(seeds), seconds, num_envs, acts=not here)
         for turn in range(rounds + 1):
             cpu = _cpu_seconds(workers)
             raw.append(steps / _time_raw(workers, plays))

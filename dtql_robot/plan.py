@@ -22,7 +22,8 @@ class ActionPlan:
 
     def __init__(self, n_action_steps: int, chunk_weights: Sequence[float] | None = None) -> None:
         self.n_action_steps, self.weights = n_action_steps, tuple(chunk_weights or (1.0,))
-        self._foreseen: list[Array] = []  # what is left of earlier chunks from the present step on, the oldest first
+        self._decisions = 0
+        self._foreseen: Array | None = None  # (H, A): weighted sum of what was foreseen for the step after next, ...
 
     def next(self, chunk: Array) -> Array:
         """chunk: (H, A) predicted now, H >= n_action_steps the same each time.  Returns the (n_action_steps, A) to
@@ -30,12 +31,17 @@ class ActionPlan:
         n = self.n_action_steps
         if len(self.weights) == 1:
             return chunk[:n]
-        *older, newest = _shares(len(chunk), n, self.weights, 1 + len(self._foreseen))
-        actions = newest * chunk[:n]
-        for share, foreseen in zip(older, self._foreseen, strict=True):
-            actions[: len(foreseen)] += share[: len(foreseen)] * foreseen[:n]
-        kept = (*self._foreseen, chunk)[1 - len(self.weights) :]
-        self._foreseen = [c[n:] for c in kept if len(c) > n]
+        scale, totals = _tables(len(chunk), n, self.weights)
+        if self._foreseen is None:
+            self._foreseen = np.zeros_like(chunk)
+        self._foreseen += scale * chunk
+        total, unweighted = totals[min(self._decisions, len(totals) - 1)]
+        actions = self._foreseen[:n] / total
+        if unweighted is not None:
+            actions = np.where(unweighted, chunk[:n], actions)
+        self._foreseen[:-n] = self._foreseen[n:]
+        self._foreseen[-n:] = 0
+        self._decisions += 1
         return actions
 
 
@@ -46,14 +52,17 @@ def exponential_weights(coeff: float, horizon: int, n_action_steps: int) -> tupl
 
 
 @functools.lru_cache(maxsize=64)
-def _shares(horizon: int, n: int, weights: tuple[float, ...], count: int) -> tuple[Array, ...]:
-    """What each of `count` chunks, the oldest first, counts in each of n actions: (n, 1) each, in sum 1.
+def _tables(horizon: int, n: int, weights: tuple[float, ...]) -> tuple[Array, tuple[tuple[Array, Array | None], ...]]:
+    """(what each action of a chunk counts, (H, 1); and, for the first, second, ... decision and all later ones, the sum
+    of what has been counted for each of its steps, (n, 1), with the steps for which nothing has).
 
-    A step that only chunks of weight 0 foresaw is the newest chunk's, which foresaw them all.
+    Those steps are the newest chunk's.
     """
-    lengths = [horizon - n * age for age in reversed(range(count))]
-    reaches = np.arange(n) < np.array(lengths)[:, None]  # (count, n)
-    counts = reaches * np.array(weights[count - 1 :: -1])[:, None]
-    counts[-1, counts.sum(axis=0) == 0] = 1.0
-    shares = counts / counts.sum(axis=0)
-    return tuple(shares.astype(np.float32)[:, :, None])
+    scale = np.zeros((horizon, 1), np.float32)
+    sums, totals = np.zeros((n, 1), np.float32), []
+    for age, weight in enumerate(weights[: -(-horizon // n)]):
+        scale[n * age : n * (age + 1)] = weight
+        sums[: horizon - n * age] += np.float32(weight)
+        nothing = sums == 0
+        totals.append((np.where(nothing, 1, sums), nothing if nothing.any() else None))
+    return scale, tuple(totals)

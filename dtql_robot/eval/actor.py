@@ -47,16 +47,20 @@ class Actor:
         obs = self._server.reset(seed)
         self.rng, self._plan = episode_rng(seed), action_plan(self._policy)
         self.last = ChunkResult(obs, [], [], False, {})
+        self._rewards: list[float] = []
+        self._successes: list[bool] = []
         return obs
 
     def execute(self, chunk: Array) -> None:
-        """What the policy decided; `last` is then the outcome of all since the last `taken`."""
-        before, found = self.last, self._server.run_chunk(self._plan.next(chunk))
-        self.last = found._replace(rewards=before.rewards + found.rewards, successes=before.successes + found.successes)
+        """What the policy decided; `last` is then the outcome."""
+        self.last = self._server.run_chunk(self._plan.next(chunk))
+        self._rewards += self.last.rewards
+        self._successes += self.last.successes
 
     def taken(self) -> ChunkResult:
         """What came of all that was executed since this was asked last."""
-        result, self.last = self.last, self.last._replace(rewards=[], successes=[])
+        result = self.last._replace(rewards=self._rewards, successes=self._successes)
+        self._rewards, self._successes = [], []
         return result
 
 

@@ -17,6 +17,7 @@ Where = Literal["auto", "processes", "in-process"]
 
 CHEAP_CHUNK = 2e-4  # seconds of simulation for which sending a chunk to another process does not pay
 MESSAGE_SECONDS, MOST_IN_A_MESSAGE = 1e-2, 10  # of simulation, and environments, that a message asks for
+MOST_SIDE_BY_SIDE = 16  # environments of one process for which a policy there decides together
 MAX_ENVS = 64
 
 
@@ -112,19 +113,20 @@ def make_pool(
             if where == "auto" and policy is None and seconds < CHEAP_CHUNK:
                 return local(most if num_envs else min(most, MOST_IN_A_MESSAGE))
             if num_envs is None:
-                pool.num_envs = suitable_envs(episodes, seconds, len(pool.workers), 2 if policy is None else 1)
+                pool.num_envs = suitable_envs(episodes, seconds, len(pool.workers), policy is not None)
         stack.pop_all()
     return pool
 
 
-def suitable_envs(episodes: int, chunk_seconds: float, processes: int, messages: int) -> int:
+def suitable_envs(episodes: int, chunk_seconds: float, processes: int, acts: bool) -> int:
     """How many environments suit a simulator that takes chunk_seconds for a chunk of steps.
 
-    So many in each of the messages under way to a process that simulation outweighs the cost of a message and of a
-    decision of the policy.  More would only take memory.
+    So many that their simulation outweighs the cost of a decision, where the policy `acts` in the processes, or else of
+    each of the two messages under way to a process.  More would only take memory.
     """
-    each = messages * min(MOST_IN_A_MESSAGE, math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9)))
-    return in_full_rounds(episodes, min(episodes, MAX_ENVS, each * processes))
+    wanted = math.ceil(MESSAGE_SECONDS / max(chunk_seconds, 1e-9))
+    each = min(MOST_SIDE_BY_SIDE, wanted) if acts else 2 * min(MOST_IN_A_MESSAGE, wanted)
+    return min(episodes, MAX_ENVS, processes * in_full_rounds(math.ceil(episodes / processes), each))
 
 
 def in_full_rounds(episodes: int, most: int) -> int:

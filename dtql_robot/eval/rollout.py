@@ -108,7 +108,8 @@ class Rollout:
             left[self.pool.process(env)] += 1 - len(episode.rewards) / (self.facts.horizon or math.inf)
         while self._waiting and self._idle:
             env = min(self._idle, key=lambda env: (left[self.pool.process(env)], env))
-            if left[self.pool.process(env)] >= (sum(left.values()) + len(self._waiting)) / len(left):
+            share = (sum(left.values()) + len(self._waiting)) / len(left)
+            if left[self.pool.process(env)] > 0 and left[self.pool.process(env)] + 0.5 > share:
                 return  # another process will be free sooner
             left[self.pool.process(env)] += 1
             self._idle.remove(env)
