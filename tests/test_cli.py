@@ -148,7 +148,7 @@ def test_the_whole_way_in_real_processes(tmp_path):
     call("collect", "FetchReach-v4", "--episodes", 20, "--out", data, "--workers", 1)
     summary = json.loads(call("inspect", data, "--json"))
     assert summary["episodes"] == 20
-    quick = ["--steps", 800, "--batch-size", 64, "--lr", 1e-3, "--q-weight", 0, "--denoiser-width", 64]
+    quick = ["--steps", 800, "--batch-size", 64, "--lr", 1e-3, "--q-weight", 0, "--denoiser-width", 64, "--threads", 1]
     call("train", "--data", data, "--out", run, *quick, "--critic-hidden", 16)
     copy = tmp_path / "copy.json"
     printed = call("eval", run, "--episodes", 4, "--num-envs", 1, "--json", copy)
