@@ -17,7 +17,7 @@ Where = Literal["auto", "processes", "in-process"]
 
 CHEAP_CHUNK = 2e-4  # seconds of simulation for which sending a chunk to another process does not pay
 MESSAGE_SECONDS, MOST_IN_A_MESSAGE = 1e-2, 10  # of simulation, and environments, that a message asks for
-MOST_SIDE_BY_SIDE = 16  # environments of one process for which a policy there decides together
+MOST_SIDE_BY_SIDE = 25  # environments of one process for which a policy there decides together
 MAX_ENVS = 64
 
 

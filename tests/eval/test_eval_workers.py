@@ -232,7 +232,7 @@ def test_processes_end_their_work_together(pace):
 
 def test_dear_simulators_get_few_environments():
     assert [suitable_envs(400, seconds, 2, acts=False) for seconds in (0.1, 0.01, 0.0025, 1e-6)] == [4, 4, 16, 40]
-    assert [suitable_envs(400, seconds, 2, acts=True) for seconds in (0.1, 0.0025, 1e-6)] == [2, 8, 32]
+    assert [suitable_envs(400, seconds, 2, acts=True) for seconds in (0.1, 0.0025, 1e-6)] == [2, 8, 50]
     assert [suitable_envs(n, 1e-6, 16, acts=False) for n in (3, 64, 128)] == [3, 64, 64]
 
 
