@@ -95,11 +95,11 @@ class UniformEnv(gymnasium.Wrapper):
         """
         rewards: list[float] = []
         successes: list[bool | None] = []
-        ended = False
+        ended, env, success = False, self.env, self._success
         for action in self._clipped(actions):
-            obs, reward, terminated, truncated, info = self.env.step(action)
+            obs, reward, terminated, truncated, info = env.step(action)
             rewards.append(float(reward))
-            successes.append(self._success(self.env, info))
+            successes.append(success(env, info))
             if terminated or truncated:
                 ended = True
                 break

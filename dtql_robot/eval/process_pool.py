@@ -6,6 +6,7 @@ simulator process that dies or hangs is replaced: that is why this is not Gymnas
 
 from __future__ import annotations
 
+import gc
 import select
 import time
 from collections import deque
@@ -68,6 +69,7 @@ class EnvGroup:
     def reset(self, slot: int, seed: int) -> Packed:
         if slot not in self._servers:
             self._servers[slot] = EnvServer(*self._args)
+            gc.freeze()
         if self._policy is None:
             return pack(self._servers[slot].reset(seed))
         self._actors[slot] = Actor(self._servers[slot], self._policy)
