@@ -5,7 +5,7 @@
 One environment in this process, the default policy with random weights, `n_action_steps` actions a decision.  Rounds
 with the policy in NumPy (`dtql_robot/numpy_mean.py`), with the same network in torch, and with the same actions but no
 decision take turns.  Microseconds: of a decision in a tight loop, of one between steps, and by how much the steps of a
-chunk became slower than without decisions; medians over the rounds.
+chunk became slower than without decisions; medians over the rounds, and their ranges.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def tight(decide: Decide, obs: Obs) -> float:
     return float(np.median(seconds))
 
 
-def measure(spec: str, rounds: int) -> dict[str, dict[str, float]]:
+def measure(spec: str, rounds: int) -> dict[str, dict[str, list[float]]]:
+    """numpy and torch -> quantity -> its value in each round."""
     server = EnvServer(spec, STEPS)
     policy = make_policy(server.facts())
     n, rng = policy.n_action_steps, [np.random.default_rng(0)]
@@ -80,7 +81,7 @@ def measure(spec: str, rounds: int) -> dict[str, dict[str, float]]:
             }
             for key, value in row.items() if turn else ():  # the first round warms up
                 times.setdefault(name, {}).setdefault(key, []).append(value)
-    return {name: {key: float(np.median(v)) for key, v in columns.items()} for name, columns in times.items()}
+    return times
 
 
 def main() -> None:
@@ -91,9 +92,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = measure(arguments.env, arguments.rounds)
-    print(f"{'':<8}{'tight loop':>12}{'between steps':>15}{'steps slower':>14}   (microseconds)")
-    for name, row in found.items():
-        print(f"{name:<8}{row['tight_loop_us']:12.0f}{row['between_steps_us']:15.0f}{row['steps_slower_us']:14.0f}")
+    print(f"{'':<8}{'tight loop':>18}{'between steps':>18}{'steps slower':>18}   (microseconds)")
+    for name, columns in found.items():
+        cells = (f"{np.median(v):.0f} ({min(v):.0f} to {max(v):.0f})" for v in columns.values())
+        print(f"{name:<8}" + "".join(f"{cell:>18}" for cell in cells))
     if arguments.json:
         arguments.json.write_text(json.dumps({"env": arguments.env, "rounds": arguments.rounds, **found}, indent=1))
 

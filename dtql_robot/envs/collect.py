@@ -18,6 +18,7 @@ from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run, collection_seed, episode_rng
 from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
 from dtql_robot.errors import InputError
+from dtql_robot.progress import progress_bar
 from dtql_robot.types import Array, Demonstrations, Episode, ImageObs
 
 Record = Literal["executed", "intended"]
@@ -126,21 +127,10 @@ def collect(
     env_args = _env_args(task) | (camera_record_of(task, images) if images else {})
     attempts = EPISODES_PER_SEED if successes_only else episodes
     count = max(1, min(workers or cpu_count(), episodes))
-    args = (task, seed, noise, lapses, images, record)
-    from tqdm import tqdm
-
-    with contextlib.ExitStack() as stack:
-        results: Iterator[Episode]
-        if count == 1:
-            collector = stack.enter_context(contextlib.closing(Collector(*args)))
-            results = map(collector.episode, range(attempts))
-        else:
-            made = (Worker("dtql_robot.envs.collect:Collector", *args) for _ in range(count))
-            pool = [stack.enter_context(contextlib.closing(worker)) for worker in made]
-            results = map_ordered(pool, "episode", range(attempts))
+    bar = progress_bar(f"collect {task}", total=episodes, unit="ep", enabled=progress)
+    with _attempts(attempts, count, task, seed, noise, lapses, images, record) as results, bar:
         if successes_only:
             results = _successes(results, task, env_info(task).success_rule)
-        bar = stack.enter_context(tqdm(total=episodes, desc=f"collect {task}", unit="ep", disable=not progress))
         recorded: list[Episode] = []
         successes = 0
         for episode in itertools.islice(results, episodes):
@@ -152,6 +142,19 @@ def collect(
     source += f", lapses {lapses:g}" if lapses else ""
     source += ", successes only" if successes_only else ""
     return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=env_args)
+
+
+@contextlib.contextmanager
+def _attempts(attempts: int, workers: int, *args: Any) -> Iterator[Iterator[Episode]]:
+    """Episodes 0, 1, ... in order, recorded by that many workers; one is this process.  args: of `Collector`."""
+    with contextlib.ExitStack() as stack:
+        if workers == 1:
+            collector = stack.enter_context(contextlib.closing(Collector(*args)))
+            yield map(collector.episode, range(attempts))
+        else:
+            made = (Worker("dtql_robot.envs.collect:Collector", *args) for _ in range(workers))
+            pool = [stack.enter_context(contextlib.closing(worker)) for worker in made]
+            yield map_ordered(pool, "episode", range(attempts))
 
 
 def _successes(episodes: Iterator[Episode], task: str, rule: SuccessRule) -> Iterator[Episode]:

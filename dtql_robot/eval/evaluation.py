@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video import film
 from dtql_robot.eval.video_spec import Overlay, VideoSpec, check_video
+from dtql_robot.progress import progress_bar
 from dtql_robot.types import ImageObs, Obs, Policy
 
 LATENCY_CALLS = 50
@@ -146,9 +148,8 @@ def evaluate(
         for wanted in films:
             check_video(wanted, facts, episodes)
         first = _first_obs(pool, seeds[0])
-        for wanted in films:
-            if wanted.overlay is not None:
-                check_overlay(wanted.overlay, policy, first)
+        for overlay in {wanted.overlay for wanted in films if wanted.overlay is not None}:
+            check_overlay(overlay, policy, first)
         rate = policy_rate(policy, first)
         start = time.perf_counter()
         results, restarts = _run_with_bar(policy, pool, seeds, facts, progress)
@@ -168,8 +169,12 @@ def evaluate(
         num_envs=pool.num_envs,
         where="in-process" if pool.in_process else "processes",
     )
-    made = [film(policy, result, v, max_episode_steps=max_episode_steps, env_args=env_args, progress=progress)
-            for v in films]  # fmt: skip
+    options: dict[str, Any] = {"max_episode_steps": max_episode_steps, "env_args": env_args, "progress": progress}
+    return _filmed(result, [film(policy, result, wanted, **options) for wanted in films])
+
+
+def _filmed(result: EvalResult, made: Sequence[tuple[Path | None, str | None]]) -> EvalResult:
+    """The result with its videos, and each note on them once.  made: what `film` returns."""
     notes = dict.fromkeys(note for _, note in made if note)
     return replace(result, videos=tuple(path for path, _ in made if path), video_note=" ".join(notes) or None)
 
@@ -178,10 +183,8 @@ def _run_with_bar(
     policy: Policy, pool: EnvPool, seeds: Sequence[int], facts: EnvInfo, progress: bool
 ) -> tuple[list[EpisodeResult], list[Restart]]:
     """`run_episodes` under a progress bar with the success rate so far."""
-    from tqdm import tqdm
-
     won = done = 0
-    with tqdm(total=len(seeds), desc=f"evaluate {facts.spec}", unit="ep", disable=not progress) as bar:
+    with progress_bar(f"evaluate {facts.spec}", total=len(seeds), unit="ep", enabled=progress) as bar:
 
         def report(episode: EpisodeResult) -> None:
             nonlocal won, done

@@ -69,7 +69,7 @@ class EnvGroup:
     def reset(self, slot: int, seed: int) -> Packed:
         if slot not in self._servers:
             self._servers[slot] = EnvServer(*self._args)
-            gc.freeze()
+            gc.freeze()  # the simulators' many objects stay; searching them for garbage costs a percent of a cheap one
         if self._policy is None:
             return pack(self._servers[slot].reset(seed))
         self._actors[slot] = Actor(self._servers[slot], self._policy)
