@@ -55,7 +55,8 @@ def make_policy(cfg: Config, obs_dim: int, action_dim: int) -> GaussianPolicy | 
     p, activation = cfg.policy, cfg.policy.policy_activation or cfg.optim.activation
     if p.policy == "implicit":
         return ImplicitPolicy(obs_dim, chunk, p.policy_hidden, activation)
-    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, activation, (p.log_std_min, p.log_std_max))
+    bounds = (p.log_std_min, p.log_std_max)
+    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, activation, bounds, p.policy_members)
 
 
 def make_denoiser(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -> Denoiser:
@@ -188,8 +189,9 @@ class DTQL:
         every reward scale (1 with normalize_q off).
         """
         p = self.cfg.policy
-        action = self.policy(self._seen_by("policy", b).obs, noise.policy)
-        nll, regularizer, q = self._likelihood(action, b), self._regularizer(action, b, noise), self._q_at(action, b)
+        members = self.policy.members(self._seen_by("policy", b).obs, noise.policy)
+        action = torch.tanh(members.mean(dim=0))
+        nll, regularizer, q = self._likelihood(members, b), self._regularizer(action, b, noise), self._q_at(action, b)
         if p.normalize_q:
             q = q / q_spread.clamp(min=1e-6)
         loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * q
@@ -212,19 +214,25 @@ class DTQL:
             return action.new_zeros(())
         return self.q(self._seen_by("critic", b, constant=True).obs, action).min(dim=0).values.mean()
 
-    def _likelihood(self, action: Tensor, b: Batch) -> Tensor:
-        """Section 2.3's term on recorded actions, weighted by their advantage if asked for."""
+    def _likelihood(self, members: Tensor, b: Batch) -> Tensor:
+        """Section 2.3's term on recorded actions, weighted by their advantage if asked for.
+
+        Each member of the policy answers for itself, so that they differ where the data leave it open; their mean is
+        what the trust region and Q see.
+        """
         p = self.cfg.policy
         if p.nll_weight == 0:
             return b.obs.new_zeros(())
         obs = self._seen_by("policy", b).obs
         if p.nll == "mse":
-            mean = action if p.tr_at == "mean" else self.policy.mode(obs)
-            nll = losses.chunk_mean((mean - b.action) ** 2, b.valid)
+            if p.tr_at == "sample":
+                members = self.policy.members(obs, torch.zeros_like(b.action))
+            nll = losses.chunk_mean((torch.tanh(members) - b.action) ** 2, b.valid)
         else:
             assert isinstance(self.policy, GaussianPolicy)
-            mean, log_std = self.policy.distribution(obs)
+            mean, log_std = self.policy.distributions(obs)
             nll = losses.tanh_gaussian_nll(mean, log_std, b.action, b.valid)
+        nll = nll.mean(dim=0)
         if p.awr_temperature:
             with torch.no_grad():
                 obs = self._seen_by("critic", b).obs

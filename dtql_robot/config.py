@@ -98,6 +98,9 @@ class PolicyConfig:
     """gaussian: tanh of a Gaussian given the state. implicit: noise in, action out."""
     policy_hidden: tuple[int, ...] = (256, 256, 256)
     """Widths of the policy's hidden layers."""
+    policy_members: int = 1
+    """Networks in the Gaussian policy: above 1 an ensemble whose mean acts. For few, good demonstrations, not for mixed
+    ones (docs/recipe.md)."""
     policy_activation: Activation | None = None
     """Activation of the policy. Default: that of all networks (the paper: relu)."""
     log_std_min: float = -5.0
@@ -134,6 +137,9 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         _require(self.log_std_min < self.log_std_max, "log_std_min", self.log_std_min, "below log_std_max")
         _require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
+        _require(self.policy_members >= 1, "policy_members", self.policy_members, "at least 1")
+        alone = self.policy == "gaussian" or self.policy_members == 1
+        _require(alone, "policy_members", self.policy_members, "1 with policy=implicit")
         _require(self.tr_sigma_min < self.tr_sigma_max, "tr_sigma_min", self.tr_sigma_min, "below tr_sigma_max")
         for name in ("trust_region_weight", "nll_weight", "q_weight", "awr_temperature"):
             _require((getattr(self, name) or 0) >= 0, name, getattr(self, name), "0 or more")

@@ -15,7 +15,10 @@ from dtql_robot.diffusion import Denoiser, edm_scalings
 
 
 def chunk_mean(error: Tensor, valid: Tensor) -> Tensor:
-    """Mean over a chunk's (H, A) entries, those past the episode's end counting as 0.  (B, H, A), (B, H) -> (B,)."""
+    """Mean over a chunk's (H, A) entries, those past the episode's end counting as 0.
+
+    error: (..., B, H, A).  valid: (B, H).  Returns (..., B).
+    """
     return (error.mean(dim=-1) * valid).mean(dim=-1)
 
 
@@ -40,7 +43,7 @@ def tanh_gaussian_nll(mean: Tensor, log_std: Tensor, action: Tensor, valid: Tens
 
     The Jacobian of tanh at a recorded action does not depend on the policy and is left out.  Actions are
     shrunk by 1.001 so that +-1 stays finite, as the official code does.
-    mean, log_std, action: (B, H, A).  valid: (B, H).  Returns (B,).
+    mean, log_std: (..., B, H, A).  action: (B, H, A).  valid: (B, H).  Returns (..., B).
     """
     raw = torch.atanh(action / 1.001)
     nll = 0.5 * ((raw - mean) / log_std.exp()) ** 2 + log_std + 0.5 * math.log(2 * math.pi)

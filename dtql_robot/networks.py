@@ -6,7 +6,9 @@ Each returns its input's precision, whatever precision autocast gives to its mat
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -42,16 +44,27 @@ class EnsembleLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-def mlp(in_dim: int, hidden: Sequence[int], out_dim: int, activation: str, layer_norm: bool = False) -> nn.Sequential:
-    """Linear, [LayerNorm], activation for each hidden width, then a Linear to out_dim."""
+def mlp(
+    in_dim: int,
+    hidden: Sequence[int],
+    out_dim: int,
+    activation: str,
+    layer_norm: bool = False,
+    ensemble: int | None = None,
+) -> nn.Sequential:
+    """Linear, [LayerNorm], activation for each hidden width, then a Linear to out_dim.
+
+    ensemble: E networks in one, (E, B, in) -> (E, B, out); a LayerNorm's scale and shift are common to them.
+    """
+    linear = nn.Linear if ensemble is None else partial(EnsembleLinear, ensemble)
     layers: list[nn.Module] = []
     for width in hidden:
-        layers.append(nn.Linear(in_dim, width))
+        layers.append(linear(in_dim, width))
         if layer_norm:
             layers.append(nn.LayerNorm(width))
         layers.append(ACTIVATIONS[activation]())
         in_dim = width
-    return nn.Sequential(*layers, nn.Linear(in_dim, out_dim))
+    return nn.Sequential(*layers, linear(in_dim, out_dim))
 
 
 class TwinQ(nn.Module):
@@ -59,12 +72,7 @@ class TwinQ(nn.Module):
 
     def __init__(self, obs_dim: int, action_size: int, hidden: Sequence[int], activation: str):
         super().__init__()
-        layers: list[nn.Module] = []
-        in_dim = obs_dim + action_size
-        for width in hidden:
-            layers += [EnsembleLinear(2, in_dim, width), nn.LayerNorm(width), ACTIVATIONS[activation]()]
-            in_dim = width
-        self.net = nn.Sequential(*layers, EnsembleLinear(2, in_dim, 1))
+        self.net = mlp(obs_dim + action_size, hidden, 1, activation, layer_norm=True, ensemble=2)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         """obs: (B, O).  action: (B, H, A).  Returns (2, B)."""
@@ -154,8 +162,29 @@ class DenoiserMLP(nn.Module):
 DENOISERS: dict[str, type[nn.Module]] = {"residual": DenoiserNet, "mlp": DenoiserMLP}
 
 
-class GaussianPolicy(nn.Module):
-    """One-step policy tanh(mean + std * noise), mean and std given by the state."""
+class OneStepPolicyNet(nn.Module, ABC):
+    """From a state and noise to an action chunk in one forward pass: tanh of the mean of its members' outputs."""
+
+    chunk: tuple[int, int]
+
+    @abstractmethod
+    def members(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """What each of the E networks gives before tanh.  obs: (B, O).  noise: (B, H, A).  Returns (E, B, H, A)."""
+
+    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in (-1, 1)."""
+        return torch.tanh(self.members(obs, noise).mean(dim=0))
+
+    def mode(self, obs: Tensor) -> Tensor:
+        """`forward` with noise 0.  obs: (B, O).  Returns (B, H, A)."""
+        return self(obs, obs.new_zeros(len(obs), *self.chunk))
+
+
+class GaussianPolicy(OneStepPolicyNet):
+    """tanh(mean + std * noise), mean and std given by the state.
+
+    With `members` above 1 it is an ensemble of networks that share nothing: means and stds are averaged.
+    """
 
     def __init__(
         self,
@@ -164,29 +193,27 @@ class GaussianPolicy(nn.Module):
         hidden: Sequence[int],
         activation: str,
         log_std_bounds: tuple[float, float],
+        members: int = 1,
     ):
         super().__init__()
         self.chunk = chunk
         self.log_std_bounds = log_std_bounds
-        self.net = mlp(obs_dim, hidden, 2 * math.prod(chunk), activation)
+        self.ensemble = members if members > 1 else None
+        self.net = mlp(obs_dim, hidden, 2 * math.prod(chunk), activation, ensemble=self.ensemble)
 
-    def distribution(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """obs: (B, O).  Returns the pre-tanh mean and log standard deviation, each (B, H, A)."""
-        mean, log_std = self.net(obs).to(obs.dtype).chunk(2, dim=-1)
-        return mean.unflatten(1, self.chunk), log_std.clamp(*self.log_std_bounds).unflatten(1, self.chunk)
+    def distributions(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """obs: (B, O).  Returns each member's pre-tanh mean and log standard deviation, both (E, B, H, A)."""
+        out = self.net(obs)[None] if self.ensemble is None else self.net(obs.expand(self.ensemble, *obs.shape))
+        mean, log_std = out.to(obs.dtype).unflatten(-1, (2, *self.chunk)).unbind(dim=2)
+        return mean, log_std.clamp(*self.log_std_bounds)
 
-    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """obs: (B, O).  noise: (B, H, A) standard normal, 0 for the mean.  Returns (B, H, A) in (-1, 1)."""
-        mean, log_std = self.distribution(obs)
-        return torch.tanh(mean + log_std.exp() * noise)
-
-    def mode(self, obs: Tensor) -> Tensor:
-        """`forward` with noise 0: the mean.  obs: (B, O).  Returns (B, H, A)."""
-        return torch.tanh(self.net(obs).to(obs.dtype)[:, : math.prod(self.chunk)]).unflatten(1, self.chunk)
+    def members(self, obs: Tensor, noise: Tensor) -> Tensor:
+        mean, log_std = self.distributions(obs)
+        return mean + log_std.exp() * noise
 
 
-class ImplicitPolicy(nn.Module):
-    """One-step policy that maps noise and state straight to an action chunk."""
+class ImplicitPolicy(OneStepPolicyNet):
+    """Noise and state straight to an action chunk."""
 
     def __init__(self, obs_dim: int, chunk: tuple[int, int], hidden: Sequence[int], activation: str):
         super().__init__()
@@ -194,11 +221,6 @@ class ImplicitPolicy(nn.Module):
         size = math.prod(chunk)
         self.net = mlp(obs_dim + size, hidden, size, activation)
 
-    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in (-1, 1)."""
-        action = self.net(torch.cat([obs, noise.flatten(1)], dim=-1)).to(obs.dtype)
-        return torch.tanh(action.unflatten(1, self.chunk))
-
-    def mode(self, obs: Tensor) -> Tensor:
-        """`forward` with noise 0.  obs: (B, O).  Returns (B, H, A)."""
-        return self(obs, obs.new_zeros(len(obs), *self.chunk))
+    def members(self, obs: Tensor, noise: Tensor) -> Tensor:
+        out = self.net(torch.cat([obs, noise.flatten(1)], dim=-1)).to(obs.dtype)
+        return out.unflatten(1, self.chunk)[None]

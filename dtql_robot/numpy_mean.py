@@ -47,7 +47,8 @@ class NumpyMean:
     """
 
     def __init__(self, layers: Sequence[tuple[Array, Array]], activation: Activation, chunk: tuple[int, int]) -> None:
-        """layers: (weight (out, in), bias (out,)) each, the last one with H * A outputs.  chunk: (H, A)."""
+        """layers: (weight (G, out, in), bias (G * out,)) each: G products, each of its part of the input.  The last
+        layer has H * A outputs.  chunk: (H, A)."""
         self._layers = [(_in_blocks(weight), bias) for weight, bias in layers]
         self._activation, self._chunk = activation, chunk
 
@@ -60,36 +61,56 @@ class NumpyMean:
 
 
 def _linear(x: Array, blocks: Array, bias: Array) -> Array:
-    """x: (B, in).  blocks: (N, rows, in).  Returns (B, N * rows)."""
-    products = np.matmul(blocks[:, None], x[None, :, :, None])  # (N, B, rows, 1)
-    out = products.transpose(1, 0, 2, 3).reshape(len(x), -1)
+    """x: (B, G * in).  blocks: (G, N, rows, in).  Returns (B, G * N * rows)."""
+    groups, _, _, size = blocks.shape
+    columns = x.reshape(len(x), groups, size).transpose(1, 0, 2)[:, None, :, :, None]  # (G, 1, B, in, 1)
+    products = np.matmul(blocks[:, :, None], columns)  # (G, N, B, rows, 1)
+    out = products.transpose(2, 0, 1, 3, 4).reshape(len(x), -1)
     out += bias
     return out
 
 
 def numpy_mean(network: nn.Module) -> NumpyMean | None:
-    """`network`'s mean in NumPy, with the network's own weights, not a copy; None where it is not an MLP on the CPU
-    with an activation known here."""
+    """`network`'s mean in NumPy; None where it is not an MLP on the CPU with an activation known here.
+
+    It holds the network's own weights; those of an ensemble are a copy, in another order.
+    """
     from torch import nn
 
-    from dtql_robot.networks import GaussianPolicy
+    from dtql_robot.networks import EnsembleLinear, GaussianPolicy
 
     if not isinstance(network, GaussianPolicy) or next(network.parameters()).device.type != "cpu":
         return None
-    linear = [layer for layer in network.net if isinstance(layer, nn.Linear)]
-    names = {type(layer).__name__ for layer in network.net if not isinstance(layer, nn.Linear)}
+    linear = [layer for layer in network.net if isinstance(layer, nn.Linear | EnsembleLinear)]
+    names = {type(layer).__name__ for layer in network.net} - {"Linear", "EnsembleLinear"}
     if len(names) != 1 or not names <= ACTIVATIONS.keys():
         return None
-    sizes = [layer.out_features for layer in linear[:-1]] + [math.prod(network.chunk)]  # not the deviations
-    arrays = [
-        (layer.weight.detach().numpy()[:n], layer.bias.detach().numpy()[:n])
-        for layer, n in zip(linear, sizes, strict=True)
+    arrays = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in linear]
+    size = math.prod(network.chunk)  # of the last layer, without the deviations
+    if network.ensemble is None:
+        layers = [(weight[None], bias) for weight, bias in arrays[:-1]]
+        weight, bias = arrays[-1]
+        layers.append((weight[None, :size], bias[:size]))
+    else:
+        layers = _as_one([(weight.swapaxes(1, 2), bias[:, 0]) for weight, bias in arrays], size)
+    return NumpyMean(layers, ACTIVATIONS[names.pop()], network.chunk)
+
+
+def _as_one(layers: Sequence[tuple[Array, Array]], size: int) -> list[tuple[Array, Array]]:
+    """One network that computes the mean of E, whose layers are (weight (E, out, in), bias (E, out)): the first layer
+    has all outputs, the last one all inputs, and its weights and biases are divided by E.  size: outputs to keep."""
+    (first, bias), *middle, (last, last_bias) = layers
+    count = len(first)
+    joined = last[:, :size].transpose(1, 0, 2).reshape(1, size, -1) / count
+    return [
+        (first.reshape(1, -1, first.shape[-1]), bias.ravel()),
+        *((np.ascontiguousarray(weight), bias.ravel()) for weight, bias in middle),
+        (np.ascontiguousarray(joined), last_bias[:, :size].mean(axis=0)),
     ]
-    return NumpyMean(arrays, ACTIVATIONS[names.pop()], network.chunk)
 
 
 def _in_blocks(weight: Array) -> Array:
-    """(out, in) seen as (blocks, rows, in), blocks of at most ONE_THREAD entries where they divide evenly."""
-    out, size = weight.shape
+    """(G, out, in) seen as (G, blocks, rows, in), blocks of at most ONE_THREAD entries where they divide evenly."""
+    groups, out, size = weight.shape
     rows = max(rows for rows in range(1, out + 1) if out % rows == 0 and (rows == 1 or rows * size <= ONE_THREAD))
-    return weight.reshape(-1, rows, size)
+    return weight.reshape(groups, -1, rows, size)

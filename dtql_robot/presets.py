@@ -104,7 +104,12 @@ PRESETS: dict[str, Recipe] = {
         "policy.awr_temperature": 0.0,
         "policy.act": "mean",
     },
-    "diffusion-bc": {"policy.awr_temperature": 0.0, "policy.act": "diffusion"},
+    "diffusion-bc": {
+        "policy.trust_region_weight": 0.0,
+        "policy.q_weight": 0.0,
+        "policy.awr_temperature": 0.0,
+        "policy.act": "diffusion",
+    },
     "iql": {
         "policy.trust_region_weight": 0.0,
         "policy.q_weight": 0.0,

@@ -9,6 +9,7 @@ import torch
 from dtql_robot.agent import DTQL, Noise, frozen, polyak_
 from dtql_robot.config import Config, CriticConfig, DataConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
+from dtql_robot.networks import GaussianPolicy
 from dtql_robot.types import Batch
 
 OBS, ACT, HORIZON, SIZE = 5, 2, 3, 16
@@ -64,7 +65,17 @@ def weights(agent: DTQL) -> dict:
     return {name: copy.deepcopy(getattr(agent, name).state_dict()) for name in NETWORKS}
 
 
-@pytest.mark.parametrize("policy", [{}, {"policy": "implicit", "nll_weight": 0.0}, {"nll": "mse", "tr_at": "mean"}])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {},
+        {"policy_members": 3},
+        {"nll": "tanh"},
+        {"tr_at": "sample"},
+        {"policy": "implicit", "nll": "tanh", "nll_weight": 0.0},
+        {"policy": "implicit", "tr_at": "sample"},
+    ],
+)
 def test_update_changes_every_network_and_stays_finite(policy):
     agent = make_agent(small_config(**policy))
     before = weights(agent)
@@ -137,13 +148,48 @@ def test_steps_past_the_end_teach_nothing(term):
     last.register_forward_hook(lambda module, inputs, output: captured.append(output.retain_grad() or output))
     agent.policy_loss(batch, ONE, policy_noise(agent, batch))[0].backward()
     grads = sum(o.grad for o in captured if o.grad is not None).unflatten(-1, (-1, HORIZON, ACT))
-    direct = grads[:, :, :2].abs().sum()
-    past_end = grads[:, :, 2].abs().sum()
+    direct = grads[..., :2, :].abs().sum()
+    past_end = grads[..., 2, :].abs().sum()
     assert direct > 0
     if term == "nll_weight":
         assert past_end == 0
     else:  # the denoiser sees the whole chunk, so a little flows through its inputs
         assert past_end < 0.5 * direct
+
+
+def test_an_ensemble_policy_is_the_mean_of_networks_that_share_nothing():
+    torch.manual_seed(0)
+    ensemble = GaussianPolicy(OBS, (HORIZON, ACT), (16, 8), "relu", (-5.0, 2.0), members=3)
+    obs, noise = torch.randn(4, OBS), torch.randn(4, HORIZON, ACT)
+    raw = []
+    for i in range(3):
+        alone = GaussianPolicy(OBS, (HORIZON, ACT), (16, 8), "relu", (-5.0, 2.0))
+        state = {k: v[i] for k, v in ensemble.state_dict().items()}
+        alone.load_state_dict({k: v.mT if k.endswith("weight") else v[0] for k, v in state.items()})
+        raw.append(alone.members(obs, noise)[0])
+    torch.testing.assert_close(ensemble.members(obs, noise), torch.stack(raw))
+    torch.testing.assert_close(ensemble(obs, noise), torch.tanh(sum(raw) / 3))
+    torch.testing.assert_close(ensemble.mode(obs), ensemble(obs, torch.zeros_like(noise)))
+
+
+@pytest.mark.parametrize("term", ["trust_region_weight", "q_weight", "nll_weight"])
+def test_each_member_answers_for_recorded_actions_and_their_mean_for_the_rest(term):
+    """Trust region and Q push all members alike; the likelihood pushes each from where it is to the recorded action."""
+    terms = ("trust_region_weight", "q_weight", "nll_weight")
+    agent = make_agent(small_config(policy_members=3, **{t: float(t == term) for t in terms}))
+    captured = []
+    agent.policy.net[-1].register_forward_hook(lambda module, inputs, out: captured.append(out.retain_grad() or out))
+    batch = random_batch()
+    agent.policy_loss(batch, ONE, policy_noise(agent, batch))[0].backward()
+    (out,) = captured
+    grad = out.grad.unflatten(-1, (2, HORIZON, ACT))[:, :, 0]
+    assert grad.abs().max() > 0
+    if term != "nll_weight":
+        torch.testing.assert_close(grad, grad.mean(dim=0, keepdim=True).expand_as(grad))
+        return
+    action = torch.tanh(out.detach().unflatten(-1, (2, HORIZON, ACT))[:, :, 0])
+    slope = (action - batch.action) * (1 - action**2) * batch.valid[..., None]
+    torch.testing.assert_close(grad, 2 * slope / grad.numel())
 
 
 def test_q_normalization_makes_weights_mean_the_same_on_every_reward_scale():
@@ -232,6 +278,10 @@ def test_config_rejects_what_cannot_work():
         DataConfig(temporal_ensemble_coeff=float("nan"))
     with pytest.raises(InputError, match="expectile"):
         CriticConfig(expectile=1.0)
+    with pytest.raises(InputError, match="policy_members is 0; expected at least 1"):
+        PolicyConfig(policy_members=0)
+    with pytest.raises(InputError, match="policy_members is 2; expected 1 with policy=implicit"):
+        PolicyConfig(policy="implicit", policy_members=2)
 
 
 def test_config_survives_json():

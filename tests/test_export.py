@@ -19,14 +19,19 @@ from dtql_robot.policy import load_policy
 
 TOLERANCE = 1e-5
 ACTS = ("mean", "sample", "best", "softmax")
+POLICIES = {
+    "gaussian": PolicyConfig(),
+    "ensemble": PolicyConfig(policy_members=3),
+    "implicit": PolicyConfig(policy="implicit", tr_at="sample"),
+}
 
 
-@pytest.fixture(params=["gaussian", "implicit"])
+@pytest.fixture(params=["gaussian", "ensemble", "implicit"])
 def run(request, tmp_path):
     """A run folder with two observations, units far from the networks' own, and weights that disagree."""
     cfg = Config(
         data=DataConfig(horizon=4, n_action_steps=3),
-        policy=PolicyConfig(policy=request.param, tr_at="sample" if request.param == "implicit" else "mean"),
+        policy=POLICIES[request.param],
     )
     rng = np.random.default_rng(0)
     shift, scale = rng.normal(size=7).astype(np.float32), rng.uniform(0.01, 5, 7).astype(np.float32)

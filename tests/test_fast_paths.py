@@ -123,7 +123,9 @@ def make_agents(cfg, seeds):
     return [make_agent(dataclasses.replace(cfg, seed=s)) for s in seeds]
 
 
-@pytest.mark.parametrize("policy", [{}, SAMPLED, IMPLICIT, {"awr_temperature": 1.0}, {"q_weight": 0.0}])
+@pytest.mark.parametrize(
+    "policy", [{}, SAMPLED, IMPLICIT, {"policy_members": 3}, {"awr_temperature": 1.0}, {"q_weight": 0.0}]
+)
 def test_an_ensembles_members_equal_agents_of_their_own(policy):
     cfg = small_config(**policy)
     cfg = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, pretrain_steps=2, obs_noise=0.1))

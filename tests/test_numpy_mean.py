@@ -8,15 +8,16 @@ from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
 from dtql_robot.numpy_mean import numpy_mean
 
 
-def policy(activation="relu", hidden=(256, 48, 7)):
+def policy(activation="relu", hidden=(256, 48, 7), members=1):
     torch.manual_seed(0)
-    return GaussianPolicy(39, (8, 5), hidden, activation, (-5.0, 2.0))
+    return GaussianPolicy(39, (8, 5), hidden, activation, (-5.0, 2.0), members)
 
 
 @pytest.mark.parametrize("activation", ["relu", "silu", "mish"])
 @pytest.mark.parametrize("hidden", [(256, 48, 7), (64,)])
-def test_the_mean_is_torchs_mean(activation, hidden):
-    network = policy(activation, hidden)
+@pytest.mark.parametrize("members", [1, 3])
+def test_the_mean_is_torchs_mean(activation, hidden, members):
+    network = policy(activation, hidden, members)
     mean = numpy_mean(network)
     states = 10 * np.random.default_rng(0).standard_normal((20, 39)).astype(np.float32)
     with torch.no_grad():
