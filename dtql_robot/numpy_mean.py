@@ -61,11 +61,15 @@ class NumpyMean:
 
 
 def _linear(x: Array, blocks: Array, bias: Array) -> Array:
-    """x: (B, G * in).  blocks: (G, N, rows, in).  Returns (B, G * N * rows)."""
-    groups, _, _, size = blocks.shape
-    columns = x.reshape(len(x), groups, size).transpose(1, 0, 2)[:, None, :, :, None]  # (G, 1, B, in, 1)
-    products = np.matmul(blocks[:, :, None], columns)  # (G, N, B, rows, 1)
-    out = products.transpose(2, 0, 1, 3, 4).reshape(len(x), -1)
+    """x: (B, G * in).  blocks: (G * N, 1, rows, in), N for each part of x.  Returns (B, G * N * rows)."""
+    size = blocks.shape[-1]
+    if x.shape[1] == size:
+        parts = x[None]
+    else:
+        parts = x.reshape(len(x), -1, size).swapaxes(0, 1)  # (G, B, in)
+        parts = parts.repeat(len(blocks) // len(parts), axis=0)
+    products = np.matmul(blocks, parts[..., None])  # (G * N, B, rows, 1)
+    out = products.transpose(1, 0, 2, 3).reshape(len(x), -1)
     out += bias
     return out
 
@@ -110,7 +114,7 @@ def _as_one(layers: Sequence[tuple[Array, Array]], size: int) -> list[tuple[Arra
 
 
 def _in_blocks(weight: Array) -> Array:
-    """(G, out, in) seen as (G, blocks, rows, in), blocks of at most ONE_THREAD entries where they divide evenly."""
-    groups, out, size = weight.shape
+    """(G, out, in) seen as (blocks, 1, rows, in), blocks of at most ONE_THREAD entries where they divide evenly."""
+    _, out, size = weight.shape
     rows = max(rows for rows in range(1, out + 1) if out % rows == 0 and (rows == 1 or rows * size <= ONE_THREAD))
-    return weight.reshape(groups, -1, rows, size)
+    return weight.reshape(-1, 1, rows, size)
