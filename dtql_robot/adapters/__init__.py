@@ -1,1 +1,0 @@
-"""Our policies and environments in the clothes of other packages."""

@@ -1,0 +1,1 @@
+"""One reader, and where there is one a writer, for each file format."""

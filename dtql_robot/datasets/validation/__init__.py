@@ -1,0 +1,1 @@
+"""What in a data set would make training or evaluation wrong."""

@@ -1,0 +1,1 @@
+"""One module for each family of environments, each importing its simulator when it is used."""

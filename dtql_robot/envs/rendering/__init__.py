@@ -1,0 +1,1 @@
+"""Cameras, OpenGL and image observations."""

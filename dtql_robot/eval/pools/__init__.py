@@ -1,0 +1,1 @@
+"""Many environments at once, here and in other processes."""

@@ -1,0 +1,1 @@
+"""Tasks x methods x seeds, and the paper's bandits."""

@@ -1,0 +1,1 @@
+"""A trained policy as something that acts: scaling, chunks, NumPy, export."""

@@ -1,0 +1,1 @@
+"""What a run folder shows to a person: one page and its figures."""

@@ -1,0 +1,1 @@
+"""Files, processes and progress: what every part of the package may use."""
