@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot.config import Config
-from dtql_robot.eval.bench_table import draw, gather, markdown
-from dtql_robot.suites import METHODS, SUITES
+from dtql_robot.experiments.suites import METHODS, SUITES
+from dtql_robot.experiments.table import draw, gather, markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

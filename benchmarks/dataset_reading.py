@@ -103,7 +103,7 @@ def task_memory(path: Path) -> dict[str, float]:
 
     from dtql_robot.config import DataConfig
     from dtql_robot.datasets import load
-    from dtql_robot.datasets.buffer import choose_obs_keys, fit_normalizers, make_buffer
+    from dtql_robot.training.buffer import choose_obs_keys, fit_normalizers, make_buffer
 
     before = peak()
     demos = load(path)
@@ -130,8 +130,8 @@ def task_disk(path: Path) -> dict[str, float]:
 
     from dtql_robot.config import DataConfig
     from dtql_robot.datasets import load
-    from dtql_robot.datasets.buffer import DiskChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer
-    from dtql_robot.datasets.disk_states import MappedStates
+    from dtql_robot.training.buffer import DiskChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer
+    from dtql_robot.training.mapped_rows import MappedStates
 
     demos = load(path)
     keys = choose_obs_keys(demos, ())

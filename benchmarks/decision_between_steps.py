@@ -3,9 +3,9 @@
     python benchmarks/decision_between_steps.py [--env AdroitHandDoor-v1] [--rounds 5] [--json out.json]
 
 One environment in this process, the default policy with random weights, `n_action_steps` actions a decision.  Rounds
-with the policy in NumPy (`dtql_robot/numpy_mean.py`), with the same network in torch, and with the same actions but no
-decision take turns.  Microseconds: of a decision in a tight loop, of one between steps, and by how much the steps of a
-chunk became slower than without decisions; medians over the rounds, and their ranges.
+with the policy in NumPy (`dtql_robot/policy/numpy_mean.py`), with the same network in torch, and with the same actions
+but no decision take turns.  Microseconds: of a decision in a tight loop, of one between steps, and by how much the
+steps of a chunk became slower than without decisions; medians over the rounds, and their ranges.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from eval_throughput import make_policy
 
-from dtql_robot.eval.env_server import EnvServer
+from dtql_robot.eval.pools.chunked_env import EnvServer
 from dtql_robot.types import Array, Obs
 
 Decide = Callable[[Obs], Array]

@@ -16,13 +16,13 @@ import time
 import torch
 from torch import Tensor, nn
 
+from dtql_robot.algorithm.diffusion import Denoiser, sample_sigma
+from dtql_robot.algorithm.losses import chunk_mean, denoising_loss
+from dtql_robot.algorithm.networks import DenoiserNet, SinusoidalEmbedding, mlp
 from dtql_robot.config import Config
 from dtql_robot.datasets import load
-from dtql_robot.datasets.buffer import ChunkBuffer, make_buffer
-from dtql_robot.diffusion import Denoiser, sample_sigma
-from dtql_robot.losses import chunk_mean, denoising_loss
-from dtql_robot.networks import DenoiserNet, SinusoidalEmbedding, mlp
-from dtql_robot.training import prepare
+from dtql_robot.training.buffer import ChunkBuffer, make_buffer
+from dtql_robot.training.loop import prepare
 
 LEVELS = (0.1, 0.25, 0.5, 1.0, 3.0, 20.0)
 HELD_OUT = 4

@@ -26,19 +26,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtql_robot.agent import DTQL
-from dtql_robot.chunk_weights import even_weights
+from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import evaluation_seed
-from dtql_robot.envs.workers import Worker, cpu_count
-from dtql_robot.eval.env_pool import LocalPool, suitable_envs
-from dtql_robot.eval.env_server import EnvServer
-from dtql_robot.eval.process_pool import ProcessPool
+from dtql_robot.eval.pools.chunked_env import EnvServer
+from dtql_robot.eval.pools.env_pool import LocalPool, suitable_envs
+from dtql_robot.eval.pools.process_pool import ProcessPool
 from dtql_robot.eval.rollout import run_episodes
-from dtql_robot.interface import Interface
-from dtql_robot.normalize import identity
-from dtql_robot.policy import OneStepPolicy
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.normalize import identity
+from dtql_robot.policy.one_step import OneStepPolicy
+from dtql_robot.system.workers import Worker, cpu_count
+from dtql_robot.training.chunk_weights import even_weights
 
 TARGET = 0.85
 

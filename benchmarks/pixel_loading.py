@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from dtql_robot.config import Config, DataConfig
 from dtql_robot.datasets import load
 from dtql_robot.datasets.loader import read_source
-from dtql_robot.training import prepare
+from dtql_robot.training.loop import prepare
 from dtql_robot.types import Demonstrations
 
 STEPS = 50

@@ -23,8 +23,8 @@ from dtql_robot.checkpoint import make_agent
 from dtql_robot.config import Config, EncoderConfig
 from dtql_robot.datasets import load
 from dtql_robot.datasets.loader import read_source
-from dtql_robot.datasets.pixels import PixelBuffer
-from dtql_robot.training import prepare
+from dtql_robot.training.loop import prepare
+from dtql_robot.training.pixel_buffer import PixelBuffer
 from dtql_robot.types import Demonstrations, Episode
 
 STEPS = 50

@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtql_robot.agent import DTQL
-from dtql_robot.chunk_weights import even_weights
+from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config
-from dtql_robot.export import DeployedPolicy, draw_inputs, export_policy
-from dtql_robot.interface import Interface
-from dtql_robot.normalize import identity
-from dtql_robot.policy import OneStepPolicy, load_policy
+from dtql_robot.policy.export import DeployedPolicy, draw_inputs, export_policy
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.normalize import identity
+from dtql_robot.policy.one_step import OneStepPolicy, load_policy
+from dtql_robot.training.chunk_weights import even_weights
 
 TARGET_MS = 0.2
 BLOCK = 25  # decisions in a turn

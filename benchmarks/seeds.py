@@ -24,10 +24,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from update_speed import ACTION, CLOCKS, OBS, machine, make_buffer, measure, paper, print_table, random_data, summary
 
-from dtql_robot.agent import DTQL
+from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config
-from dtql_robot.ensemble import Ensemble, ParallelEnsembles
-from dtql_robot.graph import GraphedUpdate
+from dtql_robot.training.cuda_graph import GraphedUpdate
+from dtql_robot.training.ensemble import Ensemble, ParallelEnsembles
 
 
 def variants(cfg: Config, count: int, device: str, compiled: bool, graph: bool) -> dict[str, Callable[[], Any]]:

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from update_speed import ACTION, OBS, PlainDTQL, machine, make_buffer, paper, random_data
 
-from dtql_robot.agent import DTQL
+from dtql_robot.algorithm.agent import DTQL
 
 
 class OpCounter(TorchDispatchMode):

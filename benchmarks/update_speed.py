@@ -33,11 +33,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from plain_update import PlainDTQL
 
-from dtql_robot.agent import DTQL
+from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config
-from dtql_robot.datasets.buffer import ChunkBuffer
-from dtql_robot.graph import GraphedUpdate
 from dtql_robot.presets import override, preset
+from dtql_robot.training.buffer import ChunkBuffer
+from dtql_robot.training.cuda_graph import GraphedUpdate
 
 OBS, ACTION, TRANSITIONS = 39, 28, 6729
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dtql_robot.config import Config
     from dtql_robot.datasets import load
-    from dtql_robot.envs.collect import collect
+    from dtql_robot.envs.collection.collect import collect
     from dtql_robot.eval.evaluation import evaluate
-    from dtql_robot.policy import load_policy
-    from dtql_robot.training import train
+    from dtql_robot.policy.one_step import load_policy
+    from dtql_robot.training.loop import train
 
 __version__ = "0.1.0"
 __all__ = ["Config", "collect", "evaluate", "load", "load_policy", "train"]
@@ -22,10 +22,10 @@ __all__ = ["Config", "collect", "evaluate", "load", "load_policy", "train"]
 _HOMES = {
     "Config": "dtql_robot.config",
     "load": "dtql_robot.datasets",
-    "collect": "dtql_robot.envs.collect",
+    "collect": "dtql_robot.envs.collection.collect",
     "evaluate": "dtql_robot.eval.evaluation",
-    "load_policy": "dtql_robot.policy",
-    "train": "dtql_robot.training",
+    "load_policy": "dtql_robot.policy.one_step",
+    "train": "dtql_robot.training.loop",
 }
 
 

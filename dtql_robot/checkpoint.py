@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtql_robot.agent import DTQL
+from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
-from dtql_robot.files import new_file
-from dtql_robot.interface import Interface
+from dtql_robot.policy.interface import Interface
+from dtql_robot.system.files import new_file
 
 FORMAT = 1
 """Version of the checkpoint's layout."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-DRAWING = ("camera_names", "camera_heights", "camera_widths", "use_camera_obs")  # see dtql_robot.envs.image_obs
+DRAWING = (
+    "camera_names",
+    "camera_heights",
+    "camera_widths",
+    "use_camera_obs",
+)  # see envs.rendering.image_obs
 DROPPED_KWARGS = ("render_mode", "width", "height", "id", *DRAWING)
 
 

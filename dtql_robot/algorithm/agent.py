@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dtql_robot import losses
+from dtql_robot.algorithm import losses
+from dtql_robot.algorithm.diffusion import Denoiser, sample_sigma
+from dtql_robot.algorithm.encoders import Encoders
+from dtql_robot.algorithm.networks import DENOISERS, GaussianPolicy, ImplicitPolicy, TwinQ, Value
 from dtql_robot.config import Config
-from dtql_robot.diffusion import Denoiser, sample_sigma
-from dtql_robot.encoders import Encoders
-from dtql_robot.networks import DENOISERS, GaussianPolicy, ImplicitPolicy, TwinQ, Value
 from dtql_robot.types import Batch, PixelBatch
 
 Losses = dict[str, Tensor]
@@ -317,7 +317,7 @@ class DTQL:
     def _step(self, name: str, loss: Tensor, log: Losses) -> Losses:
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        loss.sum().backward()  # one number, or one for each of several policies (`ensemble.py`)
+        loss.sum().backward()  # one number, or one for each of several policies (`training/ensemble.py`)
         optimizer.step()
         return {k: v.detach() for k, v in log.items()}
 

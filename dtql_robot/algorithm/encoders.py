@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dtql_robot.augment import augment, middle, to_channels, window_size
+from dtql_robot.algorithm.augment import augment, middle, to_channels, window_size
 from dtql_robot.config import EncoderConfig
 from dtql_robot.errors import InputError
 from dtql_robot.types import Batch, PixelBatch

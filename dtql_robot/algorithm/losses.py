@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from dtql_robot.diffusion import Denoiser, edm_scalings
+from dtql_robot.algorithm.diffusion import Denoiser, edm_scalings
 
 
 def chunk_mean(error: Tensor, valid: Tensor) -> Tensor:

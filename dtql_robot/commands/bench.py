@@ -17,7 +17,7 @@ from typing import Any
 from tyro.conf import Positional, UseAppendAction
 
 from dtql_robot.errors import InputError
-from dtql_robot.suites import METHODS, BenchTask, suite
+from dtql_robot.experiments.suites import METHODS, BenchTask, suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def _collect(task: BenchTask, path: Path) -> None:
     if task.data is None or path.exists():
         return
     from dtql_robot.datasets import save_robomimic
-    from dtql_robot.envs.collect import collect
+    from dtql_robot.envs.collection.collect import collect
 
     path.parent.mkdir(parents=True, exist_ok=True)
     demos = collect(**dataclasses.asdict(task.data))
@@ -154,9 +154,9 @@ class _Running:
 
 def _run_all(jobs: Sequence[Job], options: Options) -> dict[Job, str]:
     """Run what is not done yet; returns the jobs that failed and why."""
-    from dtql_robot.envs.workers import cpu_count
-    from dtql_robot.hardware import resolve_device
-    from dtql_robot.progress import progress_bar
+    from dtql_robot.system.progress import progress_bar
+    from dtql_robot.system.workers import cpu_count
+    from dtql_robot.training.hardware import resolve_device
 
     at_once = options.jobs or (1 if resolve_device("auto").type == "cuda" else cpu_count())
     if at_once < 1:
@@ -209,8 +209,8 @@ def _episodes(results: Path) -> int | None:
 
 def _write(jobs: Sequence[Job], out: Path) -> None:
     """table.md, table.csv, figure.png and a small file a run."""
-    from dtql_robot.eval.bench_table import as_csv, draw, gather, markdown
-    from dtql_robot.files import write_text
+    from dtql_robot.experiments.table import as_csv, draw, gather, markdown
+    from dtql_robot.system.files import write_text
 
     (out / "results").mkdir(exist_ok=True)
     records = {job.label: _compact(job) for job in jobs}
@@ -228,7 +228,7 @@ def _write(jobs: Sequence[Job], out: Path) -> None:
 def _compact(job: Job) -> dict[str, Any]:
     """A run's config and results, small enough to keep: an episode is [seed, success, steps until success]."""
     from dtql_robot import checkpoint
-    from dtql_robot.training import read_metrics
+    from dtql_robot.training.loop import read_metrics
 
     results = json.loads((job.folder / checkpoint.RESULTS).read_text())
     columns = ("seed", "success", "time_to_success")

@@ -52,8 +52,8 @@ class Options:
 
 def run(options: Options) -> None:
     from dtql_robot.datasets import format_summary, inspect, save_minari, save_robomimic
-    from dtql_robot.datasets.write_minari import minari_id
-    from dtql_robot.envs.collect import collect
+    from dtql_robot.datasets.formats.minari_write import minari_id
+    from dtql_robot.envs.collection.collect import collect
 
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists already; choose another --out or add --overwrite.")

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
-    from dtql_robot.datasets.layout import Reading
+    from dtql_robot.datasets.formats.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Options:
 def run(options: Options) -> None:
     from dtql_robot.datasets import format_summary, inspect
     from dtql_robot.datasets.combine import split_sources
-    from dtql_robot.datasets.raw_robosuite import is_raw
+    from dtql_robot.datasets.formats.robosuite_recording import is_raw
 
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists already; choose another OUT or add --overwrite.")
@@ -92,7 +92,7 @@ def _unedited(options: Options) -> bool:
 def _rewrite(data: str, options: Options) -> None:
     """Read, change as asked, write."""
     from dtql_robot.datasets import save_minari, save_robomimic
-    from dtql_robot.datasets.edits import clip_actions, mark_time_outs, mask_indices
+    from dtql_robot.datasets.episode_edits import clip_actions, mark_time_outs, mask_indices
 
     reading = _read_all(data, options)
     demos = reading.demos
@@ -121,7 +121,7 @@ def _tell_unread(unread: dict[str, str]) -> None:
 
 
 def _extract(options: Options, out: Path, overwrite: bool) -> None:
-    from dtql_robot.datasets.raw_robosuite import open_recording
+    from dtql_robot.datasets.formats.robosuite_recording import open_recording
     from dtql_robot.replay.extract import extract_observations
 
     outcomes = extract_observations(

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
-    from dtql_robot.eval.video_spec import VideoSpec
+    from dtql_robot.eval.video.spec import VideoSpec
 
 
 SEEDS = "seeds.json"
@@ -82,7 +82,7 @@ def run(options: Options) -> None:
 def _run_seeds(options: Options, runs: dict[int, Path]) -> None:
     """Each seed's run by itself, then all together.  A video goes into each run's folder under the given name."""
     from dtql_robot.commands.compare import read_results
-    from dtql_robot.eval.seeds import SeedsResult
+    from dtql_robot.eval.across_seeds import SeedsResult
 
     for folder in runs.values():
         video = folder / options.video.name if options.video else None
@@ -98,8 +98,8 @@ def _run_one(options: Options) -> None:
     from dtql_robot import checkpoint
     from dtql_robot.commands.report import write_run_report
     from dtql_robot.eval.evaluation import evaluate
-    from dtql_robot.files import check_writable
-    from dtql_robot.policy import load_policy
+    from dtql_robot.policy.one_step import load_policy
+    from dtql_robot.system.files import check_writable
 
     settings = checkpoint.read_config(options.run)
     videos = _videos(options)
@@ -142,7 +142,7 @@ def _videos(options: Options) -> list[VideoSpec]:
         if idle:
             raise InputError(f"{', '.join(idle)} says what a video shows; name its file with --video too.")
         return []
-    from dtql_robot.eval.video_spec import VideoSpec
+    from dtql_robot.eval.video.spec import VideoSpec
 
     def spec(path: Path, camera: str | None) -> VideoSpec:
         return VideoSpec(

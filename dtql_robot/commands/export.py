@@ -28,8 +28,8 @@ class Options:
 
 
 def run(options: Options) -> None:
-    from dtql_robot.export import export_policy, metadata
-    from dtql_robot.policy import load_policy
+    from dtql_robot.policy.export import export_policy, metadata
+    from dtql_robot.policy.one_step import load_policy
 
     policy = load_policy(options.run)
     out = export_policy(policy, options.out, options.format, options.act)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dtql_robot.datasets.pixels import split_keys
 from dtql_robot.envs import EnvInfo, env_info
 from dtql_robot.errors import InputError
+from dtql_robot.training.pixel_buffer import split_keys
 from dtql_robot.types import Demonstrations, ImageObs
 
 
@@ -28,7 +28,7 @@ def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -
         return f"Not compared with the data's environment: {e}"
     _compare(demos, facts, [k for k in obs_keys if k not in images])
     if images:
-        from dtql_robot.envs.image_obs import check_images
+        from dtql_robot.envs.rendering.image_obs import check_images
 
         shapes = {k: (s[0], s[1], s[2]) for k in images for s in (demos.obs_shapes[k],)}
         check_images(ImageObs(shapes), facts, demos.env_args if spec == demos.env_spec else {})

@@ -30,7 +30,7 @@ def run(options: Options) -> None:
 
     from dtql_robot.datasets import format_summary
     from dtql_robot.datasets.combine import split_sources
-    from dtql_robot.datasets.tree import file_tree, format_tree
+    from dtql_robot.datasets.file_tree import file_tree, format_tree
 
     summary = summarize(options.data, options.filter_key)
     sources = split_sources(options.data) if options.tree or options.json else []
@@ -48,7 +48,7 @@ def summarize(data: str, filter_key: str | None) -> dict[str, Any]:
     """As `datasets.inspect`; of a recording of simulator states, what can be told without its observations."""
     from dtql_robot.datasets import inspect
     from dtql_robot.datasets.combine import split_sources
-    from dtql_robot.datasets.raw_robosuite import is_raw, open_recording, read_raw
+    from dtql_robot.datasets.formats.robosuite_recording import is_raw, open_recording, read_raw
 
     sources = split_sources(data)
     if len(sources) > 1 or not is_raw(sources[0]):

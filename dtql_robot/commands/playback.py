@@ -46,7 +46,7 @@ def run(options: Options) -> None:
     import json
     from dataclasses import replace
 
-    from dtql_robot.eval.video_spec import VideoSpec
+    from dtql_robot.eval.video.spec import VideoSpec
     from dtql_robot.replay.playback import play_back
 
     video = VideoSpec(options.video, episodes=options.video_episodes) if options.video else None
@@ -63,7 +63,7 @@ def read(data: str, filter_key: str | None) -> Demonstrations:
     """Demonstrations, also of recordings of states alone, whose episodes then have no observations."""
     from dtql_robot.datasets import load
     from dtql_robot.datasets.combine import split_sources
-    from dtql_robot.datasets.raw_robosuite import is_raw, read_raw
+    from dtql_robot.datasets.formats.robosuite_recording import is_raw, read_raw
 
     sources = split_sources(data)
     if len(sources) == 1 and is_raw(sources[0]):

@@ -11,7 +11,7 @@ from typing import Any
 
 from dtql_robot import checkpoint
 from dtql_robot.config import Config
-from dtql_robot.training import read_metrics
+from dtql_robot.training.loop import read_metrics
 
 CURVES, REPORT = "curves.png", "report.html"
 
@@ -21,8 +21,8 @@ def write_run_report(run: Path, videos: Sequence[Path], command: Sequence[str]) 
 
     command: the words of the evaluation's command line; the training's is read off the run's config.
     """
-    from dtql_robot.eval.curves import plot_curves
-    from dtql_robot.eval.report import write_report
+    from dtql_robot.report.curves import plot_curves
+    from dtql_robot.report.run_report import write_report
 
     settings = checkpoint.read_config(run)
     curves = None

@@ -23,8 +23,8 @@ class Options:
 
 
 def run(options: Options) -> None:
-    from dtql_robot import toy
-    from dtql_robot.progress import progress_bar
+    from dtql_robot.experiments import bandits as toy
+    from dtql_robot.system.progress import progress_bar
 
     outcomes = []
     with progress_bar("toy", total=len(toy.TASKS) * 2 * options.steps, unit="step") as bar:

@@ -80,12 +80,12 @@ def parse_seeds(words: Sequence[str]) -> tuple[int, ...]:
 def run(options: Options) -> None:
     if options.data is None:
         raise InputError("--data is missing; give a demonstration file (see --help).")
-    from dtql_robot import training
     from dtql_robot.commands.fit import check_fit
     from dtql_robot.commands.validate import load_valid
     from dtql_robot.datasets import inspect
-    from dtql_robot.datasets.buffer import choose_obs_keys
-    from dtql_robot.hardware import peak_memory
+    from dtql_robot.training import loop as training
+    from dtql_robot.training.buffer import choose_obs_keys
+    from dtql_robot.training.hardware import peak_memory
 
     cfg, seeds = options.config, parse_seeds(options.seeds)
     demos = load_valid(options.data, cfg.data)

@@ -12,7 +12,7 @@ from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
     from dtql_robot.config import DataConfig
-    from dtql_robot.datasets.findings import Finding, Validation
+    from dtql_robot.datasets.validation.findings import Finding, Validation
     from dtql_robot.types import Demonstrations
 
 
@@ -45,7 +45,7 @@ def run(options: Options) -> None:
     from dataclasses import replace
 
     from dtql_robot.datasets import load
-    from dtql_robot.datasets.validate import Use, validate
+    from dtql_robot.datasets.validation.validate import Use, validate
 
     use = Use(options.action_norm, options.reward, options.obs_keys)
     found = validate(options.data, filter_key=options.filter_key, use=use)
@@ -61,7 +61,7 @@ def run(options: Options) -> None:
 def fit(demos: Demonstrations, env: str | None) -> list[Finding]:
     """What `train` would say about the environment that the policy will be judged in."""
     from dtql_robot.commands.fit import check_fit
-    from dtql_robot.datasets.findings import error, warning
+    from dtql_robot.datasets.validation.findings import error, warning
 
     try:
         note = check_fit(demos, env, list(demos.obs_shapes))
@@ -80,7 +80,7 @@ def describe(found: Validation) -> str:
 def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
     """What `train` reads: the demonstrations, after every check.  Errors stop it, warnings go to stderr."""
     from dtql_robot.datasets.loader import read_source
-    from dtql_robot.datasets.validate import Use, validate_reading
+    from dtql_robot.datasets.validation.validate import Use, validate_reading
 
     reading = read_source(
         data, obs_keys=cfg.obs_keys or None, filter_key=cfg.filter_key, success_reward=cfg.success_reward

@@ -1,10 +1,10 @@
 """Demonstrations from files, and back: robomimic, Minari and D4RL behind one function."""
 
+from dtql_robot.datasets.formats.minari_write import save_minari
+from dtql_robot.datasets.formats.robomimic_write import save_robomimic
 from dtql_robot.datasets.loader import load
 from dtql_robot.datasets.summary import inspect
 from dtql_robot.datasets.summary_text import format_summary
-from dtql_robot.datasets.validate import validate
-from dtql_robot.datasets.write_minari import save_minari
-from dtql_robot.datasets.write_robomimic import save_robomimic
+from dtql_robot.datasets.validation.validate import validate
 
 __all__ = ["format_summary", "inspect", "load", "save_minari", "save_robomimic", "validate"]

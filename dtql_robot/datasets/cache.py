@@ -19,11 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.datasets.content_memo import cache_folder, remembered
-from dtql_robot.datasets.layout import Reading
-from dtql_robot.datasets.packed import INDEX, Packer, unpack
+from dtql_robot.datasets.formats.reading import Reading
+from dtql_robot.datasets.packed_copy import INDEX, Packer, unpack
 from dtql_robot.errors import InputError
-from dtql_robot.files import new_folder
+from dtql_robot.system.files import new_folder
+from dtql_robot.system.remembered import cache_folder, remembered
 from dtql_robot.types import Episode
 
 SMALLEST = 32 * 2**20  # bytes of a file from which a copy is worth its disk space

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dtql_robot.datasets.checks import check_alike
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.formats.episode_checks import check_alike
+from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations, Episode
 

@@ -6,7 +6,7 @@ import re
 
 import h5py
 
-from dtql_robot.datasets.hdf5 import children, file_name
+from dtql_robot.datasets.formats.hdf5 import children, file_name
 from dtql_robot.errors import InputError
 
 EPISODE = re.compile(r"episode_(\d+)")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations
 

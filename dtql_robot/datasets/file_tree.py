@@ -8,9 +8,9 @@ from typing import Any
 
 import h5py
 
-from dtql_robot.datasets import hdf5
-from dtql_robot.datasets.robomimic import natural_order
-from dtql_robot.datasets.source import resolve
+from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.robomimic_read import natural_order
 
 _NUMBERED = re.compile(r"(demo|episode)_\d+")
 _MOST = 200  # lines; a file with more is not one of demonstrations

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dtql_robot.datasets import d4rl, minari_h5, robomimic
 from dtql_robot.datasets.cache import read_through
 from dtql_robot.datasets.combine import combine, split_sources
 from dtql_robot.datasets.detect import detect
-from dtql_robot.datasets.hdf5 import check_is_hdf5, open_file
-from dtql_robot.datasets.layout import Keep, Reading, Request
-from dtql_robot.datasets.source import resolve
+from dtql_robot.datasets.formats import d4rl_read as d4rl
+from dtql_robot.datasets.formats import minari_read as minari_h5
+from dtql_robot.datasets.formats import robomimic_read as robomimic
+from dtql_robot.datasets.formats.hdf5 import check_is_hdf5, open_file
+from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.reading import Keep, Reading, Request
 from dtql_robot.datasets.success import success_from_reward
 from dtql_robot.types import Demonstrations
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dtql_robot.datasets import hdf5
 from dtql_robot.datasets.detect import detect
 from dtql_robot.datasets.duplicates import duplicate_episodes
+from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.robomimic_read import demo_names, read_filters
 from dtql_robot.datasets.loader import read_source
-from dtql_robot.datasets.robomimic import demo_names, read_filters
-from dtql_robot.datasets.source import resolve
 from dtql_robot.errors import InputError
-from dtql_robot.files import new_file
+from dtql_robot.system.files import new_file
 
 
 def split_demos(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.datasets.duplicates import duplicate_episodes
+from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.histogram import histogram
-from dtql_robot.datasets.layout import Reading
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.types import Array, Demonstrations
 

@@ -11,8 +11,8 @@ import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dtql_robot.envs.gl import prepare_gl, require_gl
 from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.rendering.gl import prepare_gl, require_gl
 from dtql_robot.errors import InputError
 from dtql_robot.types import ImageObs
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import gymnasium
 
 FAMILIES: dict[str, str] = {
-    "robosuite": "dtql_robot.envs.robosuite_tasks",
-    "metaworld": "dtql_robot.envs.metaworld_tasks",
-    "ogbench": "dtql_robot.envs.ogbench_tasks",
+    "robosuite": "dtql_robot.envs.families.robosuite_tasks",
+    "metaworld": "dtql_robot.envs.families.metaworld_tasks",
+    "ogbench": "dtql_robot.envs.families.ogbench_tasks",
 }
 
 
@@ -73,7 +73,7 @@ def make_env(
     if max_episode_steps is not None and max_episode_steps < 1:
         raise InputError(f"{spec}: max_episode_steps must be at least 1, found {max_episode_steps}.")
     from dtql_robot.envs.compose import ComposedObs, split_recipes
-    from dtql_robot.envs.image_obs import ImageObsEnv
+    from dtql_robot.envs.rendering.image_obs import ImageObsEnv
 
     base, recipes = split_recipes(spec)
     family, task = split_spec(base)
@@ -82,7 +82,7 @@ def make_env(
     else:
         prepare_gl()
     request = EnvRequest(base, render, width, height, max_episode_steps, dict(env_args or {}), camera)
-    module = importlib.import_module(FAMILIES.get(family, "dtql_robot.envs.gymnasium_ids"))
+    module = importlib.import_module(FAMILIES.get(family, "dtql_robot.envs.families.gymnasium_ids"))
     env = module.make(task, request)
     if recipes:
         env = ComposedObs(env, spec, recipes, getattr(module, "expand", lambda part: (part,)))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.eval.metrics import mean_interval
-from dtql_robot.files import write_json
+from dtql_robot.eval.intervals import mean_interval
+from dtql_robot.system.files import write_json
 
 
 @dataclass(frozen=True)

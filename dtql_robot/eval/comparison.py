@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtql_robot.errors import InputError
-from dtql_robot.eval.metrics import wilson_interval
+from dtql_robot.eval.intervals import wilson_interval
 
 SIGNIFICANT = 0.05
 

@@ -13,16 +13,16 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import check_run, evaluation_seed
-from dtql_robot.envs.workers import WorkerError
 from dtql_robot.errors import InputError
-from dtql_robot.eval.actor import stack_obs
-from dtql_robot.eval.env_pool import EnvPool, Where, make_pool
-from dtql_robot.eval.env_server import Lost
+from dtql_robot.eval.pools.actor import stack_obs
+from dtql_robot.eval.pools.chunked_env import Lost
+from dtql_robot.eval.pools.env_pool import EnvPool, Where, make_pool
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import run_episodes
-from dtql_robot.eval.video import film
-from dtql_robot.eval.video_spec import Overlay, VideoSpec, check_video
-from dtql_robot.progress import progress_bar
+from dtql_robot.eval.video.film import film
+from dtql_robot.eval.video.spec import Overlay, VideoSpec, check_video
+from dtql_robot.system.progress import progress_bar
+from dtql_robot.system.workers import WorkerError
 from dtql_robot.types import ImageObs, Obs, Policy
 
 LATENCY_CALLS = 50

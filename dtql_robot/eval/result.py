@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot.envs.info import SuccessRule
-from dtql_robot.eval.metrics import wilson_interval
-from dtql_robot.files import write_json
+from dtql_robot.eval.intervals import wilson_interval
+from dtql_robot.system.files import write_json
 
 
 @dataclass(frozen=True)

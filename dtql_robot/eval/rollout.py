@@ -11,13 +11,13 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import episode_rng
-from dtql_robot.envs.workers import WorkerError
-from dtql_robot.eval.actor import action_plan, choose
-from dtql_robot.eval.env_pool import EnvPool
-from dtql_robot.eval.env_server import ChunkResult, Lost
-from dtql_robot.eval.metrics import episode_success, first_success
+from dtql_robot.eval.intervals import episode_success, first_success
+from dtql_robot.eval.pools.actor import action_plan, choose
+from dtql_robot.eval.pools.chunked_env import ChunkResult, Lost
+from dtql_robot.eval.pools.env_pool import EnvPool
 from dtql_robot.eval.result import EpisodeResult, Restart
-from dtql_robot.plan import ActionPlan
+from dtql_robot.policy.action_plan import ActionPlan
+from dtql_robot.system.workers import WorkerError
 from dtql_robot.types import Obs, Policy
 
 MAX_RERUNS = 2  # of one episode: a simulator that dies a third time on the same one dies of it

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dtql_robot.agent import DTQL
+from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config, CriticConfig, DataConfig, DiffusionConfig, OptimConfig, PolicyConfig
-from dtql_robot.normalize import Affine, fit_range
+from dtql_robot.policy.normalize import Affine, fit_range
 from dtql_robot.types import Array, Batch
 
 SAMPLES = 10_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.eval.metrics import mean_interval, wilson_interval
+from dtql_robot.eval.intervals import mean_interval, wilson_interval
 
 
 @dataclass(frozen=True)

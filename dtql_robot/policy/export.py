@@ -7,7 +7,7 @@ It draws no random numbers: what the policy draws is an input.
 inputs    one per observation key, (B, ...) float32 in the order of the policy's interface; then, by how it acts,
           mean: nothing    sample: noise (B, H, A)    best: noise (N, H, A)    softmax: noise (N, H, A), draw (1,)
           where noise is standard normal and draw is uniform in [0, 1).  best and softmax take B = 1.
-output    actions (B, H, A) float32, of which the first n_action_steps are executed (dtql_robot.plan.ActionPlan)
+output    actions (B, H, A) float32, of which the first n_action_steps are executed (policy.action_plan.ActionPlan)
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from dtql_robot.errors import InputError
-from dtql_robot.files import new_file
+from dtql_robot.system.files import new_file
 
 if TYPE_CHECKING:
-    from dtql_robot.policy import OneStepPolicy
+    from dtql_robot.policy.one_step import OneStepPolicy
     from dtql_robot.types import Array, Obs
 
 Format = Literal["torchscript", "onnx"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.errors import InputError
-from dtql_robot.normalize import Affine, concatenate
+from dtql_robot.policy.normalize import Affine, concatenate
 from dtql_robot.types import Array, Obs
 
 

@@ -81,7 +81,7 @@ def numpy_mean(network: nn.Module) -> NumpyMean | None:
     """
     from torch import nn
 
-    from dtql_robot.networks import EnsembleLinear, GaussianPolicy
+    from dtql_robot.algorithm.networks import EnsembleLinear, GaussianPolicy
 
     if not isinstance(network, GaussianPolicy) or next(network.parameters()).device.type != "cpu":
         return None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dtql_robot.interface import Interface
-from dtql_robot.numpy_mean import NumpyMean
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.numpy_mean import NumpyMean
 from dtql_robot.types import Array, Obs
 
 

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from dtql_robot import checkpoint
-from dtql_robot.agent import DTQL
+from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.algorithm.diffusion import heun_sample, karras_sigmas
+from dtql_robot.algorithm.networks import GaussianPolicy, ImplicitPolicy
 from dtql_robot.checkpoint import make_agent
-from dtql_robot.diffusion import heun_sample, karras_sigmas
 from dtql_robot.errors import InputError
-from dtql_robot.interface import Interface
-from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
-from dtql_robot.numpy_mean import numpy_mean
-from dtql_robot.numpy_policy import NumpyPolicy
-from dtql_robot.plan import ActionPlan, exponential_weights
+from dtql_robot.policy.action_plan import ActionPlan, exponential_weights
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.numpy_mean import numpy_mean
+from dtql_robot.policy.numpy_policy import NumpyPolicy
 from dtql_robot.types import Array, ImageObs, Obs
 
 

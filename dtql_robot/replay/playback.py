@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dtql_robot.envs.collect import NOISE_ATTRS
+from dtql_robot.envs.collection.collect import NOISE_ATTRS
 from dtql_robot.errors import InputError
-from dtql_robot.eval.labels import caption
-from dtql_robot.eval.metrics import episode_success, wilson_interval
-from dtql_robot.eval.video import HOLD_SECONDS, mp4_writer
-from dtql_robot.eval.video_spec import VideoSpec, choose_episodes, pace
-from dtql_robot.progress import progress_bar
+from dtql_robot.eval.intervals import episode_success, wilson_interval
+from dtql_robot.eval.video.film import HOLD_SECONDS, mp4_writer
+from dtql_robot.eval.video.labels import caption
+from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
 from dtql_robot.replay.players import Player, make_player
+from dtql_robot.system.progress import progress_bar
 from dtql_robot.types import Array, Demonstrations, Episode
 
 Use = Literal["actions", "states"]
@@ -192,7 +192,7 @@ def _film(
     spec: VideoSpec,
     progress: bool,
 ) -> None:
-    from dtql_robot.envs.camera import check_frame
+    from dtql_robot.envs.rendering.camera import check_frame
 
     chosen = choose_episodes([bool(o.success) for o in outcomes], spec)
     if not chosen:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dtql_robot.datasets.raw_robosuite import StateDemo
+from dtql_robot.datasets.formats.robosuite_recording import StateDemo
 from dtql_robot.envs import EnvInfo, make_env
 from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateSimulation

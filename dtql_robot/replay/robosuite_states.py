@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.datasets.raw_robosuite import StateDemo, read_state_demo
-from dtql_robot.datasets.write_robomimic import save_robomimic_stream
+from dtql_robot.datasets.formats.robomimic_write import save_robomimic_stream
+from dtql_robot.datasets.formats.robosuite_recording import StateDemo, read_state_demo
 from dtql_robot.envs import make_env
-from dtql_robot.envs.gl import require_gl
+from dtql_robot.envs.rendering.gl import require_gl
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Episode
 
@@ -46,7 +46,7 @@ class StateSimulation:
         self.env.reset(seed=0)
 
     def _camera(self, name: str, size: tuple[int, int]) -> Any:
-        from dtql_robot.envs.camera import FollowingCamera
+        from dtql_robot.envs.rendering.camera import FollowingCamera
 
         require_gl()
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.files import write_text
+from dtql_robot.system.files import write_text
 
 
 def _data_uri(path: Path | None, kind: str) -> str | None:
@@ -95,7 +95,7 @@ def write_report(
     """
     import jinja2
 
-    loader = jinja2.PackageLoader("dtql_robot.eval", package_path=".")
+    loader = jinja2.PackageLoader("dtql_robot.report", package_path=".")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     episodes = list(results["per_episode"])
     low, high = results["ci95"]

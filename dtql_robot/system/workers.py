@@ -1,6 +1,6 @@
 """Worker processes that hold a simulator and answer calls.
 
-A worker is a fresh Python interpreter (`python -m dtql_robot.envs.workers`) that talks over its standard input and
+A worker is a fresh Python interpreter (`python -m dtql_robot.system.workers`) that talks over its standard input and
 output.  Unlike multiprocessing's "fork" it is safe beside OpenGL and CUDA, and unlike "spawn" it does not import the
 caller's main script again, so it starts without torch and works from notebooks and unguarded scripts alike.
 """
@@ -52,7 +52,7 @@ class Worker:
     def __init__(self, factory: str, *args: Any) -> None:
         env = {**os.environ, **dict.fromkeys(THREAD_LIMITS, "1")}
         env["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
-        command = [sys.executable, "-m", "dtql_robot.envs.workers"]
+        command = [sys.executable, "-m", "dtql_robot.system.workers"]
         self._buffer = bytearray()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, bufsize=0)
         self._write((factory, args))

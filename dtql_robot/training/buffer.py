@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from dtql_robot.config import DataConfig, Reward
-from dtql_robot.datasets.disk_states import MappedStates, allocate_rows
 from dtql_robot.errors import InputError
-from dtql_robot.normalize import NEAR_CONSTANT, Affine, concatenate, fit_range, identity
+from dtql_robot.policy.normalize import NEAR_CONSTANT, Affine, concatenate, fit_range, identity
+from dtql_robot.training.mapped_rows import MappedStates, allocate_rows
 from dtql_robot.types import Array, Batch, Demonstrations, Episode
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtql_robot.agent import DTQL
-from dtql_robot.datasets.buffer import ChunkBuffer
-from dtql_robot.datasets.pixels import PixelBuffer
-from dtql_robot.diffusion import heun_sample, karras_sigmas
+from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.algorithm.diffusion import heun_sample, karras_sigmas
+from dtql_robot.training.buffer import ChunkBuffer
+from dtql_robot.training.pixel_buffer import PixelBuffer
 from dtql_robot.types import Array, Batch, PixelBatch
 
 Weights = tuple[tuple[float, ...], ...]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from dtql_robot.agent import DTQL, Losses
+from dtql_robot.algorithm.agent import DTQL, Losses
 from dtql_robot.types import Batch, PixelBatch
 
 WARM_UP = 3

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dtql_robot.agent import DTQL, Loss, Losses
+from dtql_robot.algorithm.agent import DTQL, Loss, Losses
 from dtql_robot.config import Config
 from dtql_robot.types import Batch
 

@@ -16,11 +16,14 @@ import numpy as np
 import torch
 
 from dtql_robot import __version__, checkpoint
-from dtql_robot.agent import DTQL, Losses
+from dtql_robot.algorithm.agent import DTQL, Losses
 from dtql_robot.checkpoint import make_agent
-from dtql_robot.chunk_weights import fit_chunk_weights
 from dtql_robot.config import Config
-from dtql_robot.datasets.buffer import (
+from dtql_robot.errors import InputError
+from dtql_robot.policy.interface import Interface
+from dtql_robot.system.files import write_json
+from dtql_robot.system.progress import progress_bar
+from dtql_robot.training.buffer import (
     ChunkBuffer,
     DiskChunkBuffer,
     choose_obs_keys,
@@ -28,14 +31,11 @@ from dtql_robot.datasets.buffer import (
     make_buffer,
     resolve_reward,
 )
-from dtql_robot.datasets.pixels import PixelBuffer, make_pixel_buffer, split_keys
-from dtql_robot.ensemble import Ensemble, ParallelEnsembles
-from dtql_robot.errors import InputError
-from dtql_robot.files import write_json
-from dtql_robot.graph import GraphedUpdate
-from dtql_robot.hardware import hardware, keep_compiled_code, resolve_device, should_compile
-from dtql_robot.interface import Interface
-from dtql_robot.progress import progress_bar
+from dtql_robot.training.chunk_weights import fit_chunk_weights
+from dtql_robot.training.cuda_graph import GraphedUpdate
+from dtql_robot.training.ensemble import Ensemble, ParallelEnsembles
+from dtql_robot.training.hardware import hardware, keep_compiled_code, resolve_device, should_compile
+from dtql_robot.training.pixel_buffer import PixelBuffer, make_pixel_buffer, split_keys
 from dtql_robot.types import Batch, Demonstrations, PixelBatch
 
 TEMPERATURE_PER_FAILURE = 3.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dtql_robot.datasets.content_memo import cache_folder
 from dtql_robot.errors import InputError
+from dtql_robot.system.remembered import cache_folder
 from dtql_robot.types import Array
 
 DType = type[np.float32] | type[np.uint8]

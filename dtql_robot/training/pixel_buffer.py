@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtql_robot.datasets.buffer import ChunkBuffer
-from dtql_robot.datasets.disk_states import MappedStates, allocate_rows, memory_budget
-from dtql_robot.datasets.obs_keys import is_image
+from dtql_robot.datasets.formats.obs_keys import is_image
 from dtql_robot.errors import InputError
+from dtql_robot.training.buffer import ChunkBuffer
+from dtql_robot.training.mapped_rows import MappedStates, allocate_rows, memory_budget
 from dtql_robot.types import Array, Demonstrations, PixelBatch
 
 AHEAD = 3  # batches that are read from disk before they are asked for

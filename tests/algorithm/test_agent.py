@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dtql_robot.agent import DTQL, Noise, frozen, polyak_
+from dtql_robot.algorithm.agent import DTQL, Noise, frozen, polyak_
+from dtql_robot.algorithm.networks import GaussianPolicy
 from dtql_robot.config import Config, CriticConfig, DataConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
-from dtql_robot.networks import GaussianPolicy
 from dtql_robot.types import Batch
 
 OBS, ACT, HORIZON, SIZE = 5, 2, 3, 16

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dtql_robot.agent import Noise, frozen
+from dtql_robot.algorithm.agent import Noise, frozen
 from dtql_robot.config import DiffusionConfig
-from tests.plain_dtql import PlainDTQL
-from tests.test_agent import SIZE, make_agent, random_batch, small_config
+from tests.algorithm.test_agent import SIZE, make_agent, random_batch, small_config
+from tests.helpers.plain_dtql import PlainDTQL
 
 SIGMA_DATA = 0.5
 

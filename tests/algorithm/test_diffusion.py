@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from dtql_robot.diffusion import Denoiser, edm_scalings, heun_sample, karras_sigmas, sample_sigma
-from dtql_robot.losses import denoising_loss
+from dtql_robot.algorithm.diffusion import Denoiser, edm_scalings, heun_sample, karras_sigmas, sample_sigma
+from dtql_robot.algorithm.losses import denoising_loss
 
 
 def test_scalings_are_table_1_of_edm():

@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 
-from dtql_robot.agent import DTQL
-from dtql_robot.augment import augment, middle, to_channels, window, window_by_index
+from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.algorithm.augment import augment, middle, to_channels, window, window_by_index
+from dtql_robot.algorithm.encoders import Encoders, SpatialSoftmax, receptive_centres, small_cnn
 from dtql_robot.config import (
     Config,
     CriticConfig,
@@ -20,7 +21,6 @@ from dtql_robot.config import (
     OptimConfig,
     PolicyConfig,
 )
-from dtql_robot.encoders import Encoders, SpatialSoftmax, receptive_centres, small_cnn
 from dtql_robot.errors import InputError
 from dtql_robot.types import Batch, PixelBatch
 

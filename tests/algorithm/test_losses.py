@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import optimize, stats
 
-from dtql_robot import losses
+from dtql_robot.algorithm import losses
 
 
 def test_chunk_mean_counts_only_recorded_steps():

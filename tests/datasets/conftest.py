@@ -15,7 +15,7 @@ def real_file() -> Callable[[str], Path]:
 
     def find(name: str) -> Path:
         root = os.environ.get("DTQL_ROBOT_DATA")
-        path = (Path(root) if root else Path(__file__).resolve().parents[2] / "../shared/data") / name
+        path = (Path(root) if root else Path(__file__).resolve().parents[3] / "shared" / "data") / name
         if not path.is_file():
             pytest.skip(f"{path} is not there; set DTQL_ROBOT_DATA to the folder that holds {name}")
         return path

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
-from sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
-from dtql_robot.datasets import cache, content_memo, heap_check, load, save_minari, save_robomimic
-from dtql_robot.datasets.content_memo import remembered
-from dtql_robot.datasets.disk_states import allocate_rows
+from dtql_robot.datasets import cache, load, save_minari, save_robomimic
+from dtql_robot.datasets.formats import hdf5_heap as heap_check
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.errors import InputError
+from dtql_robot.system import remembered as content_memo
+from dtql_robot.system.remembered import remembered
+from dtql_robot.training.mapped_rows import allocate_rows
 from dtql_robot.types import Demonstrations
+from tests.helpers.sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
 
 @pytest.fixture

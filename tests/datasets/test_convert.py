@@ -12,13 +12,13 @@ import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import inspect, load, save_minari, save_robomimic
-from dtql_robot.datasets.hdf5 import array_keys
+from dtql_robot.datasets.formats.hdf5 import array_keys
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.types import Demonstrations
+from tests.helpers.sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
 
 def convert(*arguments: object) -> int:

@@ -15,13 +15,13 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from sample_demos import make_demos
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import inspect, load, save_minari, save_robomimic
-from dtql_robot.datasets.raw_robosuite import read_raw
+from dtql_robot.datasets.formats.robosuite_recording import read_raw
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations
+from tests.helpers.sample_demos import make_demos
 
 
 def make_robomimic(folder: Path) -> Path:

@@ -13,10 +13,11 @@ import minari
 import numpy as np
 import pytest
 from gymnasium import spaces
-from sample_demos import make_demos
 
-from dtql_robot.datasets import format_summary, inspect, load, save_minari, validate
+from dtql_robot.datasets import format_summary, inspect, load, save_minari
+from dtql_robot.datasets.validation.validate import validate
 from dtql_robot.errors import InputError
+from tests.helpers.sample_demos import make_demos
 
 T = 6
 
@@ -75,7 +76,7 @@ def test_mimicgen_and_robocasa(tmp_path: Path) -> None:
 
 
 def test_robosuite_info_of_old_collections(tmp_path: Path) -> None:
-    from dtql_robot.datasets.raw_robosuite import open_recording, read_raw
+    from dtql_robot.datasets.formats.robosuite_recording import open_recording, read_raw
 
     with h5py.File(tmp_path / "demo.hdf5", "w") as file:
         data = file.create_group("data")

@@ -15,11 +15,11 @@ import pytest
 from gymnasium import spaces
 from hypothesis import HealthCheck, given, settings
 from minari.data_collector import EpisodeBuffer
-from sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
 from dtql_robot.datasets import inspect, load, save_minari
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations
+from tests.helpers.sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos
 
 T = 5
 

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos, make_episode
 
 from dtql_robot.datasets import load, save_robomimic
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations
+from tests.helpers.sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos, make_episode
 
 
 @settings(

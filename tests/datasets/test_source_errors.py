@@ -9,10 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from sample_demos import make_demos
 
 from dtql_robot.datasets import load, save_robomimic
 from dtql_robot.errors import InputError
+from tests.helpers.sample_demos import make_demos
 
 
 def test_paths_that_hold_no_data(tmp_path: Path) -> None:

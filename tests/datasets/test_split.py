@@ -10,12 +10,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from sample_demos import assert_same_episode, make_demos
 
 from dtql_robot.cli import main
-from dtql_robot.datasets import load, save_minari, save_robomimic, validate
+from dtql_robot.datasets import load, save_minari, save_robomimic
 from dtql_robot.datasets.split import split_demos
+from dtql_robot.datasets.validation.validate import validate
 from dtql_robot.errors import InputError
+from tests.helpers.sample_demos import assert_same_episode, make_demos
 
 
 def test_train_and_valid_divide_the_file(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from sample_demos import make_demos
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import format_summary, inspect, save_robomimic
 from dtql_robot.datasets.histogram import histogram, sparkline
 from dtql_robot.types import Demonstrations
+from tests.helpers.sample_demos import make_demos
 
 
 def known_demos() -> Demonstrations:

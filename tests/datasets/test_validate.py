@@ -12,14 +12,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from sample_demos import make_demos, make_episode
 
 from dtql_robot.cli import main
-from dtql_robot.datasets import load, save_robomimic, validate
-from dtql_robot.datasets.layout import Reading
-from dtql_robot.datasets.obs_keys import ObsArray
-from dtql_robot.datasets.validate import Use, validate_reading
+from dtql_robot.datasets import load, save_robomimic
+from dtql_robot.datasets.formats.obs_keys import ObsArray
+from dtql_robot.datasets.formats.reading import Reading
+from dtql_robot.datasets.validation.validate import Use, validate, validate_reading
 from dtql_robot.types import Demonstrations
+from tests.helpers.sample_demos import make_demos, make_episode
 
 
 def sound(count: int = 6, **changes: Any) -> Demonstrations:

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from dtql_robot.envs import make_env
-from dtql_robot.envs.collect import collect
-from dtql_robot.envs.experts import expert
+from dtql_robot.envs.collection.collect import collect
+from dtql_robot.envs.collection.fetch_expert import expert
 from dtql_robot.envs.seeding import check_run, collection_seed, evaluation_seed
-from dtql_robot.envs.workers import Worker, WorkerError, map_as_ready, map_ordered
 from dtql_robot.errors import InputError
+from dtql_robot.system.workers import Worker, WorkerError, map_as_ready, map_ordered
 
 
 @pytest.fixture(scope="module")

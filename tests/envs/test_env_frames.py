@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from dtql_robot.envs import gl, make_env
-from dtql_robot.envs.camera import check_frame
-from dtql_robot.envs.gl import gl_missing
+from dtql_robot.envs import make_env
+from dtql_robot.envs.rendering import gl
+from dtql_robot.envs.rendering.camera import check_frame
+from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 
 needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from dtql_robot.envs import make_env
-from dtql_robot.envs.camera import check_frame
-from dtql_robot.envs.collect import collect
-from dtql_robot.envs.gl import gl_missing
-from dtql_robot.envs.image_obs import camera_of, camera_record, check_images, image_env, square_images
+from dtql_robot.envs.collection.collect import collect
+from dtql_robot.envs.rendering.camera import check_frame
+from dtql_robot.envs.rendering.gl import gl_missing
+from dtql_robot.envs.rendering.image_obs import camera_of, camera_record, check_images, image_env, square_images
 from dtql_robot.errors import InputError
-from dtql_robot.eval.env_server import EnvServer
+from dtql_robot.eval.pools.chunked_env import EnvServer
 from dtql_robot.types import ImageObs
 
 needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))

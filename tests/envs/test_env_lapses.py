@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dtql_robot.envs.collect import collect
-from dtql_robot.envs.lapses import LAPSES, draw_lapse
+from dtql_robot.envs.collection.collect import collect
+from dtql_robot.envs.collection.lapses import LAPSES, draw_lapse
 from dtql_robot.errors import InputError
 
 WANTED = np.array([0.5, -0.2, 0.1, -1.0])

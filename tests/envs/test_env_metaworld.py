@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dtql_robot.envs import make_env
-from dtql_robot.envs.camera import check_frame
-from dtql_robot.envs.collect import collect
-from dtql_robot.envs.gl import gl_missing
+from dtql_robot.envs.collection.collect import collect
+from dtql_robot.envs.rendering.camera import check_frame
+from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 
 pytest.importorskip("metaworld", reason="metaworld is not installed (pip install 'dtql-robot[metaworld]')")

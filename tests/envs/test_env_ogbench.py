@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dtql_robot.envs import env_info, make_env
-from dtql_robot.envs.camera import check_frame
-from dtql_robot.envs.gl import gl_missing
+from dtql_robot.envs.rendering.camera import check_frame
+from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 
 pytest.importorskip("ogbench", reason="ogbench is not installed (pip install 'dtql-robot[ogbench]')")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dtql_robot.eval import actor
-from dtql_robot.eval.actor import Actor, advance
-from dtql_robot.eval.env_server import ChunkResult
+from dtql_robot.eval.pools import actor
+from dtql_robot.eval.pools.actor import Actor, advance
+from dtql_robot.eval.pools.chunked_env import ChunkResult
 
 
 class CountingServer:

@@ -3,9 +3,9 @@
 import importlib.util
 
 import pytest
-from eval_policies import RandomPolicy
 
 from dtql_robot.eval import evaluate
+from tests.helpers.eval_policies import RandomPolicy
 
 
 @pytest.mark.parametrize(

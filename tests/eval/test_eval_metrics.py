@@ -1,7 +1,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from dtql_robot.eval.metrics import episode_success, first_success, wilson_interval
+from dtql_robot.eval.intervals import episode_success, first_success, wilson_interval
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (25, 50), (47, 50), (3, 10), (199, 200)])

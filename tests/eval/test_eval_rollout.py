@@ -3,13 +3,13 @@ import json
 import gymnasium
 import numpy as np
 import pytest
-from eval_policies import ConstantPolicy, ScriptedPolicy
 
 from dtql_robot.envs import make_env
 from dtql_robot.envs.seeding import episode_rng, evaluation_seed
 from dtql_robot.errors import InputError
 from dtql_robot.eval import EpisodeResult, EvalResult, evaluate
 from dtql_robot.types import Policy
+from tests.helpers.eval_policies import ConstantPolicy, ScriptedPolicy
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import save_robomimic
-from dtql_robot.envs.collect import collect
-from dtql_robot.eval.metrics import mean_interval
-from dtql_robot.eval.seeds import SeedsResult
+from dtql_robot.envs.collection.collect import collect
+from dtql_robot.eval.across_seeds import SeedsResult
+from dtql_robot.eval.intervals import mean_interval
 
 SMALL = ["--steps", "4", "--batch-size", "8", "--policy-hidden", "16", "--critic-hidden", "16", "--device", "cpu"]
 SMALL += ["--denoiser-width", "16", "--horizon", "4", "--n-action-steps", "4"]

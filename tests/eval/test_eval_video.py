@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
-from eval_policies import ScriptedPolicy
 
-from dtql_robot.envs.camera import check_frame
-from dtql_robot.envs.gl import gl_missing
+from dtql_robot.envs.rendering.camera import check_frame
+from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
-from dtql_robot.eval import VideoSpec, evaluate, evaluation, video
-from dtql_robot.eval.labels import GREEN, RED, STRIP, caption, card
-from dtql_robot.eval.stills import read_video, write_gif, write_sheet
-from dtql_robot.eval.video_spec import choose_episodes, pace, pick_episodes
+from dtql_robot.eval import VideoSpec, evaluate, evaluation
+from dtql_robot.eval.video import film as video
+from dtql_robot.eval.video.labels import GREEN, RED, STRIP, caption, card
+from dtql_robot.eval.video.spec import choose_episodes, pace, pick_episodes
+from dtql_robot.eval.video.stills import read_video, write_gif, write_sheet
+from tests.helpers.eval_policies import ScriptedPolicy
 
 needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 
@@ -206,7 +207,7 @@ def test_a_grid_shows_all_episodes_at_once(tmp_path):
 
 @needs_gl
 def test_a_frame_of_noise_becomes_a_note_and_no_video(tmp_path, monkeypatch):
-    from dtql_robot.envs.camera import Camera
+    from dtql_robot.envs.rendering.camera import Camera
 
     noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     monkeypatch.setattr(Camera, "frame", lambda self: noise)

@@ -7,17 +7,17 @@ import signal
 
 import numpy as np
 import pytest
-from eval_policies import ConstantPolicy, RandomPolicy, ScriptedPolicy, TravellingPolicy
 
 from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.seeding import evaluation_seed
-from dtql_robot.envs.workers import WorkerError
 from dtql_robot.eval import evaluate
-from dtql_robot.eval.env_pool import in_full_rounds, make_pool, suitable_envs
-from dtql_robot.eval.env_server import ChunkResult
 from dtql_robot.eval.evaluation import LATENCY_CALLS
-from dtql_robot.eval.process_pool import ProcessPool, pack, unpack
+from dtql_robot.eval.pools.chunked_env import ChunkResult
+from dtql_robot.eval.pools.env_pool import in_full_rounds, make_pool, suitable_envs
+from dtql_robot.eval.pools.process_pool import ProcessPool, pack, unpack
 from dtql_robot.eval.rollout import run_episodes
+from dtql_robot.system.workers import WorkerError
+from tests.helpers.eval_policies import ConstantPolicy, RandomPolicy, ScriptedPolicy, TravellingPolicy
 
 TASK = "FetchPush-v4"
 TIMED = 3 + LATENCY_CALLS  # calls that measure how fast a policy is
@@ -136,12 +136,12 @@ def test_an_episode_whose_policy_dies_with_the_worker_is_run_again(undisturbed):
 
 def test_a_policy_of_low_dimensional_observations_acts_in_the_workers():
     torch = pytest.importorskip("torch")
-    from dtql_robot.agent import DTQL
-    from dtql_robot.chunk_weights import even_weights
+    from dtql_robot.algorithm.agent import DTQL
     from dtql_robot.config import Config
-    from dtql_robot.interface import Interface
-    from dtql_robot.normalize import identity
-    from dtql_robot.policy import OneStepPolicy
+    from dtql_robot.policy.interface import Interface
+    from dtql_robot.policy.normalize import identity
+    from dtql_robot.policy.one_step import OneStepPolicy
+    from dtql_robot.training.chunk_weights import even_weights
 
     facts = env_info(TASK)
     keys, size = tuple(facts.obs_shapes), sum(int(np.prod(shape)) for shape in facts.obs_shapes.values())

@@ -6,10 +6,10 @@ import types
 import numpy as np
 import pytest
 
-from dtql_robot.adapters.robomimic_rollout import rollout_env, rollout_policy
-from dtql_robot.envs.experts import expert
+from dtql_robot.envs.collection.fetch_expert import expert
 from dtql_robot.errors import InputError
 from dtql_robot.eval import evaluate
+from dtql_robot.eval.robomimic_rollout import rollout_env, rollout_policy
 
 pytest.importorskip("robomimic", reason="robomimic is not installed (scripts/setup.sh robomimic)")
 
@@ -95,12 +95,12 @@ def test_lift_in_robosuite(train_utils):
 def test_the_trained_policy_itself_is_driven(train_utils):
     import torch
 
-    from dtql_robot.agent import DTQL
-    from dtql_robot.chunk_weights import even_weights
+    from dtql_robot.algorithm.agent import DTQL
     from dtql_robot.config import Config
-    from dtql_robot.interface import Interface
-    from dtql_robot.normalize import identity
-    from dtql_robot.policy import OneStepPolicy
+    from dtql_robot.policy.interface import Interface
+    from dtql_robot.policy.normalize import identity
+    from dtql_robot.policy.one_step import OneStepPolicy
+    from dtql_robot.training.chunk_weights import even_weights
 
     face = Interface(("observation", "desired_goal"), ((10,), (3,)), identity(13), identity(4), 4, 0.5,
                      chunk_weights=even_weights(Config().data.horizon))  # fmt: skip

@@ -10,8 +10,8 @@ import pytest
 
 from dtql_robot.commands import bench
 from dtql_robot.errors import InputError
+from dtql_robot.experiments.suites import METHODS, SUITES, suite
 from dtql_robot.presets import preset
-from dtql_robot.suites import METHODS, SUITES, suite
 
 LONG = ("--train-args=--steps=1000000", "--train-args=--batch-size=32", "--train-args=--denoiser-width=16")
 

@@ -4,8 +4,8 @@ import io
 import pytest
 from scipy.stats import t
 
-from dtql_robot.eval.bench_table import Cell, as_csv, draw, gather, markdown
-from dtql_robot.eval.metrics import T_975, mean_interval, wilson_interval
+from dtql_robot.eval.intervals import T_975, mean_interval, wilson_interval
+from dtql_robot.experiments.table import Cell, as_csv, draw, gather, markdown
 
 
 def cell(task: str, method: str, rates: tuple[float, ...]) -> Cell:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtql_robot import toy
+from dtql_robot.experiments import bandits as toy
 
 
 def test_rewards_are_the_papers():

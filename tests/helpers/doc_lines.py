@@ -1,6 +1,6 @@
-"""Bring the line numbers in a document up to date: python -m tests.doc_lines docs/algorithm.md
+"""Bring the line numbers in a document up to date: python -m tests.helpers.doc_lines docs/algorithm.md
 
-They stand in mentions such as `losses.py:28` `denoising_loss`.
+They stand in mentions such as `algorithm/losses.py:28` `denoising_loss`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "dtql_robot"
+PACKAGE = Path(__file__).parents[2] / "dtql_robot"
 MENTION = re.compile(r"`([\w/]+\.py)(?::\d+)?` `(\w+)`")
 
 

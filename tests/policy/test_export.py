@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from dtql_robot import checkpoint
-from dtql_robot.agent import DTQL
+from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.cli import main
 from dtql_robot.config import Config, DataConfig, PolicyConfig
 from dtql_robot.errors import InputError
-from dtql_robot.export import METADATA, draw_inputs, export_policy
-from dtql_robot.interface import Interface
-from dtql_robot.normalize import Affine
-from dtql_robot.policy import load_policy
+from dtql_robot.policy.export import METADATA, draw_inputs, export_policy
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.normalize import Affine
+from dtql_robot.policy.one_step import load_policy
 
 TOLERANCE = 1e-5
 ACTS = ("mean", "sample", "best", "softmax")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dtql_robot.normalize import concatenate, fit_range, fit_standard
+from dtql_robot.policy.normalize import concatenate, fit_range, fit_standard
 
 ROWS = arrays(np.float32, (12, 3), elements=st.floats(-100, 100, width=32))
 

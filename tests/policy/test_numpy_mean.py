@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dtql_robot.networks import GaussianPolicy, ImplicitPolicy
-from dtql_robot.numpy_mean import numpy_mean
+from dtql_robot.algorithm.networks import GaussianPolicy, ImplicitPolicy
+from dtql_robot.policy.numpy_mean import numpy_mean
 
 
 def policy(activation="relu", hidden=(256, 48, 7), members=1):

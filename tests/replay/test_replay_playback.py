@@ -12,8 +12,8 @@ import pytest
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import load, save_robomimic
-from dtql_robot.envs.collect import collect
-from dtql_robot.envs.gl import gl_missing
+from dtql_robot.envs.collection.collect import collect
+from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 from dtql_robot.replay.playback import play_back
 

@@ -13,9 +13,9 @@ pytest.importorskip("robosuite", reason='needs pip install "dtql-robot[robosuite
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import load
-from dtql_robot.datasets.raw_robosuite import open_recording, read_raw, read_state_demo
+from dtql_robot.datasets.formats.robosuite_recording import open_recording, read_raw, read_state_demo
 from dtql_robot.envs import env_info
-from dtql_robot.envs.gl import gl_missing
+from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 from dtql_robot.replay.extract import extract_observations
 from dtql_robot.replay.playback import play_back

@@ -9,9 +9,9 @@ from dtql_robot.commands.report import training_command
 from dtql_robot.config import Config, DataConfig, DiffusionConfig, OptimConfig
 from dtql_robot.datasets import inspect
 from dtql_robot.errors import InputError
-from dtql_robot.eval.curves import plot_curves, series, smooth
-from dtql_robot.eval.report import write_report
 from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.report.curves import plot_curves, series, smooth
+from dtql_robot.report.run_report import write_report
 
 
 @pytest.fixture

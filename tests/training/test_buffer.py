@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dtql_robot.config import DataConfig
-from dtql_robot.datasets.buffer import choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
 from dtql_robot.errors import InputError
+from dtql_robot.training.buffer import choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
 from dtql_robot.types import Demonstrations
 from tests.conftest import make_episode
 

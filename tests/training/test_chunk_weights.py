@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from dtql_robot import chunk_weights
-from dtql_robot.agent import DTQL
-from dtql_robot.chunk_weights import even_weights, fit_chunk_weights, weights_of
+from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config, DataConfig, PolicyConfig
-from dtql_robot.datasets.buffer import ChunkBuffer
 from dtql_robot.errors import InputError
-from dtql_robot.interface import Interface
-from dtql_robot.normalize import identity
-from dtql_robot.policy import OneStepPolicy
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.normalize import identity
+from dtql_robot.policy.one_step import OneStepPolicy
+from dtql_robot.training import chunk_weights
+from dtql_robot.training.buffer import ChunkBuffer
+from dtql_robot.training.chunk_weights import even_weights, fit_chunk_weights, weights_of
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dtql_robot.agent import DTQL
+from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.algorithm.networks import Mish
 from dtql_robot.config import CriticConfig
-from dtql_robot.ensemble import Ensemble, ParallelEnsembles
-from dtql_robot.graph import GraphedUpdate
-from dtql_robot.networks import Mish
 from dtql_robot.presets import override, preset
+from dtql_robot.training.cuda_graph import GraphedUpdate
+from dtql_robot.training.ensemble import Ensemble, ParallelEnsembles
 from dtql_robot.types import Batch
-from tests.test_agent import SIZE, make_agent, random_batch, small_config
+from tests.algorithm.test_agent import SIZE, make_agent, random_batch, small_config
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PAPER = {
     "optim.pretrain_steps": 0,
     "optim.batch_size": SIZE,

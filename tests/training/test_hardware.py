@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from dtql_robot import hardware
 from dtql_robot.config import Config, OptimConfig
 from dtql_robot.errors import InputError
+from dtql_robot.training import hardware
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sample_demos import make_demos
 
 from dtql_robot.cli import main
 from dtql_robot.config import DataConfig
 from dtql_robot.datasets import save_robomimic
-from dtql_robot.datasets.buffer import ChunkBuffer, DiskChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer
-from dtql_robot.datasets.disk_states import memory_budget
 from dtql_robot.errors import InputError
-from dtql_robot.normalize import concatenate, fit_range, fit_standard
+from dtql_robot.policy.normalize import concatenate, fit_range, fit_standard
+from dtql_robot.training.buffer import ChunkBuffer, DiskChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer
+from dtql_robot.training.mapped_rows import memory_budget
+from tests.helpers.sample_demos import make_demos
 
 
 def build(memory_limit: int | None) -> ChunkBuffer:

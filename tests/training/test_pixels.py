@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dtql_robot import checkpoint
-from dtql_robot.chunk_weights import fit_chunk_weights
 from dtql_robot.config import (
     Config,
     CriticConfig,
@@ -17,12 +16,13 @@ from dtql_robot.config import (
     OptimConfig,
     PolicyConfig,
 )
-from dtql_robot.datasets.buffer import choose_obs_keys
-from dtql_robot.datasets.pixels import split_keys
 from dtql_robot.errors import InputError
-from dtql_robot.interface import Interface
-from dtql_robot.policy import OneStepPolicy, load_policy
-from dtql_robot.training import prepare, train
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.one_step import OneStepPolicy, load_policy
+from dtql_robot.training.buffer import choose_obs_keys
+from dtql_robot.training.chunk_weights import fit_chunk_weights
+from dtql_robot.training.loop import prepare, train
+from dtql_robot.training.pixel_buffer import split_keys
 from dtql_robot.types import Demonstrations, Episode, Policy
 
 SIDE, CPU = 36, torch.device("cpu")

@@ -11,7 +11,7 @@ import pytest
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import load, save_minari
-from dtql_robot.envs.gl import gl_missing
+from dtql_robot.envs.rendering.gl import gl_missing
 
 pytestmark = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 TASK = "FetchReach-v4+proprio=observation[0:3],observation[3:5]"

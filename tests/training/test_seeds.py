@@ -10,9 +10,9 @@ import torch
 from dtql_robot import checkpoint
 from dtql_robot.commands.train import parse_seeds
 from dtql_robot.errors import InputError
-from dtql_robot.policy import load_policy
-from dtql_robot.training import read_metrics, train
-from tests.test_train import load_state, small
+from dtql_robot.policy.one_step import load_policy
+from dtql_robot.training.loop import read_metrics, train
+from tests.training.test_train import load_state, small
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_one_of_several_seeds_goes_on_alone(demos, tmp_path):
 
 
 def test_interrupted_seeds_are_all_saved(demos, tmp_path, monkeypatch):
-    from dtql_robot.agent import DTQL
+    from dtql_robot.algorithm.agent import DTQL
 
     plain = DTQL.update
 

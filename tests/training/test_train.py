@@ -10,8 +10,8 @@ import torch
 from dtql_robot import checkpoint
 from dtql_robot.config import Config, CriticConfig, DataConfig, DiffusionConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
-from dtql_robot.policy import load_policy
-from dtql_robot.training import headline, read_metrics, train
+from dtql_robot.policy.one_step import load_policy
+from dtql_robot.training.loop import headline, read_metrics, train
 from dtql_robot.types import Policy
 
 
@@ -72,7 +72,7 @@ def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path):
 
 
 def test_interrupted_run_is_saved(demos, tmp_path, monkeypatch):
-    from dtql_robot.agent import DTQL
+    from dtql_robot.algorithm.agent import DTQL
 
     plain = DTQL.update
 
@@ -88,7 +88,7 @@ def test_interrupted_run_is_saved(demos, tmp_path, monkeypatch):
 
 
 def test_diverged_run_keeps_its_last_good_checkpoint(demos, tmp_path, monkeypatch):
-    from dtql_robot.agent import DTQL
+    from dtql_robot.algorithm.agent import DTQL
 
     plain = DTQL.update
 

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.heap_check import check_heaps
+from dtql_robot.datasets.formats.hdf5_heap import check_heaps
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array
 

@@ -11,8 +11,8 @@ import mmap
 import struct
 from pathlib import Path
 
-from dtql_robot.datasets.content_memo import remembered
 from dtql_robot.errors import InputError
+from dtql_robot.system.remembered import remembered
 
 _HEADER = 16
 _SIGNATURE = b"GCOL\x01"

@@ -16,13 +16,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dtql_robot.datasets import hdf5
-from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_alike
 from dtql_robot.datasets.detect import EPISODE
-from dtql_robot.datasets.kitchen_goals import goal_tasks, is_kitchen, success_of_goals
-from dtql_robot.datasets.layout import Reading, Request, read_each
-from dtql_robot.datasets.obs_keys import ObsArray, ObsChoice, choose
-from dtql_robot.datasets.source import METADATA_FILE
+from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike
+from dtql_robot.datasets.formats.kitchen_goals import goal_tasks, is_kitchen, success_of_goals
+from dtql_robot.datasets.formats.location import METADATA_FILE
+from dtql_robot.datasets.formats.obs_keys import ObsArray, ObsChoice, choose
+from dtql_robot.datasets.formats.reading import Reading, Request, read_each
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 

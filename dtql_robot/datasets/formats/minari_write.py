@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.datasets.checks import Place, check_alike, check_episode
-from dtql_robot.datasets.minari_h5 import (
+from dtql_robot.datasets.formats.episode_checks import Place, check_alike, check_episode
+from dtql_robot.datasets.formats.location import MAIN_FILE, is_dataset_id, minari_root
+from dtql_robot.datasets.formats.minari_read import (
     HAS_FINAL_OBS,
     OBS_KEY,
     OWN_ATTRS,
@@ -23,10 +24,9 @@ from dtql_robot.datasets.minari_h5 import (
     OWN_FILE_ATTRS,
     PLAIN_EXTRAS,
 )
-from dtql_robot.datasets.robomimic import FOUND
-from dtql_robot.datasets.source import MAIN_FILE, is_dataset_id, minari_root
+from dtql_robot.datasets.formats.robomimic_read import FOUND
 from dtql_robot.errors import InputError
-from dtql_robot.files import new_folder
+from dtql_robot.system.files import new_folder
 from dtql_robot.types import Array, Demonstrations, Episode
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from dtql_robot.datasets.obs_keys import ObsArray
+from dtql_robot.datasets.formats.obs_keys import ObsArray
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations, Episode
 

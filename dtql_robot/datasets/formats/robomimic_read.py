@@ -22,10 +22,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dtql_robot.datasets import hdf5
-from dtql_robot.datasets.checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
-from dtql_robot.datasets.layout import Reading, Request, read_each
-from dtql_robot.datasets.obs_keys import ObsArray, ObsChoice, choose
+from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
+from dtql_robot.datasets.formats.obs_keys import ObsArray, ObsChoice, choose
+from dtql_robot.datasets.formats.reading import Reading, Request, read_each
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 

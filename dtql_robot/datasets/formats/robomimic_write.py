@@ -10,9 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.checks import check_alike, check_episode
-from dtql_robot.datasets.obs_keys import is_image
-from dtql_robot.datasets.robomimic import (
+from dtql_robot.datasets.formats.episode_checks import check_alike, check_episode
+from dtql_robot.datasets.formats.obs_keys import is_image
+from dtql_robot.datasets.formats.robomimic_read import (
     ATTRS_JSON,
     ENV_TYPE_GYM,
     ENV_TYPE_ROBOSUITE,
@@ -24,7 +24,7 @@ from dtql_robot.datasets.robomimic import (
     env_spec_of,
 )
 from dtql_robot.errors import InputError
-from dtql_robot.files import new_file
+from dtql_robot.system.files import new_file
 from dtql_robot.types import Demonstrations, Episode
 
 

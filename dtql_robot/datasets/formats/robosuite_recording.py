@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.datasets import hdf5
-from dtql_robot.datasets.checks import Place, as_actions, check_rows
-from dtql_robot.datasets.robomimic import (
+from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats.episode_checks import Place, as_actions, check_rows
+from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.robomimic_read import (
     ENV_TYPE_ROBOSUITE,
     demo_attrs,
     demo_names,
@@ -27,7 +28,6 @@ from dtql_robot.datasets.robomimic import (
     step_extras,
     unread_arrays,
 )
-from dtql_robot.datasets.source import resolve
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dtql_robot.datasets.findings import Finding, error, warning
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.formats.reading import Reading
+from dtql_robot.datasets.validation.findings import Finding, error, warning
 from dtql_robot.types import Array, Demonstrations
 
 if TYPE_CHECKING:
-    from dtql_robot.datasets.validate import Use
+    from dtql_robot.datasets.validation.validate import Use
 
 _TOLERANCE = 1e-6
 _NEAR = 0.15  # metres: a commanded absolute position stays this close to the hand (median)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dtql_robot.datasets.findings import Finding, error, warning
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.formats.reading import Reading
+from dtql_robot.datasets.validation.findings import Finding, error, warning
 
 if TYPE_CHECKING:
-    from dtql_robot.datasets.validate import Use
+    from dtql_robot.datasets.validation.validate import Use
 
 _CHANNELS = (1, 3, 4)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtql_robot.datasets import rules_actions, rules_episodes, rules_file
-from dtql_robot.datasets.findings import Finding, Validation, error
-from dtql_robot.datasets.layout import Reading
+from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.loader import read_source
+from dtql_robot.datasets.validation import rules_actions, rules_episodes, rules_file
+from dtql_robot.datasets.validation.findings import Finding, Validation, error
 from dtql_robot.errors import InputError
 
 

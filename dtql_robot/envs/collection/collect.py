@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dtql_robot.envs.experts import expert
-from dtql_robot.envs.image_obs import camera_record, check_images, square_images
+from dtql_robot.envs.collection.fetch_expert import expert
+from dtql_robot.envs.collection.lapses import Lapse, draw_lapse
 from dtql_robot.envs.info import SuccessRule
-from dtql_robot.envs.lapses import Lapse, draw_lapse
 from dtql_robot.envs.make import env_info, make_env
+from dtql_robot.envs.rendering.image_obs import camera_record, check_images, square_images
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run, collection_seed, episode_rng
-from dtql_robot.envs.workers import Worker, cpu_count, map_ordered
 from dtql_robot.errors import InputError
-from dtql_robot.progress import progress_bar
+from dtql_robot.system.progress import progress_bar
+from dtql_robot.system.workers import Worker, cpu_count, map_ordered
 from dtql_robot.types import Array, Demonstrations, Episode, ImageObs
 
 Record = Literal["executed", "intended"]
@@ -109,8 +109,8 @@ def collect(
     record: the action that is written down.  executed: with the noise.  intended: the expert's own, which noise
     disturbed on its way to the robot (DART, Laskey et al. 2017, arXiv 1703.09327); the amplitude is then
     `attrs["disturbance"]`, and playing the recorded actions back does not lead through the recorded states.
-    lapses: share of the episodes in which the demonstrator fails on purpose (dtql_robot.envs.lapses); how is recorded
-    in `attrs["lapse"]`.
+    lapses: share of the episodes in which the demonstrator fails on purpose (`collection.lapses`); how is recorded in
+    `attrs["lapse"]`.
     successes_only: leave out the episodes that fail, and record more until there are `episodes` that succeed.
     cameras: names of cameras; each gives an observation "<camera>_image", (size, size, 3) uint8.
     Other observations are float32; actions are float32, after clipping to [-1, 1].
@@ -152,7 +152,7 @@ def _attempts(attempts: int, workers: int, *args: Any) -> Iterator[Iterator[Epis
             collector = stack.enter_context(contextlib.closing(Collector(*args)))
             yield map(collector.episode, range(attempts))
         else:
-            made = (Worker("dtql_robot.envs.collect:Collector", *args) for _ in range(workers))
+            made = (Worker("dtql_robot.envs.collection.collect:Collector", *args) for _ in range(workers))
             pool = [stack.enter_context(contextlib.closing(worker)) for worker in made]
             yield map_ordered(pool, "episode", range(attempts))
 

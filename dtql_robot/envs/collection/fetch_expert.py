@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dtql_robot.envs.robosuite_expert import lift
+from dtql_robot.envs.collection.lift_expert import lift
 from dtql_robot.errors import InputError
 from dtql_robot.types import Obs
 
@@ -100,7 +100,7 @@ def expert(task: str) -> Expert:
     if base in EXPERTS:
         return EXPERTS[base]
     if base.startswith("metaworld:"):
-        from dtql_robot.envs import metaworld_tasks
+        from dtql_robot.envs.families import metaworld_tasks
 
         return metaworld_tasks.expert(base.removeprefix("metaworld:"))
     reason = "a sliding puck cannot be corrected after release" if base.startswith("FetchSlide") else "none is written"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 import numpy as np
 
+from dtql_robot.env_record import recorded_kwargs
 from dtql_robot.envs.info import EnvInfo, SuccessRule
-from dtql_robot.envs.recorded import recorded_kwargs
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError
 
@@ -158,7 +158,7 @@ def _camera_maker(
         sim: Any = env.unwrapped
         if not (hasattr(sim, "model") and hasattr(sim, "data")):
             return GymFrames(env)
-        from dtql_robot.envs.camera import Camera
+        from dtql_robot.envs.rendering.camera import Camera
 
         usual = next((v for prefix, v in VIEWS.items() if env_id.startswith(prefix)), {})
         view = own_cameras(env_id).get(name, {"name": name}) if name else usual

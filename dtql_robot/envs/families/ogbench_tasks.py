@@ -9,10 +9,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dtql_robot.envs.camera import FollowingCamera
+from dtql_robot.env_record import recorded_kwargs
 from dtql_robot.envs.global_rng import global_seed
 from dtql_robot.envs.info import EnvInfo
-from dtql_robot.envs.recorded import recorded_kwargs
+from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError
 

@@ -11,8 +11,8 @@ import numpy as np
 from gymnasium import spaces
 
 from dtql_robot.envs.compose import compose
+from dtql_robot.envs.families.robosuite_versions import old_object
 from dtql_robot.envs.global_rng import global_seed
-from dtql_robot.envs.robosuite_versions import old_object
 
 MODEL_SEED = 0  # of what robosuite draws while it builds a model: the size of Lift's cube, for one
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 from gymnasium.wrappers import TimeLimit
 
-from dtql_robot.envs import robosuite_versions as versions
-from dtql_robot.envs.camera import FollowingCamera
+from dtql_robot.envs.families import robosuite_versions as versions
 from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError
 
@@ -112,7 +112,7 @@ def _controllers(configs: Any, robots: Any, old: bool) -> Any:
 def make(task: str, request: EnvRequest) -> gymnasium.Env:
     """The robosuite task of this name, as its data set recorded it or with robosuite's defaults for a Panda."""
     robosuite = _import()
-    from dtql_robot.envs.robosuite_sim import RobosuiteEnv
+    from dtql_robot.envs.families.robosuite_sim import RobosuiteEnv
 
     _check_task(task, robosuite)
     recorded = dict(request.env_args)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dtql_robot.envs.gl import require_gl
+from dtql_robot.envs.rendering.gl import require_gl
 
 Frame = NDArray[np.uint8]
 

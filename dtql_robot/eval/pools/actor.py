@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtql_robot.envs.seeding import episode_rng
-from dtql_robot.eval.env_server import ChunkResult, EnvServer
-from dtql_robot.plan import ActionPlan
+from dtql_robot.eval.pools.chunked_env import ChunkResult, EnvServer
+from dtql_robot.policy.action_plan import ActionPlan
 from dtql_robot.types import Array, Obs, Policy
 
 TURN = 0.25  # seconds that an environment is run before others have their turn

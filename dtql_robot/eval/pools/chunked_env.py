@@ -52,7 +52,7 @@ class EnvServer:
         env: gymnasium.Env | None = None,
     ) -> None:
         self.env = env or make_env(spec, max_episode_steps=max_episode_steps, env_args=env_args, images=images)
-        from dtql_robot.envs.image_obs import image_env
+        from dtql_robot.envs.rendering.image_obs import image_env
         from dtql_robot.envs.wrapper import UniformEnv
 
         self._spec, self._image_env = spec, image_env(self.env)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 from dtql_robot.envs.info import EnvInfo
-from dtql_robot.envs.workers import cpu_count
-from dtql_robot.eval.env_server import EnvServer, Reply
-from dtql_robot.eval.process_pool import ProcessPool
+from dtql_robot.eval.pools.chunked_env import EnvServer, Reply
+from dtql_robot.eval.pools.process_pool import ProcessPool
+from dtql_robot.system.workers import cpu_count
 from dtql_robot.types import Array, ImageObs, Policy
 
 Where = Literal["auto", "processes", "in-process"]

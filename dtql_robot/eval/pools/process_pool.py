@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
-from dtql_robot.envs.workers import Worker, WorkerLostError
-from dtql_robot.eval.actor import Actor, advance
-from dtql_robot.eval.env_server import ChunkResult, EnvServer, Lost, Reply
+from dtql_robot.eval.pools.actor import Actor, advance
+from dtql_robot.eval.pools.chunked_env import ChunkResult, EnvServer, Lost, Reply
+from dtql_robot.system.workers import Worker, WorkerLostError
 from dtql_robot.types import Array, Policy
 
 STARTUP_SECONDS = 180.0  # beyond the time-out, for a new process to import and build its simulator
@@ -122,7 +122,7 @@ class ProcessPool:
         self._untold: list[tuple[int, Reply]] = []
 
     def _start(self) -> Worker:
-        return Worker("dtql_robot.eval.process_pool:EnvGroup", *self._args)
+        return Worker("dtql_robot.eval.pools.process_pool:EnvGroup", *self._args)
 
     def facts(self) -> EnvInfo:
         """The environment's facts; returns once every process is up."""

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dtql_robot.eval.labels import INK, PAPER, Frame
-from dtql_robot.eval.video_spec import Overlay
+from dtql_robot.eval.video.labels import INK, PAPER, Frame
+from dtql_robot.eval.video.spec import Overlay
 from dtql_robot.types import Array, ImageObs, Obs
 
 SHARP = 0.12  # of an image's width: keypoints that are spread over more are averages of many places, and not drawn

@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from dtql_robot.envs.gl import gl_missing
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
-from dtql_robot.eval.attention import Looking, beside, column_width
-from dtql_robot.eval.env_pool import LocalPool
-from dtql_robot.eval.env_server import EnvServer
-from dtql_robot.eval.labels import PAPER, WIDE, Frame, caption, card
+from dtql_robot.envs.rendering.gl import gl_missing
+from dtql_robot.eval.pools.chunked_env import EnvServer
+from dtql_robot.eval.pools.env_pool import LocalPool
 from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.rollout import run_episodes
-from dtql_robot.eval.video_spec import VideoSpec, choose_episodes, pace
+from dtql_robot.eval.video.attention import Looking, beside, column_width
+from dtql_robot.eval.video.labels import PAPER, WIDE, Frame, caption, card
+from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
 from dtql_robot.types import Policy
 
 if TYPE_CHECKING:
     import gymnasium
 
-    from dtql_robot.envs.image_obs import ImageObsEnv
+    from dtql_robot.envs.rendering.image_obs import ImageObsEnv
 
 Decorate = Callable[[Frame, dict[str, Any]], Frame]
 
@@ -48,7 +48,7 @@ def _filming(env: gymnasium.Env, stride: int, decorate: Decorate = lambda frame,
     """
     import gymnasium
 
-    from dtql_robot.envs.camera import check_frame
+    from dtql_robot.envs.rendering.camera import check_frame
 
     class Filming(gymnasium.Wrapper):
         frames: list[tuple[int, Frame]]
@@ -205,7 +205,7 @@ def _film(
 
 def _watched(env: gymnasium.Env, spec: VideoSpec) -> ImageObsEnv | None:
     """What draws the images that the policy sees, where they are to be shown."""
-    from dtql_robot.envs.image_obs import image_env
+    from dtql_robot.envs.rendering.image_obs import image_env
 
     return image_env(env) if spec.overlay else None
 

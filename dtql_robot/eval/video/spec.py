@@ -12,7 +12,7 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
-from dtql_robot.files import check_writable
+from dtql_robot.system.files import check_writable
 
 Overlay = Literal["keypoints", "saliency"]
 Filter = Literal["all", "failures", "successes"]

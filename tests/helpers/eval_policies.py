@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from dtql_robot.envs.experts import expert
+from dtql_robot.envs.collection.fetch_expert import expert
 
 
 class ScriptedPolicy:
