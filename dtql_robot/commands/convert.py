@@ -54,8 +54,8 @@ class Options:
 
 def run(options: Options) -> None:
     from dtql_robot.datasets import format_summary, inspect
-    from dtql_robot.datasets.combine import split_sources
     from dtql_robot.datasets.formats.robosuite_recording import is_raw
+    from dtql_robot.datasets.loader import split_sources
 
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists already; choose another OUT or add --overwrite.")

@@ -29,8 +29,8 @@ def run(options: Options) -> None:
     import json
 
     from dtql_robot.datasets import format_summary
-    from dtql_robot.datasets.combine import split_sources
     from dtql_robot.datasets.file_tree import file_tree, format_tree
+    from dtql_robot.datasets.loader import split_sources
 
     summary = summarize(options.data, options.filter_key)
     sources = split_sources(options.data) if options.tree or options.json else []
@@ -47,8 +47,8 @@ def run(options: Options) -> None:
 def summarize(data: str, filter_key: str | None) -> dict[str, Any]:
     """As `datasets.inspect`; of a recording of simulator states, what can be told without its observations."""
     from dtql_robot.datasets import inspect
-    from dtql_robot.datasets.combine import split_sources
     from dtql_robot.datasets.formats.robosuite_recording import is_raw, open_recording, read_raw
+    from dtql_robot.datasets.loader import split_sources
 
     sources = split_sources(data)
     if len(sources) > 1 or not is_raw(sources[0]):

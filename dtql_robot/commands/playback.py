@@ -62,8 +62,8 @@ def run(options: Options) -> None:
 def read(data: str, filter_key: str | None) -> Demonstrations:
     """Demonstrations, also of recordings of states alone, whose episodes then have no observations."""
     from dtql_robot.datasets import load
-    from dtql_robot.datasets.combine import split_sources
     from dtql_robot.datasets.formats.robosuite_recording import is_raw, read_raw
+    from dtql_robot.datasets.loader import split_sources
 
     sources = split_sources(data)
     if len(sources) == 1 and is_raw(sources[0]):

@@ -45,7 +45,8 @@ def run(options: Options) -> None:
     from dataclasses import replace
 
     from dtql_robot.datasets import load
-    from dtql_robot.datasets.validation.validate import Use, validate
+    from dtql_robot.datasets.validation.findings import Use
+    from dtql_robot.datasets.validation.validate import validate
 
     use = Use(options.action_norm, options.reward, options.obs_keys)
     found = validate(options.data, filter_key=options.filter_key, use=use)
@@ -80,7 +81,8 @@ def describe(found: Validation) -> str:
 def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
     """What `train` reads: the demonstrations, after every check.  Errors stop it, warnings go to stderr."""
     from dtql_robot.datasets.loader import read_source
-    from dtql_robot.datasets.validation.validate import Use, validate_reading
+    from dtql_robot.datasets.validation.findings import Use
+    from dtql_robot.datasets.validation.validate import validate_reading
 
     reading = read_source(
         data, obs_keys=cfg.obs_keys or None, filter_key=cfg.filter_key, success_reward=cfg.success_reward

@@ -1,4 +1,4 @@
-"""Changes that a user asks for when converting; each returns new demonstrations."""
+"""Changes that a user asks for; each returns new demonstrations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.errors import InputError
-from dtql_robot.types import Demonstrations
+from dtql_robot.types import Demonstrations, Episode
+
+_ENOUGH = 0.5  # share of episodes that end at one and the same highest reward, from which it is suggested
 
 
 def clip_actions(demos: Demonstrations) -> Demonstrations:
@@ -33,3 +35,40 @@ def mask_indices(reading: Reading) -> dict[str, list[int]]:
     index = {episode.name: i for i, episode in enumerate(reading.demos.episodes)}
     masks = {key: [index[n] for n in members if n in index] for key, members in reading.filter_keys.items()}
     return {key: members for key, members in masks.items() if members}
+
+
+def success_from_reward(demos: Demonstrations, threshold: float) -> Demonstrations:
+    """The same episodes with success[t] = rewards[t] >= threshold.
+
+    As everywhere in robomimic's layout, an episode that ends in success is terminated: nothing more is earned after
+    it.  The flags of other formats are recorded ones and stay.
+    InputError where no step reaches the threshold: it would make every demonstration a failure.
+    """
+    highest = max(float(e.rewards.max()) for e in demos.episodes)
+    if highest < threshold:
+        raise InputError(f"No step of {demos.source} has a reward of {threshold:g} or more (success_reward); the "
+                         f"highest is {highest:.6g}.")  # fmt: skip
+    flags_derived = demos.format == "robomimic"
+    return replace(demos, episodes=tuple(_labelled(e, threshold, flags_derived) for e in demos.episodes))
+
+
+def _labelled(episode: Episode, threshold: float, flags_derived: bool) -> Episode:
+    success = np.asarray(episode.rewards >= np.float32(threshold))
+    labelled = replace(episode, success=success)
+    if flags_derived and success[-1]:
+        return replace(labelled, terminated=True, truncated=False)
+    return labelled
+
+
+def suggested_reward(demos: Demonstrations) -> tuple[float, int] | None:
+    """(highest reward of all, episodes that end at it) where half of the episodes or more do, and it is rare before.
+
+    That is how a shaped reward with a bonus for success looks; it is a hint for people, never applied on its own.
+    """
+    highest = max(float(e.rewards.max()) for e in demos.episodes)
+    lowest = min(float(e.rewards.min()) for e in demos.episodes)
+    at_end = sum(float(e.rewards[-1]) == highest for e in demos.episodes)
+    steps_at = sum(int((e.rewards == np.float32(highest)).sum()) for e in demos.episodes)
+    if highest <= lowest or at_end < _ENOUGH * len(demos) or steps_at > demos.num_transitions / 2:
+        return None
+    return highest, at_end

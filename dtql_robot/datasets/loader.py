@@ -1,4 +1,4 @@
-"""One way in for every format."""
+"""One way in for every format, and for several sources at once: "a.hdf5,b.hdf5" or "minari:A,minari:B"."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+
 from dtql_robot.datasets.cache import read_through
-from dtql_robot.datasets.combine import combine, split_sources
-from dtql_robot.datasets.detect import detect
+from dtql_robot.datasets.episode_edits import success_from_reward
 from dtql_robot.datasets.formats import d4rl_read as d4rl
 from dtql_robot.datasets.formats import minari_read as minari_h5
 from dtql_robot.datasets.formats import robomimic_read as robomimic
-from dtql_robot.datasets.formats.hdf5 import check_is_hdf5, open_file
+from dtql_robot.datasets.formats.episode_checks import check_alike
+from dtql_robot.datasets.formats.hdf5 import check_is_hdf5, children, file_name, open_file
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.reading import Keep, Reading, Request
-from dtql_robot.datasets.success import success_from_reward
-from dtql_robot.types import Demonstrations
+from dtql_robot.errors import InputError
+from dtql_robot.types import Demonstrations, Episode
 
 _ADAPTERS: dict[str, Callable[..., Reading]] = {
     "robomimic": robomimic.read,
@@ -89,3 +91,77 @@ def _read(
     check_is_hdf5(path)
     keys = None if obs_keys is None else list(obs_keys)
     return read_through(path, {"obs_keys": keys, "filter_key": filter_key}, read)
+
+
+def detect(file: h5py.File) -> str:
+    """ "robomimic" (data/demo_N), "minari" (episode_N) or "d4rl" (observations, actions).  Else InputError."""
+    keys = children(file)
+    if "data" in keys:
+        return "robomimic"
+    if any(minari_h5.EPISODE.fullmatch(k) for k in keys):
+        return "minari"
+    if "observations" in keys and "actions" in keys:
+        return "d4rl"
+    found = f"its top level holds {', '.join(map(repr, keys[:8]))}{', ...' if len(keys) > 8 else ''}"
+    raise InputError(f"{file_name(file)} has no known layout: {found if keys else 'it holds nothing'}. Understood are "
+                     "robomimic (data/demo_N), Minari (episode_N) and D4RL (observations, actions, terminals)."
+                     )  # fmt: skip
+
+
+def split_sources(data: str | Path) -> list[str]:
+    """The sources that `data` names, separated by commas; a path that exists as it stands is one source."""
+    text = str(data)
+    if "," not in text or "\0" in text or Path(text).expanduser().exists():
+        return [text]
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise InputError(f"{text!r} names an empty dataset between its commas; A,B was expected.")
+    return parts
+
+
+def combine(parts: Sequence[Reading], sources: Sequence[str]) -> Reading:
+    """All episodes in order, named "episode_3 of <source>".
+
+    Action sizes and observations must be the same in all; the environment is the sources' common one, else none.
+    """
+    parts = [
+        replace(part, demos=replace(part.demos, source=source)) for part, source in zip(parts, sources, strict=True)
+    ]
+    _check_keys(parts)
+    episodes = tuple(_named(e, part.demos.source) for part in parts for e in part.demos.episodes)
+    names = ", ".join(part.demos.source for part in parts)
+    check_alike(episodes, names)
+    specs = {part.demos.env_spec for part in parts}
+    formats = {part.demos.format for part in parts}
+    first = parts[0].demos
+    demos = Demonstrations(
+        episodes,
+        names,
+        first.format if len(formats) == 1 else "combined",
+        first.env_spec if len(specs) == 1 else None,
+        first.env_args if len(specs) == 1 else {},
+        {k: v for k, v in first.attrs.items() if all(k in p.demos.attrs and p.demos.attrs[k] == v for p in parts)},
+    )
+    notes = [f"{p.demos.source}: {note}" for p in parts for note in p.notes]
+    if len(specs) > 1:
+        notes.append(f"the sources name different environments ({', '.join(sorted(map(str, specs)))}): none is kept.")
+    elif any(p.demos.env_args != first.env_args for p in parts):
+        notes.append(f"the sources' records of {first.env_spec} differ; that of {first.source} is kept.")
+    filters = {f"{p.demos.source}:{k}": v for p in parts for k, v in p.filter_keys.items()}
+    unread = {k: v for p in parts for k, v in p.unread.items()}
+    return Reading(demos, tuple(notes), dict(parts[0].left_out), filters, dict(parts[0].available), unread=unread)
+
+
+def _named(episode: Episode, source: str) -> Episode:
+    return replace(episode, name=f"{episode.name} of {source}")
+
+
+def _check_keys(parts: Sequence[Reading]) -> None:
+    expected = parts[0].demos.obs_shapes
+    for part in parts[1:]:
+        found = part.demos.obs_shapes
+        if set(found) != set(expected):
+            common = sorted(set(found) & set(expected))
+            remedy = f"Choose common ones: {', '.join(common)}." if common else "They have none in common."
+            raise InputError(f"{part.demos.source} has observations {sorted(found)}, {parts[0].demos.source} "
+                             f"{sorted(expected)}. {remedy}")  # fmt: skip

@@ -11,12 +11,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.detect import detect
 from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.robomimic_read import demo_names, read_filters
-from dtql_robot.datasets.loader import read_source
+from dtql_robot.datasets.loader import detect, read_source
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import new_file
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.formats.reading import Reading
-from dtql_robot.datasets.histogram import histogram
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.types import Array, Demonstrations
 
@@ -93,6 +92,14 @@ def _obs(arrays: Sequence[Array]) -> dict[str, Any]:
     low, high = min(a.min() for a in arrays), max(a.max() for a in arrays)
     first = arrays[0]
     return {"shape": list(first.shape[1:]), "dtype": str(first.dtype), "min": float(low), "max": float(high)}
+
+
+def histogram(values: Array, bins: int = 16) -> list[int]:
+    """Counts in `bins` equal parts of the range of `values` (N,); all in the first where there is one value only."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return [len(values), *[0] * (bins - 1)]
+    return [int(n) for n in np.histogram(values.astype(np.float64), bins, (low, high))[0]]
 
 
 def _action(column: Array) -> dict[str, Any]:

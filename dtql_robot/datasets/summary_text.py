@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dtql_robot.datasets.histogram import sparkline
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:
@@ -84,3 +84,9 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
     ]
+
+
+def sparkline(counts: list[int]) -> str:
+    """One character a bin, its height the count's share of the largest; a space where there is nothing."""
+    largest = max(counts)
+    return "".join(" " if n == 0 else BARS[min(len(BARS) - 1, n * len(BARS) // (largest + 1))] for n in counts)

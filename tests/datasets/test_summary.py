@@ -13,7 +13,8 @@ import pytest
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import format_summary, inspect, save_robomimic
-from dtql_robot.datasets.histogram import histogram, sparkline
+from dtql_robot.datasets.summary import histogram
+from dtql_robot.datasets.summary_text import sparkline
 from dtql_robot.types import Demonstrations
 from tests.helpers.sample_demos import make_demos
 

@@ -9,6 +9,7 @@ An episode whose flags are both false at the end was cut off by the recording: t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.detect import EPISODE
 from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike
 from dtql_robot.datasets.formats.kitchen_goals import goal_tasks, is_kitchen, success_of_goals
@@ -26,6 +26,7 @@ from dtql_robot.datasets.formats.reading import Reading, Request, read_each
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 
+EPISODE = re.compile(r"episode_(\d+)")
 OBS_KEY = "observation"
 OWN_ENV_SPEC = "dtql_robot_env_spec"  # metadata key for environments that Gymnasium does not register
 OWN_ENV_ARGS = "dtql_robot_env_args"  # metadata key: JSON of an environment record that is not Gymnasium's

@@ -1,4 +1,4 @@
-"""What `validate` reports."""
+"""What `validate` reports, and what it is told about the use of the data."""
 
 from __future__ import annotations
 
@@ -64,3 +64,17 @@ class Validation:
             "warnings": [asdict(f) for f in self.warnings],
             **self.checked,
         }
+
+
+@dataclass(frozen=True)
+class Use:
+    """How the data will be used, as far as it decides what is an error.
+
+    action_norm  "range" fits the recorded range; "none" takes actions for [-1, 1] as they are
+    reward       "success" needs a success signal
+    obs_keys     observations the policy will use; empty: every low-dimensional one
+    """
+
+    action_norm: str = "range"
+    reward: str = "auto"
+    obs_keys: tuple[str, ...] = ()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dtql_robot.datasets.formats.reading import Reading
-from dtql_robot.datasets.validation.findings import Finding, error, warning
+from dtql_robot.datasets.validation.findings import Finding, Use, error, warning
 from dtql_robot.types import Array, Demonstrations
-
-if TYPE_CHECKING:
-    from dtql_robot.datasets.validation.validate import Use
 
 _TOLERANCE = 1e-6
 _NEAR = 0.15  # metres: a commanded absolute position stays this close to the hand (median)

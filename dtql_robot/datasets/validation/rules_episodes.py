@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from dtql_robot.datasets.duplicates import duplicate_episodes
+from dtql_robot.datasets.episode_edits import suggested_reward
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.formats.robomimic_read import CLAIMED_STEPS, NEXT_OBS_DIFFERS
-from dtql_robot.datasets.success import suggested_reward
-from dtql_robot.datasets.validation.findings import Finding, error, warning
+from dtql_robot.datasets.validation.findings import Finding, Use, error, warning
 from dtql_robot.types import Demonstrations, Episode
-
-if TYPE_CHECKING:
-    from dtql_robot.datasets.validation.validate import Use
 
 _SHORT = 2
 _MANY = 0.2  # share of the terminated episodes that have one and the same, largest length

@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dtql_robot.datasets.formats.reading import Reading
-from dtql_robot.datasets.validation.findings import Finding, error, warning
-
-if TYPE_CHECKING:
-    from dtql_robot.datasets.validation.validate import Use
+from dtql_robot.datasets.validation.findings import Finding, Use, error, warning
 
 _CHANNELS = (1, 3, 4)
 

@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.datasets.validation import rules_actions, rules_episodes, rules_file
-from dtql_robot.datasets.validation.findings import Finding, Validation, error
+from dtql_robot.datasets.validation.findings import Finding, Use, Validation, error
 from dtql_robot.errors import InputError
-
-
-@dataclass(frozen=True)
-class Use:
-    """How the data will be used, as far as it decides what is an error.
-
-    action_norm  "range" fits the recorded range; "none" takes actions for [-1, 1] as they are
-    reward       "success" needs a success signal
-    obs_keys     observations the policy will use; empty: every low-dimensional one
-    """
-
-    action_norm: str = "range"
-    reward: str = "auto"
-    obs_keys: tuple[str, ...] = ()
-
 
 Rule = Callable[[Reading, Use], "list[Finding]"]
 RULES: tuple[Rule, ...] = (
