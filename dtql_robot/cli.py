@@ -6,6 +6,7 @@ Heavy packages are imported inside the commands, so that `--help` is instant.
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import sys
@@ -15,7 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from dtql_robot import __version__
-from dtql_robot.errors import InputError
+from dtql_robot.failures import explain
+from dtql_robot.system.terminal import accept_every_character, plain_output
 
 USAGE = """\
 dtql-robot {version}: robot demonstrations in; a fast one-step policy, its success rate and a video out.
@@ -90,30 +92,37 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code: 0 done, 2 something given is wrong, 1 anything else."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage(), end="")
-        return 0
-    if arguments[0] == "--version":
-        print(f"dtql-robot {__version__}")
-        return 0
-    command, *rest = arguments
-    if command not in COMMANDS:
-        print(f"dtql-robot: unknown command {command!r}; expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
-        return 2
+    accept_every_character()
+    with plain_output():
+        if not arguments or arguments[0] in ("-h", "--help", "help"):
+            print(usage(), end="")
+            return 0
+        if arguments[0] == "--version":
+            print(f"dtql-robot {__version__}")
+            return 0
+        command, *rest = arguments
+        if command not in COMMANDS:
+            near = difflib.get_close_matches(command, COMMANDS, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            print(f"dtql-robot: unknown command {command!r}; {hint}Choose from {', '.join(COMMANDS)}.", file=sys.stderr)
+            return 2
     try:
         with terminated_as_interrupted():
             run, options = parse(command, rest)
-            run(options)
-            sys.stdout.flush()
-    except InputError as e:
-        print(f"dtql-robot {command}: {e}", file=sys.stderr)
-        return 2
+            with plain_output():
+                run(options)
+                sys.stdout.flush()
     except BrokenPipeError:  # as in `dtql-robot inspect FILE | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        print(f"\ndtql-robot {command}: interrupted.", file=sys.stderr)
-        return 1
+    except BaseException as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        sentence, code = explained
+        with plain_output():
+            print(f"dtql-robot {command}: {sentence}", file=sys.stderr)
+        return code
     return 0

@@ -21,6 +21,7 @@ ALLOWED = {
     "system": {"errors"},
     "config": {"errors"},
     "presets": {"config", "errors"},
+    "failures": {"errors"},
     "datasets": COMMON,
     "envs": COMMON,
     "algorithm": {*COMMON, "config"},

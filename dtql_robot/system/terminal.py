@@ -1,0 +1,101 @@
+"""Text for a person's terminal: what a stranger's file says cannot move the cursor, and no encoding ends the work."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+KEPT = "\n\t"
+"""Control characters that our own lines need."""
+
+
+class _Escapes(dict[int, str]):
+    """Translation table for `str.translate`, filled on demand: control and direction characters become visible."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        hidden = character not in KEPT and unicodedata.category(character) in ("Cc", "Cf", "Cs")
+        self[code] = character.encode("unicode_escape").decode("ascii") if hidden else character
+        return self[code]
+
+
+_ESCAPES = _Escapes()
+
+
+def printable(text: str) -> str:
+    """The text with everything that could drive a terminal written out: an escape becomes the four letters `\\x1b`."""
+    return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES)
+
+
+def _ascii_fallback(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: frames of tables as -, | and +, any other character that is missing as its escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(map(_ascii_of, missing)), error.end
+
+
+def _ascii_of(character: str) -> str:
+    name = unicodedata.name(character, "")
+    if name.startswith("BOX DRAWINGS"):
+        return "-" if name.endswith("HORIZONTAL") else "|" if name.endswith("VERTICAL") else "+"
+    return character.encode("ascii", "backslashreplace").decode("ascii")
+
+
+codecs.register_error("dtql_robot.ascii", _ascii_fallback)
+
+
+def accept_every_character() -> None:
+    """Characters that the encoding of stdout or stderr lacks are replaced instead of raised, in all that is printed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="dtql_robot.ascii")
+
+
+class PlainStream:
+    """A text stream that writes `printable` text; for everything else it is the stream that it wraps."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(printable(text))
+        return len(text)
+
+    def writelines(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def raw_stderr() -> Any:
+    """stderr for progress bars, whose carriage returns are our own."""
+    stream = sys.stderr
+    return stream.stream if isinstance(stream, PlainStream) else stream
+
+
+@contextmanager
+def plain_output() -> Iterator[None]:
+    """stdout and stderr as `PlainStream`.
+
+    A stream that was closed before the program started takes what is written and drops it.
+    """
+    before, opened = (sys.stdout, sys.stderr), []
+    for name, stream in zip(("stdout", "stderr"), before, strict=True):
+        if stream is None:
+            stream = open(os.devnull, "w")  # noqa: SIM115 (closed below)
+            opened.append(stream)
+        setattr(sys, name, PlainStream(stream))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        for stream in opened:
+            stream.close()
