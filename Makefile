@@ -1,37 +1,51 @@
 # `make demo` or `make test` on a fresh Debian or Ubuntu machine sets everything up in .venv first.
 #   PYTHON=python3.12      the Python to build .venv with (3.10 to 3.14)
 #   PIP_ARGS="..."         more options for pip, for instance --index-url
-#   PYTEST_ARGS="..."      more options for pytest, for instance "-k setup" or "-n 2"
+#   JOBS=4                 test processes (default 2)
+#   PYTEST_ARGS="..."      more options for pytest, for instance "-k setup"
 
 BIN := .venv/bin
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 export PYTHON PIP_ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint clean
+.PHONY: help setup extras demo check test lint docs clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.setup-done ## Create .venv with everything in it (instant when nothing changed)
 
+extras: .venv/extras ## Add every optional package that can be built here
+
 demo: setup ## The whole way in minutes: demonstrations, training, evaluation, video, in runs/demo
 	$(BIN)/dtql-robot demo --out runs/demo
 
-test: lint .venv/.robomimic-done ## Lint, then all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+check: lint ## Before every commit: lint, types and the fast tests, in under two minutes
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test: lint extras ## Everything: lint, types and all tests, with every optional package
+	DTQL_REQUIRE_EXTRAS="$$(cat .venv/extras)" $(PYTEST) $(PYTEST_ARGS)
 
 lint: setup ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: setup .venv/.docs-done ## Build the documentation in site/; a broken link is an error
+	$(BIN)/python scripts/build_docs.py
+
 clean: ## Remove .venv, caches and build leftovers; runs/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist ./*.egg-info
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site ./*.egg-info
 
 .venv/.setup-done: pyproject.toml constraints.txt
 	@scripts/setup.sh
 	@touch $@
 
-# Left undone where robomimic cannot be built; its tests are then skipped.
-.venv/.robomimic-done: .venv/.setup-done
-	@scripts/setup.sh robomimic && touch $@ || true
+.venv/extras: .venv/.setup-done
+	@scripts/setup.sh extras
+
+.venv/.docs-done: .venv/.setup-done
+	@scripts/setup.sh docs
+	@touch $@

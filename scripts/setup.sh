@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up .venv for this checkout (`make setup`), or adds robomimic to it (`scripts/setup.sh robomimic`).
+# Sets up .venv for this checkout (`make setup`); `scripts/setup.sh extras` adds every optional package that can be built
+# here and writes their names to .venv/extras, which `make test` requires; `scripts/setup.sh docs` adds what builds the site.
 # Reads PYTHON (the Python to use), PIP_ARGS (more options for pip) and pip's own settings.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -89,6 +90,11 @@ pip_install() {
     ${INDEX_ARGS[@]+"${INDEX_ARGS[@]}"} ${PIP_ARGS:-} "$@" 2>&1 | show_progress
 }
 
+fail_pip() {
+  tail -n 20 "$LOG" >&2
+  die "pip failed; its last lines are above, the whole log is in $LOG."
+}
+
 # can_render PYTHON: true if MuJoCo gets an OpenGL context on this machine.
 can_render() {
   local backend
@@ -118,38 +124,65 @@ setup() {
   : >"$LOG"
   choose_index
   say "Installing the package and its dependencies into $VENV (a few minutes the first time)"
-  if ! pip_install -e '.[test]'; then
-    tail -n 20 "$LOG" >&2
-    die "pip failed, its last lines are above, all of them in $LOG."
-  fi
+  pip_install -e '.[test]' || fail_pip
   setup_gl "$VENV/bin/python"
   say "Set up in $SECONDS s"
 }
 
-no_robomimic() {
-  say "robomimic not installed ($1): its tests are skipped"
-  exit 1
+# has_compiler: true if native extensions can be built; installs g++ and make where apt-get may be used.
+has_compiler() {
+  local tool missing=()
+  for tool in g++ make; do
+    command -v "$tool" >/dev/null || missing+=("$tool")
+  done
+  if [[ ${#missing[@]} == 0 ]]; then return; fi
+  if can_apt; then
+    say "Installing ${missing[*]} with apt-get, to build robosuite's and robomimic's native extensions"
+    apt_install "${missing[@]}" && return
+  fi
+  say "${missing[*]} missing: robosuite and robomimic are left out, and their tests are skipped" \
+    "(run 'sudo apt-get install -y g++ make', then this again)"
+  return 1
 }
 
-# robomimic's egl_probe is compiled, with a cmake older than 4.
-setup_robomimic() {
-  local tool
-  for tool in g++ make; do
-    command -v "$tool" >/dev/null || no_robomimic "$tool is missing, see 'apt-get install g++ make'"
-  done
+# available_extras: the optional packages that can be installed on this Python and machine.
+available_extras() {
+  EXTRAS=(metaworld onnx vision)
+  # ogbench's dm_control needs labmaze, which has no wheels from Python 3.13 on and needs Bazel to build.
+  if "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then EXTRAS+=(ogbench); fi
+  if has_compiler; then EXTRAS+=(robosuite robomimic); fi
+}
+
+# setup_extras: fails where a package that should install here does not.
+setup_extras() {
+  local names
+  rm -f "$VENV/extras"
+  available_extras
   choose_index
-  say "Installing robomimic for its tests"
-  pip_install --retries 1 'cmake<4' || no_robomimic "pip failed, see $LOG"
-  # The real program's folder: the script in .venv/bin does not work inside pip's isolated build.
-  PATH="$("$VENV/bin/python" -c 'import cmake; print(cmake.CMAKE_BIN_DIR)'):$PATH"
-  pip_install --retries 1 robomimic==0.3.0 six || no_robomimic "pip failed, see $LOG"
-  say "robomimic installed in $SECONDS s"
+  names=$(IFS=,; echo "${EXTRAS[*]}")
+  say "Installing the optional packages: ${EXTRAS[*]}"
+  if [[ " ${EXTRAS[*]} " == *" robomimic "* ]]; then
+    # egl_probe, a dependency of robomimic, is built with a cmake older than 4. PATH gets the real program's folder,
+    # because the script in .venv/bin does not work inside pip's isolated build.
+    pip_install 'cmake<4' || fail_pip
+    PATH="$("$VENV/bin/python" -c 'import cmake; print(cmake.CMAKE_BIN_DIR)'):$PATH"
+  fi
+  pip_install -e ".[test,$names]" || fail_pip
+  printf '%s\n' "${EXTRAS[*]}" >"$VENV/extras"
+  say "Optional packages installed in $SECONDS s"
+}
+
+setup_docs() {
+  choose_index
+  say "Installing what builds the documentation"
+  pip_install -e ".[docs]" || fail_pip
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
   case ${1:-} in
     "") setup ;;
-    robomimic) setup_robomimic ;;
-    *) die "unknown argument '$1': none, or 'robomimic'" ;;
+    extras) setup_extras ;;
+    docs) setup_docs ;;
+    *) die "unknown argument '$1': expected none, 'extras' or 'docs'" ;;
   esac
 fi

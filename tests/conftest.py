@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,38 @@ import pytest
 import torch
 
 from dtql_robot.types import Demonstrations, Episode
+from tests.helpers.skips import fail_wrong_skip, skip_without_gl
 
 torch.set_num_threads(1)
+
+SIMULATED = ("tests/envs/", "tests/eval/", "tests/replay/")
+"""Where every test counts as one that needs a simulator."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(SIMULATED) or item.get_closest_marker("gl"):
+            item.add_marker(pytest.mark.simulator)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    skip_without_gl(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    fail_wrong_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    fail_wrong_skip(report)
+    return report
 
 
 def make_episode(

@@ -81,7 +81,8 @@ def test_script_parses_and_is_executable(script: str) -> None:
 def test_make_lists_its_targets() -> None:
     command = ["make", "--no-print-directory"]  # which make otherwise prints when the tests run below `make test`
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert [line.split()[1] for line in listed.splitlines()] == ["help", "setup", "demo", "test", "lint", "clean"]
+    names = "help setup extras demo check test lint docs clean"
+    assert [line.split()[1] for line in listed.splitlines()] == names.split()
 
 
 def test_missing_gl_names_the_apt_line_and_goes_on(tmp_path: Path) -> None:
@@ -129,8 +130,33 @@ def test_cpu_index_is_used_only_where_it_helps(tmp_path: Path, pip_config: str, 
     assert bool(index) == ("--extra" in done.stdout)
 
 
-def test_robomimic_without_a_compiler_is_one_sentence(tmp_path: Path) -> None:
-    done = run_bash("PATH=/nowhere\nsetup_robomimic", tmp_path)
-    assert done.returncode == 1  # so that `make test` tries again once there is a compiler
-    assert done.stdout.startswith("robomimic not installed (g++ is missing")
-    assert done.stdout.endswith("its tests are skipped\n")
+def test_without_a_compiler_what_needs_one_is_left_out_in_one_sentence(tmp_path: Path) -> None:
+    code = f'VENV="{tmp_path}"; PATH="{tmp_path}"; available_extras; echo "${{EXTRAS[*]}}"'
+    (tmp_path / "bin").mkdir()
+    done = run_bash(code, tmp_path, {"bin/python": "exit 0", "id": "echo 1000"})
+    assert done.returncode == 0, done.stderr
+    sentence, extras = done.stdout.splitlines()
+    assert "g++ make missing: robosuite and robomimic are left out" in sentence
+    assert "apt-get install -y g++ make" in sentence
+    assert extras == "metaworld onnx vision ogbench"
+
+
+def test_with_a_compiler_every_extra_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    compilers = {"g++": "exit 0", "make": "exit 0", "bin/python": "exit 0"}
+    done = run_bash(f'VENV="{tmp_path}"; available_extras; echo "${{EXTRAS[*]}}"', tmp_path, compilers)
+    wanted = {name for name in PROJECT["optional-dependencies"] if name not in {"test", "docs", "download"}}
+    assert set(done.stdout.split()) == wanted
+
+
+def test_an_extra_that_fails_to_install_stops_and_leaves_no_list(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "extras").write_text("metaworld\n")
+    pip = '[[ $* != *" pip install "* ]] || { echo broken; exit 1; }'
+    stubs = {"g++": "exit 0", "make": "exit 0", "bin/python": pip}
+    code = f'VENV="{tmp_path}"; LOG="{tmp_path}/log"; has_nvidia() {{ return 0; }}; setup_extras'
+    done = run_bash(code, tmp_path, stubs)
+    assert done.returncode == 1
+    assert "broken" in done.stderr
+    assert "setup: pip failed" in done.stderr
+    assert not (tmp_path / "extras").exists()

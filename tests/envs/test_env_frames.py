@@ -4,10 +4,7 @@ import pytest
 from dtql_robot.envs import make_env
 from dtql_robot.envs.rendering import gl
 from dtql_robot.envs.rendering.camera import check_frame
-from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
-
-needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 
 
 def test_a_blank_frame_and_a_noise_frame_are_refused():
@@ -22,7 +19,7 @@ def test_a_blank_frame_and_a_noise_frame_are_refused():
         check_frame(np.zeros((3, 64, 64), np.float32))
 
 
-@needs_gl
+@pytest.mark.gl
 @pytest.mark.parametrize("spec", ["FetchPickAndPlace-v4", "AdroitHandDoor-v1"])
 def test_frames_show_something_that_moves(spec):
     env = make_env(spec, render=True, width=128, height=96)
@@ -38,7 +35,7 @@ def test_frames_show_something_that_moves(spec):
     assert (np.abs(first.astype(int) - second).max(axis=2) > 30).mean() > 0.005
 
 
-@needs_gl
+@pytest.mark.gl
 def test_the_goal_of_fetch_is_drawn_in_red():
     env = make_env("FetchPush-v4", render=True, width=320, height=320)
     env.reset(seed=7)
@@ -47,7 +44,7 @@ def test_the_goal_of_fetch_is_drawn_in_red():
     assert ((red > 150) & (green < 60) & (blue < 60)).sum() > 40
 
 
-@needs_gl
+@pytest.mark.gl
 def test_filming_does_not_change_the_physics():
     traces = []
     for render in (False, True):

@@ -8,18 +8,16 @@ import pytest
 from dtql_robot.envs import make_env
 from dtql_robot.envs.collection.collect import collect
 from dtql_robot.envs.rendering.camera import check_frame
-from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.envs.rendering.image_obs import camera_of, camera_record, check_images, image_env, square_images
 from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.chunked_env import EnvServer
 from dtql_robot.types import ImageObs
 
-needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 FETCH = "FetchPickAndPlace-v4"
 IMAGES = square_images(("front", "wrist"), 48)
 
 
-@needs_gl
+@pytest.mark.gl
 def test_fetch_shows_the_cube_and_the_fingers_and_no_goal():
     env = make_env(FETCH, images=square_images(("front", "wrist"), 84), render=True, width=84, height=84)
     obs, _ = env.reset(seed=3)
@@ -38,7 +36,7 @@ def test_fetch_shows_the_cube_and_the_fingers_and_no_goal():
     env.close()
 
 
-@needs_gl
+@pytest.mark.gl
 def test_the_wrist_camera_moves_along_with_the_fingers():
     env = make_env(FETCH, images=square_images(("wrist",), 64))
     start = env.reset(seed=3)[0]
@@ -51,7 +49,7 @@ def test_the_wrist_camera_moves_along_with_the_fingers():
     env.close()
 
 
-@needs_gl
+@pytest.mark.gl
 def test_drawing_leaves_the_physics_alone_and_is_the_same_every_time():
     def trace(images):
         env = make_env(FETCH, images=images)
@@ -66,7 +64,7 @@ def test_drawing_leaves_the_physics_alone_and_is_the_same_every_time():
         assert np.array_equal(b["front_image"], c["front_image"])
 
 
-@needs_gl
+@pytest.mark.gl
 def test_frames_are_stacked_and_only_those_that_are_seen_are_drawn():
     single, stacked = (EnvServer(FETCH, images=ImageObs(IMAGES.shapes, frames)) for frames in (1, 3))
     actions = np.random.default_rng(0).uniform(-1, 1, (5, 4)).astype(np.float32)
@@ -89,14 +87,14 @@ def test_frames_are_stacked_and_only_those_that_are_seen_are_drawn():
     stacked.close()
 
 
-@needs_gl
+@pytest.mark.gl
 def test_other_families_take_their_own_cameras():
     env = make_env("AdroitHandDoor-v1", images=square_images(("fixed",), 48))
     check_frame(env.reset(seed=0)[0]["fixed_image"])
     env.close()
 
 
-@needs_gl
+@pytest.mark.gl
 def test_collected_images_do_not_depend_on_the_workers_and_are_recorded():
     task = f"{FETCH}+proprio=observation[0:3],observation[9:11]"
     one, two = (collect(task, 2, workers=w, progress=False, cameras=("front",), size=32) for w in (1, 2))

@@ -6,11 +6,9 @@ import pytest
 from dtql_robot.envs import make_env
 from dtql_robot.envs.collection.collect import collect
 from dtql_robot.envs.rendering.camera import check_frame
-from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 
 pytest.importorskip("metaworld", reason="metaworld is not installed (pip install 'dtql-robot[metaworld]')")
-needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 
 TASK = "metaworld:pick-place-v3"
 
@@ -52,7 +50,7 @@ def test_its_own_scripted_policy_collects():
     assert demos.env_spec == demos.env_args["env_name"] == TASK
 
 
-@needs_gl
+@pytest.mark.gl
 def test_frames_show_something_that_moves():
     env = make_env(TASK, render=True, width=128, height=96)
     env.reset(seed=0)

@@ -5,11 +5,9 @@ import pytest
 
 from dtql_robot.envs import env_info, make_env
 from dtql_robot.envs.rendering.camera import check_frame
-from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 
 pytest.importorskip("ogbench", reason="ogbench is not installed (pip install 'dtql-robot[ogbench]')")
-needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 
 
 def trace(env, seed):
@@ -54,7 +52,7 @@ def test_a_solved_scene_is_a_success():
     env.close()
 
 
-@needs_gl
+@pytest.mark.gl
 def test_frames_are_pictures():
     env = make_env("ogbench:cube-single-v0", render=True, width=128, height=96)
     for seed in range(2):

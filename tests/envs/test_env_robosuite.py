@@ -9,11 +9,9 @@ import pytest
 from dtql_robot.envs import make_env
 from dtql_robot.envs.collection.collect import collect
 from dtql_robot.envs.rendering.camera import check_frame
-from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 
 pytest.importorskip("robosuite", reason="robosuite is not installed (pip install 'dtql-robot[robosuite]')")
-needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 
 OLD_CONTROLLER = {
     "type": "OSC_POSE",
@@ -231,7 +229,7 @@ def test_other_tasks_are_made_and_stepped(task):
     env.close()
 
 
-@needs_gl
+@pytest.mark.gl
 def test_frames_are_sound_after_many_resets_and_show_the_robot_move():
     env = make_env("robosuite:Lift", render=True, width=128, height=96, env_args={"hard_reset": True})
     frames = []
@@ -247,7 +245,7 @@ def test_frames_are_sound_after_many_resets_and_show_the_robot_move():
     assert (np.abs(frames[-1].astype(int) - frames[-2]).max(axis=2) > 30).mean() > 0.005
 
 
-@needs_gl
+@pytest.mark.gl
 def test_a_camera_is_chosen_by_its_name():
     env = make_env("robosuite:Lift", render=True, width=96, height=96, camera="robot0_eye_in_hand")
     env.reset(seed=0)

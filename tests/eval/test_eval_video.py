@@ -11,8 +11,6 @@ from dtql_robot.eval.video.spec import choose_episodes, pace, pick_episodes
 from dtql_robot.eval.video.stills import read_video, write_gif, write_sheet
 from tests.helpers.eval_policies import ScriptedPolicy
 
-needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
-
 
 @pytest.mark.parametrize(
     ("successes", "count", "shown"),
@@ -61,7 +59,7 @@ def filmed(tmp_path_factory):
     return evaluate(policy, "FetchReach-v4", episodes=6, num_envs=2, video=spec, progress=False), spec
 
 
-@needs_gl
+@pytest.mark.gl
 def test_the_video_shows_labelled_episodes(filmed):
     result, spec = filmed
     assert (result.video, result.video_note) == (spec.path, None)
@@ -82,7 +80,7 @@ def test_the_video_shows_labelled_episodes(filmed):
     assert [p.name for p in spec.path.parent.iterdir()] == ["rollouts.mp4"]
 
 
-@needs_gl
+@pytest.mark.gl
 def test_pictures_for_a_readme(filmed, tmp_path):
     _, spec = filmed
     sheet = write_sheet(spec.path, tmp_path / "sheet.png", columns=3, rows=2)
@@ -91,7 +89,7 @@ def test_pictures_for_a_readme(filmed, tmp_path):
     assert gif.read_bytes()[:3] == b"GIF"
 
 
-@needs_gl
+@pytest.mark.gl
 def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path, monkeypatch):
     class Shy(ScriptedPolicy):
         """Never moves before a camera."""
@@ -113,7 +111,7 @@ def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path, mon
     assert "seed 1000000000, 1000000001 ended otherwise than recorded" in result.video_note
 
 
-@needs_gl
+@pytest.mark.gl
 def test_a_video_for_each_camera(tmp_path):
     """The same episodes from two sides."""
     cameras = ("external_camera_0", "head_camera_rgb")
@@ -129,7 +127,7 @@ def test_a_video_for_each_camera(tmp_path):
     assert np.abs(a[-1][:160].astype(int) - b[-1][:160]).mean() > 10
 
 
-@needs_gl
+@pytest.mark.gl
 def test_the_video_is_what_browsers_play(filmed):
     import imageio_ffmpeg
 
@@ -192,7 +190,7 @@ def test_a_filter_that_leaves_nothing_is_said(tmp_path):
     assert "There are no failures among the 2 episodes" in (result.video_note or "") or gl_missing()
 
 
-@needs_gl
+@pytest.mark.gl
 def test_a_grid_shows_all_episodes_at_once(tmp_path):
     spec = VideoSpec(tmp_path / "grid.mp4", episodes=3, grid=True, width=160, height=160)
     policy = ScriptedPolicy("FetchReach-v4", noise=0.9)
@@ -205,7 +203,7 @@ def test_a_grid_shows_all_episodes_at_once(tmp_path):
     assert frames[-1][160 + STRIP :, 160:].max() < 60
 
 
-@needs_gl
+@pytest.mark.gl
 def test_a_frame_of_noise_becomes_a_note_and_no_video(tmp_path, monkeypatch):
     from dtql_robot.envs.rendering.camera import Camera
 

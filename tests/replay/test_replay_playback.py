@@ -13,12 +13,10 @@ import pytest
 from dtql_robot.cli import main
 from dtql_robot.datasets import load, save_robomimic
 from dtql_robot.envs.collection.collect import collect
-from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
 from dtql_robot.replay.playback import play_back
 
 DOOR = "d4rl_door_human_v0/door-v0_demos_clipped.hdf5"
-needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 
 
 def real(real_data: Path, name: str) -> Path:
@@ -65,7 +63,7 @@ def test_disturbed_demonstrations_are_told(tmp_path: Path, capsys: pytest.Captur
     assert "disturbed" not in str(plain)
 
 
-@needs_gl
+@pytest.mark.gl
 def test_video(tmp_path: Path) -> None:
     demos = collect("FetchReach-v4", 2, workers=1, progress=False)
     path = save_robomimic(demos, tmp_path / "reach.hdf5")

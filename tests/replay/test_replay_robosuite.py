@@ -22,7 +22,6 @@ from dtql_robot.replay.playback import play_back
 from dtql_robot.replay.robosuite_states import StateSimulation, episode_from_states
 
 LIFT, HANDOVER = "robosuite_lift_v140/demo.hdf5", "robosuite_handover_2021/demo.hdf5"
-needs_gl = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
 
 
 def real(real_data: Path, name: str) -> Path:
@@ -83,7 +82,7 @@ def test_object_sizes_are_the_recorded_ones(real_data: Path) -> None:
     simulation.close()
 
 
-@needs_gl
+@pytest.mark.gl
 def test_interrupted_extraction_goes_on(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = real(real_data, LIFT), tmp_path / "out.hdf5"
     made: list[str] = []

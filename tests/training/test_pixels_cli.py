@@ -11,9 +11,8 @@ import pytest
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import load, save_minari
-from dtql_robot.envs.rendering.gl import gl_missing
 
-pytestmark = pytest.mark.skipif(gl_missing() is not None, reason=str(gl_missing()))
+pytestmark = pytest.mark.gl
 TASK = "FetchReach-v4+proprio=observation[0:3],observation[3:5]"
 KEYS = ["--obs-keys", "proprio", "desired_goal", "front_image", "wrist_image"]
 SMALL = [
