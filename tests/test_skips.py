@@ -45,7 +45,7 @@ def test_a_wrong_skip_fails_the_run_wherever_it_stands(tmp_path: Path) -> None:
     )
     (tmp_path / "test_call.py").write_text("import pytest\ndef test_it(): pytest.skip('onnx is not installed')\n")
 
-    options = "-q -n 0 -p no:cacheprovider --continue-on-collection-errors --rootdir".split()
+    options = ["-q", "-n", "0", "-p", "no:cacheprovider", "--continue-on-collection-errors", "--rootdir"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(tmp_path), str(tmp_path)],
         cwd=tmp_path,
@@ -54,4 +54,4 @@ def test_a_wrong_skip_fails_the_run_wherever_it_stands(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert "2 failed, 1 error" in done.stdout
+    assert "1 failed, 2 errors" in done.stdout
