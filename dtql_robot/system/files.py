@@ -1,32 +1,54 @@
-"""Files and folders appear whole or not at all."""
+"""Files and folders appear whole or not at all, at the place that a link points to."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dtql_robot.errors import InputError
+from dtql_robot.system.temporary import temporary_sibling
 
 
 @contextmanager
-def new_file(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary sibling to write to; it takes the name `path` when the block ends well."""
+def new_file(path: Path, overwrite: bool, suffix: str = "") -> Iterator[Path]:
+    """Yield an empty temporary sibling to write to; it takes the name `path` when the block ends well.
+
+    suffix: the ending of the temporary name, for writers that tell a format by it.  Where `path` is a link, the file
+    that it points to is replaced and the link stays.
+    """
+    with _as_input_error(path):
+        check_is_no_folder(path)
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no ordinary file (a device or a pipe), which cannot be replaced by a new one.")
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists already. Choose another name or allow overwriting.")
+        target = _real(path)
+        with temporary_sibling(target, suffix) as temporary:
+            # A new name of its own, through no link: nobody can have put anything there for us to overwrite.
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, target)
+
+
+def _real(path: Path) -> Path:
+    """What `path` is at the end of all links; OSError where they lead back to themselves."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return target
+
+
+def check_is_no_folder(path: Path) -> None:
+    """InputError where `path` is a folder."""
     if path.is_dir():
         raise InputError(f"{path} is a folder; the name of a file to write was expected.")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already. Choose another name or allow overwriting.")
-    with _temporary_sibling(path) as temporary:
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
 
 
 def check_writable(path: Path) -> None:
@@ -34,14 +56,23 @@ def check_writable(path: Path) -> None:
 
     Makes the folder it is to be in, and leaves nothing else behind.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; the name of a file to write was expected.")
-    with _temporary_sibling(path) as temporary:
-        temporary.touch()
+    with _as_input_error(path):
+        check_is_no_folder(path)
+        if path.exists() and not path.is_file():
+            if not os.access(path, os.W_OK):
+                raise InputError(f"{path} cannot be written: it takes no data from this user.")
+            return
+        with temporary_sibling(_real(path), "") as temporary:
+            temporary.touch(exist_ok=False)
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write or replace a text file, whole or not at all."""
+    """Write or replace a text file, whole or not at all.  A device or a pipe (/dev/stdout) is written to as it is."""
+    with _as_input_error(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with open(path, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            return path
     with new_file(path, overwrite=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
@@ -55,39 +86,43 @@ def write_json(path: Path, value: Any) -> Path:
 @contextmanager
 def new_folder(path: Path, marker: str, overwrite: bool) -> Iterator[Path]:
     """As `new_file` for a folder.  An existing one is replaced only if empty, or if it holds the file `marker`."""
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is a file; the name of a folder to write was expected.")
-    if path.is_dir() and any(path.iterdir()):
-        if not overwrite:
-            raise InputError(f"{path} exists already. Choose another name or allow overwriting.")
-        if not (path / marker).is_file():
-            raise InputError(f"{path} is not overwritten: it holds no {marker}. Choose another name.")
-    with _temporary_sibling(path) as temporary:
-        temporary.mkdir()
-        yield temporary
+    with _as_input_error(path):
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file; the name of a folder to write was expected.")
         if path.is_dir() and any(path.iterdir()):
-            with _temporary_sibling(path) as old:
-                os.replace(path, old)
-                try:
-                    os.replace(temporary, path)
-                except BaseException:
-                    os.replace(old, path)
-                    raise
-        else:
+            if not overwrite:
+                raise InputError(f"{path} exists already. Choose another name or allow overwriting.")
+            if not (path / marker).is_file():
+                raise InputError(f"{path} is not overwritten: it holds no {marker}. Choose another name.")
+        target = _real(path)
+        with temporary_sibling(target, "") as temporary:
+            temporary.mkdir()
+            yield temporary
+            _put_folder(temporary, target)
+
+
+def _put_folder(temporary: Path, path: Path) -> None:
+    """The new folder takes the place of what was at `path`, which comes back where that fails."""
+    if not (path.is_dir() and any(path.iterdir())):
+        os.replace(temporary, path)
+        return
+    with temporary_sibling(path, "") as old:
+        os.replace(path, old)
+        try:
             os.replace(temporary, path)
+        except BaseException:
+            os.replace(old, path)
+            raise
 
 
 @contextmanager
-def _temporary_sibling(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+def _as_input_error(path: Path) -> Iterator[None]:
+    """What the operating system refuses, as one sentence about `path` (not about a temporary name beside it)."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
+        yield
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}.") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):  # its folder may be none
-                temporary.unlink()
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except ValueError as error:
+        if "null byte" not in str(error) and "null character" not in str(error):
+            raise
+        raise InputError(f"{str(path)!r} cannot be written: a file's name has no null bytes.") from error

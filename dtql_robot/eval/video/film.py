@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video.attention import Looking, beside, column_width
 from dtql_robot.eval.video.labels import PAPER, WIDE, Frame, caption, card
 from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
+from dtql_robot.system.files import new_file
 from dtql_robot.types import Policy
 
 if TYPE_CHECKING:
@@ -100,16 +100,13 @@ def mp4_writer(path: Path, fps: int) -> Any:
     """An H.264 writer (`append_data`) whose file appears at `path` only when it is complete."""
     import imageio.v2 as imageio
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part.mp4")
-    try:
-        with imageio.get_writer(
+    with (
+        new_file(path, overwrite=True, suffix=".mp4") as part,
+        imageio.get_writer(
             part, fps=fps, codec="libx264", pixelformat="yuv420p", quality=7, macro_block_size=16
-        ) as writer:
-            yield writer
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        ) as writer,
+    ):
+        yield writer
 
 
 def film(
