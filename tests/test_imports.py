@@ -30,8 +30,8 @@ ALLOWED = {
     "training": {*COMMON, "algorithm", "checkpoint", "config", "datasets", "policy"},
     "eval": {*COMMON, "envs", "policy"},
     "replay": {*COMMON, "datasets", "envs", "eval"},
-    "report": COMMON,
-    "experiments": {*COMMON, "algorithm", "config", "datasets", "envs", "eval", "policy", "training"},
+    "report": {*COMMON, "checkpoint", "config", "training"},
+    "experiments": {*COMMON, "algorithm", "checkpoint", "config", "datasets", "envs", "eval", "policy", "training"},
 }
 """Module or sub-package -> what it may import of the package, itself aside.  `cli` and `commands` join all sides."""
 

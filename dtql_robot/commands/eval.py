@@ -96,9 +96,9 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> None:
 
 def _run_one(options: Options) -> None:
     from dtql_robot import checkpoint
-    from dtql_robot.commands.report import write_run_report
     from dtql_robot.eval.evaluation import evaluate
     from dtql_robot.policy.one_step import load_policy
+    from dtql_robot.report.run_report import write_run_report
     from dtql_robot.system.files import check_writable
 
     settings = checkpoint.read_config(options.run)

@@ -1,119 +1,75 @@
-"""One self-contained HTML file about a trained and evaluated policy."""
+"""Curves and report.html of a run folder."""
 
 from __future__ import annotations
 
-import base64
-import datetime
-from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.system.files import write_text
+from dtql_robot import checkpoint
+from dtql_robot.config import Config
+from dtql_robot.training.loop import read_metrics
+
+CURVES, REPORT = "curves.png", "report.html"
 
 
-def _data_uri(path: Path | None, kind: str) -> str | None:
-    """The file as a data: URI; None where there is no such file."""
-    if path is None or not Path(path).is_file():
-        return None
-    return f"data:{kind};base64,{base64.b64encode(Path(path).read_bytes()).decode('ascii')}"
+def write_run_report(run: Path, videos: Sequence[Path], command: Sequence[str]) -> Path:
+    """Draw the learning curves and gather everything in the run folder in one self-contained page.
 
-
-def _videos(paths: Sequence[Path]) -> list[dict[str, str | None]]:
-    """The videos that there are, each with its file's name if there are several."""
-    found = [(path, uri) for path in paths if (uri := _data_uri(path, "video/mp4"))]
-    return [{"name": path.name if len(found) > 1 else None, "uri": uri} for path, uri in found]
-
-
-def flatten(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested mapping -> (dotted key, text) rows in order."""
-    rows: list[tuple[str, str]] = []
-    for key, value in mapping.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, Mapping) and value:
-            rows += flatten(value, name)
-        else:
-            rows.append((name, _text(value)))
-    return rows
-
-
-def describe_dataset(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page shows of a data set: {"facts": rows, "warnings", "obs": rows, "actions": dicts}.
-
-    summary: what `datasets.inspect` returns; of any other mapping every entry is a fact.
+    command: the words of the evaluation's command line; the training's is read off the run's config.
     """
-    obs, actions = summary.get("obs") or {}, summary.get("action") or []
-    shown_apart = ("obs", "action", "extras", "warnings", "notes", "duplicates")
-    facts = flatten({k: v for k, v in summary.items() if k not in shown_apart and v not in ({}, None)})
-    return {
-        "facts": [(key.replace("_", " ").replace(".", ", "), text) for key, text in facts if text],
-        "warnings": [*(summary.get("warnings") or []), *(summary.get("notes") or [])],
-        "obs": [(key, _shape(o["shape"]), o["dtype"], f"{o['min']:.4g}", f"{o['max']:.4g}") for key, o in obs.items()],
-        "actions": [_action(i, column) for i, column in enumerate(actions)],
-    }
+    from dtql_robot.report.curves import plot_curves
+    from dtql_robot.report.page import write_report
 
-
-def _shape(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape)) or "1"
-
-
-def _action(index: int, column: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the table of actions; the bars are at most 26 high."""
-    counts = column.get("histogram") or []
-    top = max(counts, default=0) or 1
-    numbers = {name: f"{column[name]:.4g}" for name in ("min", "max", "mean", "std")}
-    return {"index": index, **numbers, "bars": [26 * count / top for count in counts]}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_text(v) for v in value)
-    return str(value)
-
-
-def write_report(
-    path: str | Path,
-    *,
-    title: str,
-    results: Mapping[str, Any],
-    config: Mapping[str, Any],
-    dataset: Mapping[str, Any] | None = None,
-    curves_png: Path | None = None,
-    videos: Sequence[Path] = (),
-    command: Sequence[str] = (),
-    versions: Mapping[str, str] | None = None,
-) -> Path:
-    """Write report.html: the success rate with its interval, the video, every episode, curves, settings, commands.
-
-    results: the content of results.json.  config: shown as it is, nested keys dotted.  dataset: as `datasets.inspect`
-    gives it.  videos: named where there are several.
-    command: the lines that reproduce the run.  versions: package -> version; default those in `results`.
-    The file needs nothing beside it: video and curves are embedded.  What is missing is said in its place.
-    """
-    import jinja2
-
-    loader = jinja2.PackageLoader("dtql_robot.report", package_path=".")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    episodes = list(results["per_episode"])
-    low, high = results["ci95"]
-    html = environment.get_template("report.html.jinja").render(
-        title=title,
+    settings = checkpoint.read_config(run)
+    curves = None
+    if (run / checkpoint.METRICS).exists():
+        curves = run / CURVES
+        rows = read_metrics(run / checkpoint.METRICS)
+        plot_curves([{k: v for k, v in row.items() if k != "seconds"} for row in rows], curves)
+    results = json.loads((run / checkpoint.RESULTS).read_text())
+    write_report(
+        run / REPORT,
+        title=f"{run.name}: {results['env']}",
         results=results,
-        episodes=episodes,
-        successes=sum(bool(e["success"]) for e in episodes),
-        low=low,
-        high=high,
-        rule="its last step" if results.get("success_rule") == "last" else "any of its steps",
-        videos=_videos(videos),
-        video_missing=results.get("video_note") or "No video was made.",
-        curves=_data_uri(curves_png, "image/png"),
-        config=flatten(config),
-        dataset=describe_dataset(dataset) if dataset else None,
-        command="\n".join(command),
-        versions=dict(versions or results.get("versions") or {}),
-        date=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        config=settings["config"],
+        dataset=_read_json(run / checkpoint.DATASET),
+        curves_png=curves,
+        videos=videos,
+        command=[shlex.join(training_command(run, settings)), shlex.join(command)],
+        versions={name.replace("_", "-"): v for name, v in (settings["versions"] | results["versions"]).items()},
     )
-    return write_text(Path(path), html)
+    return run / REPORT
+
+
+def training_command(run: Path, settings: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that trains with the run's settings.  settings: the content of config.json."""
+    words = ["dtql-robot", "train", "--data", str(settings["data"]), "--out", str(run)]
+    if settings["env"]:
+        words += ["--env", settings["env"]]
+    for name, value, default in _values(Config.from_dict(settings["config"]), Config()):
+        flag = name.replace("_", "-")
+        if value == default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+    return words
+
+
+def _values(config: Any, default: Any) -> Iterator[tuple[str, Any, Any]]:
+    """(name, value, default) of every setting."""
+    for f in dataclasses.fields(config):
+        value, usual = getattr(config, f.name), getattr(default, f.name)
+        if dataclasses.is_dataclass(value):
+            yield from _values(value, usual)
+        else:
+            yield f.name, value, usual
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None

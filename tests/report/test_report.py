@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from dtql_robot.cli import parse
-from dtql_robot.commands.report import training_command
 from dtql_robot.config import Config, DataConfig, DiffusionConfig, OptimConfig
 from dtql_robot.datasets import inspect
 from dtql_robot.errors import InputError
 from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.report.curves import plot_curves, series, smooth
-from dtql_robot.report.run_report import write_report
+from dtql_robot.report.page import write_report
+from dtql_robot.report.run_report import training_command
 
 
 @pytest.fixture

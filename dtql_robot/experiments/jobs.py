@@ -1,0 +1,155 @@
+"""Trainings and evaluations as separate processes, several at once; what is done already is not done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dtql_robot.errors import InputError
+from dtql_robot.experiments.suites import METHODS, BenchTask
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and its evaluation."""
+
+    task: BenchTask
+    method: str
+    seed: int
+    data: Path
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        return f"{self.task.name}-{self.method}-seed{self.seed}"
+
+
+class _Running:
+    """The commands under way, so that Ctrl-C reaches them all."""
+
+    def __init__(self) -> None:
+        self._lock, self._processes, self._stopped = threading.Lock(), set[subprocess.Popen](), False
+
+    def call(self, arguments: Sequence[str], log: Path, env: dict[str, str]) -> int:
+        with open(log, "a") as file:
+            with self._lock:
+                if self._stopped:
+                    return 1
+                process = subprocess.Popen(arguments, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=env)
+                self._processes.add(process)
+            code = process.wait()
+        with self._lock:
+            self._processes.discard(process)
+        return code
+
+    def stop(self) -> None:
+        """Training saves its checkpoint.  SIGTERM, because SIGINT is ignored where a shell put us in the background."""
+        with self._lock:
+            self._stopped = True
+            for process in self._processes:
+                process.terminate()
+
+
+def run_jobs(jobs: Sequence[Job], episodes: int, at_once: int | None, train_args: Sequence[str]) -> dict[Job, str]:
+    """Run what is not done yet; returns the jobs that failed and why.
+
+    episodes: of each evaluation.  at_once: processes; None: one per CPU core, on a GPU one.  train_args: further
+    options of every training.  InputError for less than one process.
+    """
+    from dtql_robot.system.progress import progress_bar
+    from dtql_robot.system.workers import cpu_count
+    from dtql_robot.training.hardware import resolve_device
+
+    if at_once is None:
+        at_once = 1 if resolve_device("auto").type == "cuda" else cpu_count()
+    if at_once < 1:
+        raise InputError(f"--jobs is {at_once}; expected at least 1.")
+    env = {**os.environ, "OMP_NUM_THREADS": str(max(1, cpu_count() // at_once))}
+    running, failed = _Running(), dict[Job, str]()
+    bar = progress_bar("bench", total=len(jobs), unit="run")
+    with ThreadPoolExecutor(at_once) as pool:
+        futures = {pool.submit(_run_one, job, episodes, train_args, running, env): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                if reason := future.result():
+                    failed[futures[future]] = reason
+                bar.set_postfix_str(futures[future].label, refresh=False)
+                bar.update()
+        except KeyboardInterrupt:
+            running.stop()
+            raise
+        finally:
+            bar.close()
+    return failed
+
+
+def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Running, env: dict[str, str]) -> str | None:
+    """Train and evaluate one job; returns why it failed, None if it did not."""
+    from dtql_robot import checkpoint
+
+    if _episodes(job.folder / checkpoint.RESULTS) == episodes:
+        return None
+    job.folder.mkdir(parents=True, exist_ok=True)
+    log = job.folder / "bench.log"
+    program = [sys.executable, "-m", "dtql_robot"]
+    # A finished training is resumed too: it has nothing left to do and costs the reading of its data.
+    settings = [f"--preset={preset}"] if (preset := METHODS[job.method]) else []
+    settings += [f"--seed={job.seed}", *job.task.options, *train_args]
+    if (job.folder / checkpoint.CHECKPOINT).exists():
+        settings = ["--resume"]
+    train = [*program, "train", "--out", str(job.folder), "--data", str(job.data), *settings]
+    evaluate = [*program, "eval", str(job.folder), "--episodes", str(episodes), "--num-envs", "1"]
+    for command in (train, evaluate):
+        if running.call(command, log, env) != 0:
+            words = log.read_text().strip().splitlines()
+            return f"{words[-1] if words else 'no output'} (see {log})"
+    return None
+
+
+def _episodes(results: Path) -> int | None:
+    return len(json.loads(results.read_text())["per_episode"]) if results.is_file() else None
+
+
+def write_tables(jobs: Sequence[Job], out: Path) -> None:
+    """table.md, table.csv, figure.png and a small file a run."""
+    from dtql_robot.experiments.table import as_csv, draw, gather, markdown
+    from dtql_robot.system.files import write_text
+
+    (out / "results").mkdir(exist_ok=True)
+    records = {job.label: _compact(job) for job in jobs}
+    for label, record in records.items():
+        write_text(out / "results" / f"{label}.json", json.dumps(record) + "\n")
+    cells = gather(records.values())
+    write_text(out / "table.md", markdown(cells))
+    write_text(out / "table.csv", as_csv(cells))
+    draw(cells, out / "figure.png")
+    print(markdown(cells), end="")
+    for name in ("table.md", "table.csv", "figure.png", "results"):
+        print(f"  {out / name}")
+
+
+def _compact(job: Job) -> dict[str, Any]:
+    """A run's config and results, small enough to keep: an episode is [seed, success, steps until success]."""
+    from dtql_robot import checkpoint
+    from dtql_robot.training.loop import read_metrics
+
+    results = json.loads((job.folder / checkpoint.RESULTS).read_text())
+    columns = ("seed", "success", "time_to_success")
+    results["per_episode"] = [[int(e["seed"]), int(e["success"]), e["time_to_success"]] for e in results["per_episode"]]
+    settings = checkpoint.read_config(job.folder) | {"data": job.data.name}
+    rows = read_metrics(job.folder / checkpoint.METRICS)
+    return {
+        "task": job.task.name,
+        "method": job.method,
+        "train_seconds": rows[-1]["seconds"],
+        "results": results | {"per_episode_columns": list(columns)},
+        "run": settings,
+    }
