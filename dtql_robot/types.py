@@ -16,6 +16,18 @@ Array = NDArray[Any]
 Obs = Mapping[str, Array]
 
 
+def is_constant(spread: Array, largest: Array) -> Array:
+    """Whether numbers that differ by `spread` and are at most `largest` in size are one value up to float32's rounding.
+
+    Elementwise.  The one rule of scaling and of what users are told: relative, so that no unit is too small for it.
+    """
+    limits = np.finfo(np.float32)
+    return np.asarray(spread) <= np.maximum(_ROUNDINGS * limits.eps * np.asarray(largest, np.float64), limits.tiny)
+
+
+_ROUNDINGS = 16  # what a short computation in float32 may add up to, in units in the last place
+
+
 @dataclass(frozen=True)
 class Episode:
     """One recorded rollout of T steps, whatever file it came from.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dtql_robot.config import DataConfig, Reward
 from dtql_robot.errors import InputError
-from dtql_robot.policy.normalize import NEAR_CONSTANT, Affine, concatenate, fit_range, identity
+from dtql_robot.policy.normalize import Affine, concatenate, fit_identity, fit_range, fit_standard_of, identity
 from dtql_robot.training.mapped_rows import MappedStates, allocate_rows
 from dtql_robot.types import Array, Batch, Demonstrations, Episode
 
@@ -132,22 +132,8 @@ def fit_normalizers(demos: Demonstrations, obs_keys: Sequence[str], action_norm:
     obs = identity(0)
     if obs_keys:
         obs = fit_standard_of([lambda e=e: concatenate(e.obs, obs_keys) for e in demos.episodes])  # type: ignore[misc]
-    if action_norm == "none":
-        return obs, identity(demos.action_dim)
-    extremes = [f(e.actions, axis=0) for e in demos.episodes for f in (np.min, np.max)]
-    return obs, fit_range(np.stack(extremes))
-
-
-def fit_standard_of(parts: Sequence[Callable[[], Array]]) -> Affine:
-    """`fit_standard` of rows that come in parts (N_i, D), each made twice and dropped again."""
-    count, total = 0, np.float64(0)
-    for part in parts:
-        rows = part()
-        count, total = count + len(rows), total + rows.sum(axis=0, dtype=np.float64)
-    mean = total / count
-    squares = sum(np.square(part() - mean).sum(axis=0) for part in parts)
-    std = np.sqrt(squares / count)
-    return Affine(mean.astype(np.float32), np.where(std < NEAR_CONSTANT, 1.0, std).astype(np.float32))
+    extremes = np.stack([f(e.actions, axis=0) for e in demos.episodes for f in (np.min, np.max)])
+    return obs, fit_identity(extremes) if action_norm == "none" else fit_range(extremes)
 
 
 def make_buffer(
