@@ -1,7 +1,13 @@
-"""Robot demonstrations in; a fast one-step policy, a success rate you can trust and a video out.
+"""Turn robot demonstrations into a fast one-step policy, with a success rate you can trust.
 
-The main calls, each imported when it is first used:
-`load`, `collect`, `train`, `load_policy`, `evaluate`, `Config`.
+    from dtql_robot import collect, evaluate, load, load_policy, train
+
+    demos = load("low_dim.hdf5")  # or collect("FetchPickAndPlace-v4", 200)
+    run = train(demos, "runs/lift")
+    print(evaluate(load_policy(run), demos.env_spec, episodes=200))
+
+`dir(dtql_robot)` lists the public names. Each is imported when it is first used, so that `import dtql_robot` stays
+instant. Names below this package, such as `dtql_robot.algorithm`, may move between minor versions.
 """
 
 from __future__ import annotations
@@ -9,30 +15,90 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dtql_robot.config import Config
-    from dtql_robot.datasets import load
+    from dtql_robot.config import (
+        Config,
+        CriticConfig,
+        DataConfig,
+        DiffusionConfig,
+        EncoderConfig,
+        OptimConfig,
+        PolicyConfig,
+    )
+    from dtql_robot.datasets import inspect, load, save_minari, save_robomimic, validate
+    from dtql_robot.envs import make_env
     from dtql_robot.envs.collection.collect import collect
-    from dtql_robot.eval.evaluation import evaluate
+    from dtql_robot.errors import InputError
+    from dtql_robot.eval import EvalResult, VideoSpec, evaluate
+    from dtql_robot.eval.comparison import compare
+    from dtql_robot.policy.action_plan import ActionPlan
     from dtql_robot.policy.one_step import load_policy
     from dtql_robot.training.loop import train
+    from dtql_robot.types import Demonstrations, Episode
 
 __version__ = "0.1.0"
-__all__ = ["Config", "collect", "evaluate", "load", "load_policy", "train"]
+
+__all__ = [
+    "ActionPlan",
+    "Config",
+    "CriticConfig",
+    "DataConfig",
+    "Demonstrations",
+    "DiffusionConfig",
+    "EncoderConfig",
+    "Episode",
+    "EvalResult",
+    "InputError",
+    "OptimConfig",
+    "PolicyConfig",
+    "VideoSpec",
+    "__version__",
+    "collect",
+    "compare",
+    "evaluate",
+    "inspect",
+    "load",
+    "load_policy",
+    "make_env",
+    "save_minari",
+    "save_robomimic",
+    "train",
+    "validate",
+]
 
 _HOMES = {
-    "Config": "dtql_robot.config",
-    "load": "dtql_robot.datasets",
-    "collect": "dtql_robot.envs.collection.collect",
-    "evaluate": "dtql_robot.eval.evaluation",
-    "load_policy": "dtql_robot.policy.one_step",
-    "train": "dtql_robot.training.loop",
+    "dtql_robot.config": [
+        "Config",
+        "CriticConfig",
+        "DataConfig",
+        "DiffusionConfig",
+        "EncoderConfig",
+        "OptimConfig",
+        "PolicyConfig",
+    ],
+    "dtql_robot.datasets": ["inspect", "load", "save_minari", "save_robomimic", "validate"],
+    "dtql_robot.envs": ["make_env"],
+    "dtql_robot.envs.collection.collect": ["collect"],
+    "dtql_robot.errors": ["InputError"],
+    "dtql_robot.eval": ["EvalResult", "VideoSpec", "evaluate"],
+    "dtql_robot.eval.comparison": ["compare"],
+    "dtql_robot.policy.action_plan": ["ActionPlan"],
+    "dtql_robot.policy.one_step": ["load_policy"],
+    "dtql_robot.training.loop": ["train"],
+    "dtql_robot.types": ["Demonstrations", "Episode"],
 }
+"""Module -> the public names that it defines or exports; the imports above, for use at run time."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `import dtql_robot` stays instant."""
+    """Import a public name on first use."""
     import importlib
 
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, for `dir`, `help` and completion."""
+    return list(__all__)
