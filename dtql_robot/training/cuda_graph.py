@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from dtql_robot.algorithm.agent import DTQL, Losses
+from dtql_robot.algorithm.agent import Algorithm1
+from dtql_robot.algorithm.objectives import Losses
 from dtql_robot.types import Batch, PixelBatch
 
 WARM_UP = 3
@@ -23,7 +24,7 @@ class GraphedUpdate:
     replay.
     """
 
-    def __init__(self, agent: DTQL, sample: Callable[[], Batch | PixelBatch]):
+    def __init__(self, agent: Algorithm1, sample: Callable[[], Batch | PixelBatch]):
         if agent.device.type != "cuda":
             raise ValueError(f"CUDA graphs need an agent on a GPU, got one on {agent.device}")
         self.agent, self.sample = agent, sample

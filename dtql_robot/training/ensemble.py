@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dtql_robot.algorithm.agent import DTQL, Loss, Losses
+from dtql_robot.algorithm.agent import DTQL, Algorithm1
+from dtql_robot.algorithm.model import Networks
+from dtql_robot.algorithm.objectives import Loss, Losses
 from dtql_robot.config import Config
 from dtql_robot.types import Batch
 
@@ -24,7 +26,7 @@ class Bound(nn.ModuleDict):
         return function(*args)
 
 
-class Ensemble(DTQL):
+class Ensemble(Algorithm1):
     """N agents that differ in their seed, updated together: `update` takes batches of shape (N, B, ...).
 
     Networks hold weights (N, ...), and each loss is that of DTQL under `vmap`.  The agents' weights, batches and noise
@@ -35,23 +37,15 @@ class Ensemble(DTQL):
 
     def __init__(self, agents: Sequence[DTQL]):
         first = agents[0]
-        self.agents = list(agents)
-        self.cfg, self.device, self.step = first.cfg, first.device, first.step
-        self.lr, self.ema_step = first.lr, first.ema_step
         if first.encoder is not None:
             raise ValueError("agents that encode images are trained one by one")
-        self.encoder = self.ema_encoder = None
-        self.networks = {name: stack([a.networks[name] for a in agents]) for name in first.networks}
-        for name, network in self.networks.items():
-            setattr(self, name, network)
+        stacked: dict[str, Any] = {name: stack([a.networks[name] for a in agents]) for name in first.networks}
+        super().__init__(first.cfg, Networks(**stacked), first.device, self._batched)
+        self.agents, self.step = list(agents), first.step
         self.bound = Bound(self.networks)
         self.weights: dict[str, Tensor] = dict(self.bound.named_parameters())
-        self.optimizers = self._make_optimizers()
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(join_moments([a.optimizers[name].state_dict() for a in agents]))
-        self.transform_losses(self._batched)
-        if self.cfg.optim.precision == "bf16":
-            self.transform_losses(self._in_bf16)
 
     def __len__(self) -> int:
         return len(self.agents)

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from dtql_robot import __version__, checkpoint
-from dtql_robot.algorithm.agent import DTQL, Losses
+from dtql_robot.algorithm.agent import DTQL, Algorithm1
+from dtql_robot.algorithm.objectives import Losses
 from dtql_robot.checkpoint import make_agent
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
@@ -204,7 +205,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-Learner = DTQL | ParallelEnsembles
+Learner = Algorithm1 | ParallelEnsembles
 """What is updated: an agent, or all agents as one."""
 
 
@@ -218,7 +219,7 @@ def _batches(buffer: ChunkBuffer | PixelBuffer, learner: Learner) -> Generator[B
             yield buffer.sample_each(size, learner.generators)
     else:
         while True:
-            yield buffer.sample(size, learner.generator)
+            yield buffer.sample(size, learner.generators[0])
 
 
 def _loop(runs: Sequence[Run], buffer: ChunkBuffer | PixelBuffer, progress: bool) -> None:

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dtql_robot.algorithm.agent import DTQL, Noise, frozen, polyak_
+from dtql_robot.algorithm.agent import DTQL, frozen, polyak_
 from dtql_robot.algorithm.networks import GaussianPolicy
+from dtql_robot.algorithm.objectives import Noise
 from dtql_robot.config import Config, CriticConfig, DataConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
 from dtql_robot.types import Batch

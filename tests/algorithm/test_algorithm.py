@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dtql_robot.algorithm.agent import Noise, frozen
+from dtql_robot.algorithm.agent import frozen
+from dtql_robot.algorithm.objectives import Noise
 from dtql_robot.config import DiffusionConfig
 from tests.algorithm.test_agent import SIZE, make_agent, random_batch, small_config
 from tests.helpers.plain_dtql import PlainDTQL

@@ -11,7 +11,8 @@ import torch
 
 from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.algorithm.augment import augment, middle, to_channels, window, window_by_index
-from dtql_robot.algorithm.encoders import Encoders, SpatialSoftmax, receptive_centres, small_cnn
+from dtql_robot.algorithm.encoders import Encoders
+from dtql_robot.algorithm.image_networks import SpatialSoftmax, receptive_centres, small_cnn
 from dtql_robot.config import (
     Config,
     CriticConfig,

@@ -85,16 +85,16 @@ def test_one_of_several_seeds_goes_on_alone(demos, tmp_path):
 
 
 def test_interrupted_seeds_are_all_saved(demos, tmp_path, monkeypatch):
-    from dtql_robot.algorithm.agent import DTQL
+    from dtql_robot.algorithm.agent import Algorithm1
 
-    plain = DTQL.update
+    plain = Algorithm1.update
 
     def interrupted(self, batch):
         if self.step == 7:
             raise KeyboardInterrupt
         return plain(self, batch)
 
-    monkeypatch.setattr(DTQL, "update", interrupted)
+    monkeypatch.setattr(Algorithm1, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(demos, tmp_path / "runs", small(), seeds=(0, 1), progress=False)
     assert [load_state(tmp_path / "runs" / f"seed{s}")["step"] for s in (0, 1)] == [7, 7]

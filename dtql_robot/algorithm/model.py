@@ -1,0 +1,108 @@
+"""The networks of DTQL and the moving averages that act: all that acting needs, and no more."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import nn
+
+from dtql_robot.algorithm.diffusion import Denoiser
+from dtql_robot.algorithm.encoders import Encoders
+from dtql_robot.algorithm.networks import DENOISERS, GaussianPolicy, ImplicitPolicy, TwinQ, Value
+from dtql_robot.config import Config
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is trained, and the averages of it.
+
+    target_q, ema_policy, ema_encoder  averages: they are never trained, only moved
+    fake                               second denoiser, with regularizer=kl
+    encoder                            of image observations; None without images
+    """
+
+    q: TwinQ
+    v: Value
+    target_q: TwinQ
+    denoiser: Denoiser
+    policy: GaussianPolicy | ImplicitPolicy
+    ema_policy: GaussianPolicy | ImplicitPolicy
+    fake: Denoiser | None = None
+    encoder: Encoders | None = None
+    ema_encoder: Encoders | None = None
+
+    def by_name(self) -> dict[str, nn.Module]:
+        """Name -> network, those that there are."""
+        named = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: network for name, network in named.items() if network is not None}
+
+
+def make_policy(cfg: Config, obs_dim: int, action_dim: int) -> GaussianPolicy | ImplicitPolicy:
+    """The one-step policy that `cfg.policy` asks for."""
+    chunk = (cfg.data.horizon, action_dim)
+    p, activation = cfg.policy, cfg.policy.policy_activation or cfg.optim.activation
+    if p.policy == "implicit":
+        return ImplicitPolicy(obs_dim, chunk, p.policy_hidden, activation)
+    bounds = (p.log_std_min, p.log_std_max)
+    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, activation, bounds, p.policy_members)
+
+
+def make_denoiser(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -> Denoiser:
+    """The preconditioned denoiser that `cfg.diffusion` asks for."""
+    d, chunk = cfg.diffusion, (cfg.data.horizon, action_dim)
+    net = DENOISERS[d.denoiser_net](obs_dim, chunk, d.denoiser_width, d.denoiser_blocks, cfg.optim.activation)
+    return Denoiser(net, sigma_data)
+
+
+def make_networks(
+    cfg: Config,
+    obs_dim: int,
+    action_dim: int,
+    sigma_data: float,
+    device: torch.device,
+    image_shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> Networks:
+    """Networks with weights drawn from `cfg.seed`.
+
+    The order in which they are made is part of every result: the same seed gives the same weights.
+    """
+    torch.manual_seed(cfg.seed)
+    encoder = Encoders(cfg.encoder, obs_dim, image_shapes).to(device) if image_shapes else None
+    if encoder is not None:
+        obs_dim = encoder.feature_dim
+    action_size, c, activation = cfg.data.horizon * action_dim, cfg.critic, cfg.optim.activation
+    q = TwinQ(obs_dim, action_size, c.critic_hidden, activation).to(device)
+    v = Value(obs_dim, c.critic_hidden, activation).to(device)
+    denoiser = make_denoiser(cfg, obs_dim, action_dim, sigma_data).to(device)
+    policy = make_policy(cfg, obs_dim, action_dim).to(device)
+    return Networks(
+        q,
+        v,
+        copy.deepcopy(q).requires_grad_(False),
+        denoiser,
+        policy,
+        copy.deepcopy(policy).requires_grad_(False),
+        copy.deepcopy(denoiser) if cfg.policy.regularizer == "kl" else None,
+        encoder,
+        None if encoder is None else copy.deepcopy(encoder).requires_grad_(False),
+    )
+
+
+class Model:
+    """A configuration and its networks: what acts, and what `agent.DTQL` trains."""
+
+    def __init__(self, cfg: Config, networks: Networks, device: torch.device) -> None:
+        self.cfg, self.device, self.networks = cfg, device, networks.by_name()
+        self.q, self.v, self.target_q = networks.q, networks.v, networks.target_q
+        self.denoiser, self.fake = networks.denoiser, networks.fake
+        self.policy, self.ema_policy = networks.policy, networks.ema_policy
+        self.encoder, self.ema_encoder = networks.encoder, networks.ema_encoder
+
+    def load_networks(self, state: Mapping[str, Any]) -> None:
+        """Take over the weights.  state: name -> state dict, what `DTQL.state_dict` has under "networks"."""
+        for name, network in self.networks.items():
+            network.load_state_dict(state[name])

@@ -1,0 +1,145 @@
+"""The four losses of DTQL over its networks: `losses` has the equations, here stands what each of them reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dtql_robot.algorithm import losses
+from dtql_robot.algorithm.model import Model
+from dtql_robot.algorithm.networks import GaussianPolicy
+from dtql_robot.types import Batch
+
+Losses = dict[str, Tensor]
+Loss = Callable[..., tuple[Tensor, Losses]]
+
+
+class Noise(NamedTuple):
+    """The random numbers of one loss, drawn before it, so that losses stay plain functions.
+
+    policy  (B, H, A) standard normal noise of the policy's action, 0 for its mean
+    sigma   (B,) noise levels of the denoiser
+    normal  (B, H, A) standard normal noise at those levels
+    """
+
+    policy: Tensor
+    sigma: Tensor
+    normal: Tensor
+
+
+class Objectives(Model):
+    """What each network learns.  Every method returns (loss, values to log) and draws no random numbers."""
+
+    def objectives(self) -> dict[str, Loss]:
+        """The losses by the name of their optimizer: what is compiled, and batched over seeds."""
+        return {
+            "critic": self.critic_loss,
+            "denoiser": self.denoiser_loss,
+            "fake": self.fake_loss,
+            "policy": self.policy_loss,
+        }
+
+    def critic_loss(self, b: Batch) -> tuple[Tensor, Losses]:
+        """Eqs. 6 and 7."""
+        b = self._seen_by("critic", b)
+        c = self.cfg.critic
+        with torch.no_grad():
+            regressed_q = (self.target_q if c.v_target == "target" else self.q)(b.obs, b.action)
+            next_v = self.v(b.next_obs)
+        v, q = self.v(b.obs), self.q(b.obs, b.action)
+        v_loss = losses.value_loss(v, regressed_q, c.expectile).mean()
+        q_loss = losses.masked_mean(losses.q_loss(q, b.reward, b.discount, next_v), b.td_valid)
+        log = {"v_loss": v_loss, "q_loss": q_loss, "v": v.mean(), "q": q.mean(), "q_spread": q.min(dim=0).values.std()}
+        return v_loss + q_loss, log
+
+    def denoiser_loss(self, b: Batch, noise: Noise) -> tuple[Tensor, Losses]:
+        """Eq. 2: behaviour cloning by denoising."""
+        b = self._seen_by("denoiser", b)
+        loss = losses.denoising_loss(self.denoiser, b.action, b.obs, noise.sigma, noise.normal, b.valid).mean()
+        return loss, {"denoiser_loss": loss}
+
+    def fake_loss(self, b: Batch, noise: Noise) -> tuple[Tensor, Losses]:
+        """The second denoiser of the KL regularizer learns the policy's own actions."""
+        with torch.no_grad():
+            action = self.policy(self._seen_by("policy", b).obs, noise.policy)
+        b = self._seen_by("denoiser", b, constant=True)
+        assert self.fake is not None
+        loss = losses.denoising_loss(self.fake, action, b.obs, noise.sigma, noise.normal, b.valid).mean()
+        return loss, {"fake_loss": loss}
+
+    def policy_loss(self, b: Batch, q_spread: Tensor, noise: Noise) -> tuple[Tensor, Losses]:
+        """Eq. 5 with the likelihood term: alpha * L_TR - Q / q_spread + gamma * NLL.
+
+        q_spread: standard deviation of Q over recorded actions, the unit that makes the weights mean the same on
+        every reward scale (1 with normalize_q off).
+        """
+        p = self.cfg.policy
+        members = self.policy.members(self._seen_by("policy", b).obs, noise.policy)
+        action = torch.tanh(members.mean(dim=0))
+        nll, regularizer, q = self._likelihood(members, b), self._regularizer(action, b, noise), self._q_at(action, b)
+        if p.normalize_q:
+            q = q / q_spread.clamp(min=1e-6)
+        loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * q
+        return loss, {p.regularizer: regularizer, "nll": nll, "policy_q": q, "policy_loss": loss}
+
+    def _regularizer(self, action: Tensor, b: Batch, noise: Noise) -> Tensor:
+        """Eq. 4, or the KL of section 3, at the policy's own action."""
+        p = self.cfg.policy
+        if p.trust_region_weight == 0:
+            return action.new_zeros(())
+        b = self._seen_by("denoiser", b, constant=True)
+        if p.regularizer == "kl":
+            assert self.fake is not None
+            kl = losses.kl_loss(self.denoiser, self.fake, action, b.obs, noise.sigma, noise.normal, b.valid)
+            return kl.mean()
+        return losses.denoising_loss(self.denoiser, action, b.obs, noise.sigma, noise.normal, b.valid).mean()
+
+    def _q_at(self, action: Tensor, b: Batch) -> Tensor:
+        """Mean of min(Q1, Q2) at the policy's action."""
+        if self.cfg.policy.q_weight == 0:
+            return action.new_zeros(())
+        return self.q(self._seen_by("critic", b, constant=True).obs, action).min(dim=0).values.mean()
+
+    def _likelihood(self, members: Tensor, b: Batch) -> Tensor:
+        """Section 2.3's term on recorded actions, weighted by their advantage if asked for.
+
+        Each member of the policy answers for itself, so that they differ where the data leave it open; their mean is
+        what the trust region and Q see.
+        """
+        p = self.cfg.policy
+        if p.nll_weight == 0:
+            return b.obs.new_zeros(())
+        obs = self._seen_by("policy", b).obs
+        if p.nll == "mse":
+            if p.tr_at == "sample":
+                members = self.policy.members(obs, torch.zeros_like(b.action))
+            nll = losses.chunk_mean((torch.tanh(members) - b.action) ** 2, b.valid)
+        else:
+            assert isinstance(self.policy, GaussianPolicy)
+            mean, log_std = self.policy.distributions(obs)
+            nll = losses.tanh_gaussian_nll(mean, log_std, b.action, b.valid)
+        nll = nll.mean(dim=0)
+        if p.awr_temperature:
+            with torch.no_grad():
+                obs = self._seen_by("critic", b).obs
+                advantage = self.target_q(obs, b.action).min(dim=0).values - self.v(obs)
+                weight = losses.advantage_weights(advantage, p.awr_temperature)
+            nll = nll * weight / weight.mean()
+        return nll.mean()
+
+    def _seen_by(self, network: str, b: Batch, constant: bool = False) -> Batch:
+        """The batch with the features that a network reads; without images, the batch.
+
+        The network's loss trains the encoder if `encoder_losses` says so, and never where it is `constant`: a judge of
+        the policy's action must not be pleased by changing what it sees.
+        """
+        if self.encoder is None:
+            return b
+        columns = self.encoder.columns(network)
+        obs = b.obs[:, columns]
+        if constant or network not in self.cfg.encoder.encoder_losses:
+            obs = obs.detach()
+        return b._replace(obs=obs, next_obs=b.next_obs[:, columns])
