@@ -13,6 +13,7 @@ import torch
 
 from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config
+from dtql_robot.env_record import check_record
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.system.files import new_file
@@ -87,7 +88,9 @@ def read_config(run: Path) -> dict[str, Any]:
     missing = {"data", "env", "env_args", "config"} - set(values)
     if missing:
         raise InputError(f"{path} lacks {sorted(missing)}; restore it or train again.")
-    return values
+    if not isinstance(values["env_args"], dict) or not isinstance(values["env"], str | None):
+        raise InputError(f"{path}: 'env' must be text or null and 'env_args' an object; restore it or train again.")
+    return {**values, "env_args": check_record(values["env_args"], f"'env_args' in {path}")}
 
 
 def action_std(actions: np.ndarray) -> float:

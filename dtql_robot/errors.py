@@ -1,5 +1,10 @@
 """Errors that are the user's to mend."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Something the user gave is wrong: a file, an id, a setting, a missing optional package.
@@ -7,3 +12,13 @@ class InputError(ValueError):
     The message is one or two sentences saying what was expected, what was found, where, and the remedy.
     The command line prints it without a traceback and exits with 2.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str], *, n: int = 2, cutoff: float = 0.5, otherwise: str = "") -> str:
+    """ "Did you mean A or B?" with the known names closest to `name`; `otherwise` where none is close.
+
+    Upper and lower case count as the same.  n: how many names at most.  cutoff: how alike, 0 to 1.
+    """
+    names = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), names, n=n, cutoff=cutoff)
+    return f"Did you mean {' or '.join(names[c] for c in close)}?" if close else otherwise

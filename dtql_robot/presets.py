@@ -6,12 +6,11 @@ A recipe lists only what differs from `Config`'s defaults, as {"group.setting": 
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from dtql_robot.config import Config
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, did_you_mean
 
 Recipe = Mapping[str, Any]
 
@@ -132,8 +131,8 @@ PRESETS: dict[str, Recipe] = {
 def preset(name: str) -> Config:
     """The default config with a preset's settings.  An unknown name is an InputError listing near ones."""
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.4)
-        raise InputError(f"there is no preset {name!r}; {'did you mean ' + ' or '.join(near) if near else 'see docs'}.")
+        hint = did_you_mean(name, PRESETS, n=3, cutoff=0.4, otherwise=f"There are {', '.join(PRESETS)}.")
+        raise InputError(f"There is no preset {name!r}. {hint}")
     return override(Config(), PRESETS[name])
 
 

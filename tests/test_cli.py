@@ -88,7 +88,7 @@ def test_presets_and_overrides_reach_the_config(demo_file, tmp_path):
         (["--data", "DEMOS", "--env", "FetchReach-v4"], "actions with 2 entries"),
         (["--data", "DEMOS", "--obs-keys", "eye"], "eye"),
         (["--data", "DEMOS", "--filter-key", "best"], "best"),
-        (["--data", "DEMOS", "--preset", "pen-humen"], "did you mean"),
+        (["--data", "DEMOS", "--preset", "pen-humen"], "Did you mean"),
         ([], "--data is missing"),
     ],
 )

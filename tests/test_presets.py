@@ -32,7 +32,7 @@ def test_official_hyperparameters(name, lr, alpha, nll, decay, steps, batch, exp
 
 
 def test_unknown_names_are_input_errors():
-    with pytest.raises(InputError, match="did you mean pen-human-v1"):
+    with pytest.raises(InputError, match="Did you mean pen-human-v1"):
         preset("pen-human-v0")
     with pytest.raises(InputError, match=r"no setting 'policy\.size'"):
         override(Config(), {"policy.size": 3})

@@ -12,6 +12,7 @@ from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
     from dtql_robot.datasets.formats.reading import Reading
+    from dtql_robot.types import Demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ def _rewrite(data: str, options: Options) -> None:
     reading = _read_all(data, options)
     demos = reading.demos
     if options.env is not None:
-        demos = replace(demos, env_spec=options.env, env_args=demos.env_args if options.env == demos.env_spec else {})
+        demos = _renamed(demos, options.env)
     if options.time_limit is not None:
         demos = mark_time_outs(demos, options.time_limit)
     if options.clip_actions:
@@ -111,6 +112,17 @@ def _rewrite(data: str, options: Options) -> None:
     for key, what in reading.left_out.items():
         print(f"note: observation {key!r} ({what}) was left out")
     _tell_unread(reading.unread)
+
+
+def _renamed(demos: Demonstrations, env: str) -> Demonstrations:
+    """The data as recorded in `env`; what it records of its environment stays where that is another name of it."""
+    from dtql_robot.env_record import EVAL_SPEC, choose_env
+
+    chosen = choose_env(env, demos.env_spec, demos.env_args, source=demos.source, evaluation=False)
+    for note in chosen.notes:
+        print(f"note: {note}")
+    kept = {k: v for k, v in demos.env_args.items() if k == EVAL_SPEC}
+    return replace(demos, env_spec=env, env_args={**chosen.env_args, **kept})
 
 
 def _tell_unread(unread: dict[str, str]) -> None:

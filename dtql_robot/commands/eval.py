@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -96,6 +97,7 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> None:
 
 def _run_one(options: Options) -> None:
     from dtql_robot import checkpoint
+    from dtql_robot.env_record import choose_env
     from dtql_robot.eval.evaluation import evaluate
     from dtql_robot.policy.one_step import load_policy
     from dtql_robot.report.run_report import write_run_report
@@ -106,9 +108,10 @@ def _run_one(options: Options) -> None:
     for path in (options.run / checkpoint.RESULTS, options.json):
         if path:
             check_writable(path)
-    spec = options.env or settings["env"]
-    if spec is None:
-        raise InputError(f"{options.run} names no environment (nor did its data); give one with --env.")
+    chosen = choose_env(options.env, settings["env"], settings["env_args"], source=str(options.run))
+    spec = chosen.require()
+    for note in chosen.notes:
+        print(note, file=sys.stderr)
     policy = load_policy(options.run)
     policy.set_plan(options.n_action_steps, options.temporal_ensemble_coeff)
     result = evaluate(
@@ -118,7 +121,7 @@ def _run_one(options: Options) -> None:
         seed=options.seed,
         num_envs=options.num_envs,
         max_episode_steps=options.max_episode_steps,
-        env_args=settings["env_args"] if spec == settings["env"] else None,
+        env_args=chosen.env_args,
         video=videos,
         where=options.where,
         worker_timeout=options.worker_timeout,

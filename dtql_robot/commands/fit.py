@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dtql_robot.env_record import choose_env
 from dtql_robot.envs import EnvInfo, env_info
 from dtql_robot.errors import InputError
 from dtql_robot.training.pixel_buffer import split_keys
 from dtql_robot.types import Demonstrations, ImageObs
 
 
-def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -> str | None:
+def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -> list[str]:
     """Compare action size and observations with the environment.  InputError where they differ.
 
     env: the environment the user asked for, None for the one that the data names.
-    obs_keys: observations the policy will use.  Returns a sentence where nothing could be compared, else None.
+    obs_keys: observations the policy will use.
+    Returns sentences on what the user should know: what could not be compared, which record is not used.
     """
-    spec = env or demos.env_spec
-    if spec is None:
-        return "The data names no environment: evaluation will need --env."
+    chosen = choose_env(env, demos.env_spec, demos.env_args, source=demos.source)
+    if chosen.spec is None:
+        return ["The data names no environment: evaluation will need --env."]
     images = split_keys(demos, obs_keys)[1]
     try:
-        facts = env_info(spec, env_args=demos.env_args if spec == demos.env_spec else None)
+        facts = env_info(chosen.require(), env_args=chosen.env_args)
     except InputError as e:
         if env is not None:
             raise
-        return f"Not compared with the data's environment: {e}"
+        return [*chosen.notes, f"Not compared with the data's environment: {e}"]
     _compare(demos, facts, [k for k in obs_keys if k not in images])
     if images:
         from dtql_robot.envs.rendering.image_obs import check_images
 
         shapes = {k: (s[0], s[1], s[2]) for k in images for s in (demos.obs_shapes[k],)}
-        check_images(ImageObs(shapes), facts, demos.env_args if spec == demos.env_spec else {})
-    return None
+        check_images(ImageObs(shapes), facts, chosen.env_args)
+    return list(chosen.notes)
 
 
 def _compare(demos: Demonstrations, facts: EnvInfo, obs_keys: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dtql_robot.config import Config
+from dtql_robot.env_record import is_module_id
 from dtql_robot.errors import InputError
 
 
@@ -77,6 +78,12 @@ def parse_seeds(words: Sequence[str]) -> tuple[int, ...]:
     return tuple(seeds)
 
 
+def _typed_env(options: Options) -> str | None:
+    """The environment that the user typed.  With --resume it may be what config.json says: no reason to import code."""
+    from_file = options.resume and is_module_id(options.env)
+    return None if from_file else options.env
+
+
 def run(options: Options) -> None:
     if options.data is None:
         raise InputError("--data is missing; give a demonstration file (see --help).")
@@ -89,9 +96,9 @@ def run(options: Options) -> None:
 
     cfg, seeds = options.config, parse_seeds(options.seeds)
     demos = load_valid(options.data, cfg.data)
-    note = check_fit(demos, options.env, choose_obs_keys(demos, cfg.data.obs_keys))
+    notes = check_fit(demos, _typed_env(options), choose_obs_keys(demos, cfg.data.obs_keys))
     print(training.headline(demos, cfg))
-    if note:
+    for note in notes:
         print(note)
     summary = inspect(demos)
     run = training.train(demos, options.out, cfg, seeds=seeds, env=options.env, resume=options.resume, summary=summary)

@@ -65,10 +65,10 @@ def fit(demos: Demonstrations, env: str | None) -> list[Finding]:
     from dtql_robot.datasets.validation.findings import error, warning
 
     try:
-        note = check_fit(demos, env, list(demos.obs_shapes))
+        notes = check_fit(demos, env, list(demos.obs_shapes))
     except InputError as refused:
         return [error("environment", demos.source, str(refused))]
-    return [] if note is None else [warning("environment", demos.source, note)]
+    return [warning("environment", demos.source, note) for note in notes]
 
 
 def describe(found: Validation) -> str:

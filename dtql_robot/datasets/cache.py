@@ -22,6 +22,7 @@ from typing import Any
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.packed_copy import INDEX, Packer, unpack
 from dtql_robot.errors import InputError
+from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.files import new_folder
 from dtql_robot.system.remembered import cache_folder, remembered
 from dtql_robot.types import Episode
@@ -38,7 +39,7 @@ def content_digest(path: Path) -> str:
     total = hashlib.sha256(str(path.stat().st_size).encode())
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         view = memoryview(content)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             starts = range(0, len(view), _BLOCK)
             for digest in pool.map(lambda i: hashlib.sha256(view[i : i + _BLOCK]).digest(), starts):
                 total.update(digest)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from dtql_robot.env_record import ENV_TYPE_GYM
 from dtql_robot.envs.make import make_env
 from dtql_robot.envs.seeding import evaluation_seed
 from dtql_robot.errors import InputError
@@ -22,8 +23,6 @@ from dtql_robot.types import Array, Obs
 
 if TYPE_CHECKING:
     import gymnasium
-
-ENV_TYPE_GYM = 2
 
 
 class ActingPolicy(Protocol):

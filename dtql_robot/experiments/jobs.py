@@ -65,14 +65,14 @@ def run_jobs(jobs: Sequence[Job], episodes: int, at_once: int | None, train_args
     options of every training.  InputError for less than one process.
     """
     from dtql_robot.system.progress import progress_bar
-    from dtql_robot.system.workers import cpu_count
+    from dtql_robot.system.cores import usable_cores
     from dtql_robot.training.hardware import resolve_device
 
     if at_once is None:
-        at_once = 1 if resolve_device("auto").type == "cuda" else cpu_count()
+        at_once = 1 if resolve_device("auto").type == "cuda" else usable_cores()
     if at_once < 1:
         raise InputError(f"--jobs is {at_once}; expected at least 1.")
-    env = {**os.environ, "OMP_NUM_THREADS": str(max(1, cpu_count() // at_once))}
+    env = {**os.environ, "OMP_NUM_THREADS": str(max(1, usable_cores() // at_once))}
     running, failed = _Running(), dict[Job, str]()
     bar = progress_bar("bench", total=len(jobs), unit="run")
     with ThreadPoolExecutor(at_once) as pool:

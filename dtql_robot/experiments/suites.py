@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ METHODS: dict[str, str | None] = {
 def suite(name: str) -> tuple[BenchTask, ...]:
     """The tasks of a suite.  InputError for an unknown name."""
     if name not in SUITES:
-        near = difflib.get_close_matches(name, SUITES, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"there is no suite {name!r}; {hint}Choose one of {', '.join(SUITES)}.")
+        hint = did_you_mean(name, SUITES, n=1)
+        raise InputError(f"There is no suite {name!r}. {hint} Choose one of {', '.join(SUITES)}.")
     return SUITES[name]

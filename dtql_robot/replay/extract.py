@@ -20,8 +20,9 @@ from dtql_robot.datasets.formats.robosuite_recording import StateRecording, choo
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateReplayer
+from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.progress import progress_bar
-from dtql_robot.system.workers import Worker, cpu_count, map_as_ready
+from dtql_robot.system.workers import Worker, map_as_ready
 from dtql_robot.types import Episode
 
 RECIPE = "recipe.json"
@@ -103,7 +104,7 @@ def _replay(
     outcomes = {name: json.loads(_note(parts, name).read_text()) for name in names if _note(parts, name).exists()}
     missing = [(name, str(parts / f"{name}.hdf5")) for name in names if name not in outcomes]
     arguments = (str(recording.path), recording.env_spec, recording.env_args, list(cameras), size)
-    count = max(1, min(workers or cpu_count(), len(missing)))
+    count = max(1, min(workers or usable_cores(), len(missing)))
     with contextlib.ExitStack() as stack:
         results: Iterator[dict[str, Any]]
         bar = stack.enter_context(

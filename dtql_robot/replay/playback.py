@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dtql_robot.env_record import choose_env
 from dtql_robot.envs.collection.collect import NOISE_ATTRS
 from dtql_robot.errors import InputError
 from dtql_robot.eval.intervals import episode_success, wilson_interval
@@ -53,6 +54,8 @@ class Playback:
     video: Path | None = None
     disturbed: int = 0
     """Demonstrations in which noise that their actions do not show disturbed the robot."""
+    notes: tuple[str, ...] = ()
+    """Why what the data records of its environment is not used, where that is so."""
 
     def __str__(self) -> str:
         judged = [e for e in self.episodes if e.success is not None]
@@ -78,7 +81,7 @@ class Playback:
         if agrees:
             steps = f"{np.median(agrees):g} of {np.median([e.steps for e in self.episodes]):g}"
             lines.append(f"  observations stay within {AGREEMENT:g} of the recorded ones for {steps} steps (medians)")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -90,6 +93,7 @@ class Playback:
             "successes": sum(bool(e.success) for e in judged),
             "episodes": [asdict(e) for e in self.episodes],
             "video": None if self.video is None else str(self.video),
+            "notes": list(self.notes),
         }
 
 
@@ -111,7 +115,8 @@ def play_back(
     frames: dict[str, Any] = {}
     if video is not None:
         frames = {"render": True, "width": video.width, "height": video.height, "camera": camera}
-    with contextlib.closing(make_player(demos, env, **frames)) as player:
+    chosen = choose_env(env, demos.env_spec, demos.env_args, source=demos.source, evaluation=False)
+    with contextlib.closing(make_player(demos, chosen, **frames)) as player:
         outcomes = []
         with progress_bar(f"play {use}", total=len(demos), unit="demo", enabled=progress) as bar:
             for episode in demos.episodes:
@@ -121,7 +126,7 @@ def play_back(
             _film(player, demos, outcomes, use, video, progress)
         path = None if video is None else video.path
         disturbed = sum(bool(e.attrs.get(NOISE_ATTRS["intended"])) for e in demos.episodes)
-        return Playback(player.facts.spec, use, tuple(outcomes), path, disturbed)
+        return Playback(player.facts.spec, use, tuple(outcomes), path, disturbed, chosen.notes)
 
 
 def _replay(player: Player, episode: Episode, use: Use, frames: list[tuple[int, Array]] | None = None,

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dtql_robot.datasets.formats.robosuite_recording import StateDemo
+from dtql_robot.env_record import EnvChoice
 from dtql_robot.envs import EnvInfo, make_env
 from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateSimulation
@@ -39,12 +40,9 @@ class Player(Protocol):
     def close(self) -> None: ...
 
 
-def make_player(demos: Demonstrations, env: str | None, **frames: Any) -> Player:
-    """The player for the environment `env`, or the one that the data names.  frames: arguments of `make_env`."""
-    spec = env or demos.env_spec
-    if spec is None:
-        raise InputError(f"{demos.source} names no environment; give the one it was recorded in with --env.")
-    env_args = demos.env_args if env in (None, demos.env_spec) else {}
+def make_player(demos: Demonstrations, chosen: EnvChoice, **frames: Any) -> Player:
+    """The player for the chosen environment.  frames: arguments of `make_env`."""
+    spec, env_args = chosen.require(), chosen.env_args
     longest = max(len(e) for e in demos.episodes)
     if spec.startswith("robosuite:"):
         return RobosuitePlayer(spec, env_args, max_episode_steps=longest + 1, **frames)

@@ -13,6 +13,7 @@ import torch
 
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
+from dtql_robot.system.cores import usable_cores
 
 COMPILE_FROM = 150_000
 """Updates from which compiling wins although nothing is cached yet (docs/performance.md)."""
@@ -50,17 +51,6 @@ def hardware(cfg: Config) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = tf32
-
-
-def usable_cores() -> int:
-    """Cores this process may use: its affinity, and its container's share of CPU time (cgroup 2, Linux)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = Path("/sys/fs/cgroup/cpu.max")
-    if limit.is_file():
-        quota, period = limit.read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, round(int(quota) / int(period))))
-    return cores
 
 
 def has_compiler() -> bool:

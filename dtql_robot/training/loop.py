@@ -20,6 +20,7 @@ from dtql_robot.algorithm.agent import DTQL, Algorithm1
 from dtql_robot.algorithm.objectives import Losses
 from dtql_robot.checkpoint import make_agent
 from dtql_robot.config import Config
+from dtql_robot.env_record import choose_env
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.system.files import write_json
@@ -168,10 +169,11 @@ def headline(demos: Demonstrations, cfg: Config) -> str:
 
 def describe(demos: Demonstrations, cfg: Config, env: str | None) -> dict[str, Any]:
     """What config.json holds."""
+    chosen = choose_env(env, demos.env_spec, demos.env_args)
     return {
         "data": demos.source,
-        "env": env or demos.env_spec,
-        "env_args": demos.env_args if env in (None, demos.env_spec) else {},
+        "env": chosen.spec,
+        "env_args": chosen.env_args,
         "config": cfg.to_dict(),
         "versions": {"dtql_robot": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }

@@ -73,7 +73,12 @@ def test_demos_are_sorted_by_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env_type", "spec"), [(1, "robosuite:Lift"), (2, "Lift"), (3, None), ("1", None), ([1], None), (None, None)]
+    ("env_type", "spec"),
+    [
+        *((kind, "robosuite:Lift") for kind in (1, 1.0, "1", "robosuite", "ROBOSUITE", "EnvType.ROBOSUITE_TYPE")),
+        *((kind, "Lift") for kind in (2, "2", "gym", "Gymnasium", "GYM_TYPE")),
+        *((kind, None) for kind in (3, "isaac", None)),
+    ],
 )
 def test_env_spec_depends_on_the_type(tmp_path: Path, env_type: Any, spec: str | None) -> None:
     assert load(write(tmp_path / "f.hdf5", demo(), env_args={"env_name": "Lift", "type": env_type})).env_spec == spec

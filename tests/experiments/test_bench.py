@@ -21,7 +21,7 @@ TINY = ("--train-args=--steps=20", "--train-args=--batch-size=32", "--train-args
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"suite": "fetsh"}, "no suite 'fetsh'; did you mean fetch"),
+        ({"suite": "fetsh"}, "no suite 'fetsh'. Did you mean fetch"),
         ({"suite": "smoke", "tasks": ("push",)}, "--tasks: there is no push; choose from reach"),
         ({"suite": "smoke", "methods": ("sac",)}, "--methods: there is no sac"),
         ({"suite": "manipulation", "tasks": ("door-human",)}, "--files door-human=PATH"),

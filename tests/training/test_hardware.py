@@ -57,8 +57,7 @@ def test_threads_are_set_for_the_run_only(monkeypatch):
     assert chosen == [4, 64]
 
 
-def test_usable_cores_and_peak_memory_are_those_of_this_process():
-    assert 1 <= hardware.usable_cores() <= (torch.multiprocessing.cpu_count())
+def test_peak_memory_is_that_of_this_process():
     held = torch.ones(30_000_000)
     assert float(hardware.peak_memory().split()[0]) > held.nbytes / 2**20
 

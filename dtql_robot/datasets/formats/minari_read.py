@@ -23,6 +23,7 @@ from dtql_robot.datasets.formats.kitchen_goals import goal_tasks, is_kitchen, su
 from dtql_robot.datasets.formats.location import METADATA_FILE
 from dtql_robot.datasets.formats.obs_keys import ObsArray, ObsChoice, choose
 from dtql_robot.datasets.formats.reading import Reading, Request, read_each
+from dtql_robot.env_record import check_record
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 
@@ -190,10 +191,12 @@ def _record(file: h5py.File) -> dict[str, Any]:
 def _environment(record: dict[str, Any], file: str) -> tuple[str | None, dict[str, Any]]:
     env_args: dict[str, Any] = {}
     if record.get("env_spec") is not None:
-        env_args = hdf5.parse_json_object(record["env_spec"], f"'env_spec' of {file}")
+        place = f"'env_spec' of {file}"
+        env_args = check_record(hdf5.parse_json_object(record["env_spec"], place), place)
     env_spec = record.get(OWN_ENV_SPEC) or env_args.get("id")
     if OWN_ENV_ARGS in record:
-        own = hdf5.parse_json_object(record[OWN_ENV_ARGS], f"{OWN_ENV_ARGS!r} of {file}")
+        place = f"{OWN_ENV_ARGS!r} of {file}"
+        own = check_record(hdf5.parse_json_object(record[OWN_ENV_ARGS], place), place)
         env_args = env_args if env_args and own.get("env_spec") == env_args else own
     return (env_spec if isinstance(env_spec, str) else None), env_args
 

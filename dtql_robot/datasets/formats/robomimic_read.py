@@ -26,12 +26,10 @@ from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
 from dtql_robot.datasets.formats.obs_keys import ObsArray, ObsChoice, choose
 from dtql_robot.datasets.formats.reading import Reading, Request, read_each
+from dtql_robot.env_record import check_record, env_spec_of
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 
-ENV_TYPE_ROBOSUITE = 1
-ENV_TYPE_GYM = 2
-OWN_SPEC = "dtql_robot_env_spec"  # in env_args: the whole spec, where it composes observations
 ATTRS_JSON = "attrs_json"  # attributes that HDF5 cannot hold as they are
 HAS_SUCCESS = "has_success"
 HAS_FINAL_OBS = "has_final_obs"
@@ -83,18 +81,6 @@ def read(file: h5py.File, request: Request) -> Reading:
         tuple(names),
         unread,
     )
-
-
-def env_spec_of(env_args: dict[str, Any]) -> str | None:
-    """Environment in this package's notation, from robomimic's record."""
-    if isinstance(env_args.get(OWN_SPEC), str):
-        return env_args[OWN_SPEC]
-    env_name, env_type = env_args.get("env_name"), env_args.get("type")
-    if not isinstance(env_name, str) or not env_name:
-        return None
-    if env_type == ENV_TYPE_ROBOSUITE:
-        return f"robosuite:{env_name}"
-    return env_name if env_type == ENV_TYPE_GYM else None
 
 
 def natural_order(name: str) -> tuple[int, int, str]:
@@ -343,8 +329,8 @@ def _unfold(attrs: dict[str, Any], own: set[str], place: str) -> dict[str, Any]:
 
 
 def _env_args(data: h5py.Group, file: str) -> dict[str, Any]:
-    text = hdf5.attributes(data).get("env_args")
-    return {} if text is None else hdf5.parse_json_object(text, f"attribute 'env_args' of 'data' in {file}")
+    text, place = hdf5.attributes(data).get("env_args"), f"attribute 'env_args' of 'data' in {file}"
+    return {} if text is None else check_record(hdf5.parse_json_object(text, place), place)
 
 
 def _notes(demos: Demonstrations, success_from_rewards: bool) -> tuple[str, ...]:

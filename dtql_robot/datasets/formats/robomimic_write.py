@@ -14,15 +14,13 @@ from dtql_robot.datasets.formats.episode_checks import check_alike, check_episod
 from dtql_robot.datasets.formats.obs_keys import is_image
 from dtql_robot.datasets.formats.robomimic_read import (
     ATTRS_JSON,
-    ENV_TYPE_GYM,
-    ENV_TYPE_ROBOSUITE,
     HAS_FINAL_OBS,
     HAS_SUCCESS,
     MAIN_KEYS,
     OWN_ATTRS,
     OWN_FILE_ATTRS,
-    env_spec_of,
 )
+from dtql_robot.env_record import record_as
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import new_file
 from dtql_robot.types import Demonstrations, Episode
@@ -51,7 +49,7 @@ def save_robomimic(
     return save_robomimic_stream(
         demos.episodes,
         path,
-        env_args=robomimic_env_args(demos),
+        env_args=record_as(demos.env_spec or "", demos.env_args),
         attrs=demos.attrs,
         overwrite=overwrite,
         masks=masks,
@@ -87,27 +85,6 @@ def save_robomimic_stream(
         for key, indices in (masks or {}).items():
             file[f"mask/{key}"] = _mask(key, indices, count, path.name)
     return path
-
-
-def robomimic_env_args(demos: Demonstrations) -> dict[str, Any]:
-    """robomimic's environment record: the source's own where it is one, else made from `env_spec`.
-
-    A record of Gymnasium's goes along verbatim under "env_spec", from which a Minari dataset is written again.
-    """
-    spec = demos.env_spec or ""
-    if {"env_name", "type"} <= demos.env_args.keys() and env_spec_of(demos.env_args) == demos.env_spec:
-        return demos.env_args
-    is_robosuite = spec.startswith("robosuite:")
-    record = {
-        "env_name": spec.removeprefix("robosuite:"),
-        "type": ENV_TYPE_ROBOSUITE if is_robosuite else ENV_TYPE_GYM,
-        "env_kwargs": demos.env_args.get("env_kwargs", demos.env_args.get("kwargs", {})),
-    }
-    if "entry_point" in demos.env_args:
-        limit = demos.env_args.get("max_episode_steps")
-        record["env_kwargs"] = {**record["env_kwargs"], **({"max_episode_steps": limit} if limit else {})}
-        record["env_spec"] = demos.env_args
-    return record
 
 
 def _write_episode(group: h5py.Group, episode: Episode, file: str) -> None:

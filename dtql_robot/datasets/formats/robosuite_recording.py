@@ -19,15 +19,14 @@ from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, check_rows
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.robomimic_read import (
-    ENV_TYPE_ROBOSUITE,
     demo_attrs,
     demo_names,
-    env_spec_of,
     file_attrs,
     read_filters,
     step_extras,
     unread_arrays,
 )
+from dtql_robot.env_record import ENV_TYPE_ROBOSUITE, check_record, env_spec_of
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 
@@ -127,7 +126,8 @@ def read_state_demo(path: Path, name: str) -> StateDemo:
 def recorded_env_args(attrs: Mapping[str, Any], file: str) -> dict[str, Any]:
     """robomimic's environment record, or the same made from robosuite's own attributes."""
     if "env_args" in attrs:
-        return hdf5.parse_json_object(attrs["env_args"], f"attribute 'env_args' of 'data' in {file}")
+        place = f"attribute 'env_args' of 'data' in {file}"
+        return check_record(hdf5.parse_json_object(attrs["env_args"], place), place)
     info: dict[str, Any] = {}
     if "env_info" in attrs:
         info = hdf5.parse_json_object(attrs["env_info"], f"attribute 'env_info' of 'data' in {file}")
@@ -138,7 +138,7 @@ def recorded_env_args(attrs: Mapping[str, Any], file: str) -> dict[str, Any]:
     record: dict[str, Any] = {"env_name": name, "type": ENV_TYPE_ROBOSUITE, "env_kwargs": info}
     if attrs.get("repository_version"):
         record["env_version"] = str(attrs["repository_version"])
-    return json.loads(json.dumps(record))
+    return check_record(json.loads(json.dumps(record)), f"attribute 'env_info' of 'data' in {file}")
 
 
 def choose_names(recording: StateRecording, filter_key: str | None) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dtql_robot.env_record import record_as
 from dtql_robot.envs.collection.fetch_expert import expert
 from dtql_robot.envs.collection.lapses import Lapse, draw_lapse
 from dtql_robot.envs.info import SuccessRule
@@ -17,8 +18,9 @@ from dtql_robot.envs.make import env_info, make_env
 from dtql_robot.envs.rendering.image_obs import camera_record, check_images, square_images
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run, collection_seed, episode_rng
 from dtql_robot.errors import InputError
+from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.progress import progress_bar
-from dtql_robot.system.workers import Worker, cpu_count, map_ordered
+from dtql_robot.system.workers import Worker, map_ordered
 from dtql_robot.types import Array, Demonstrations, Episode, ImageObs
 
 Record = Literal["executed", "intended"]
@@ -126,7 +128,7 @@ def collect(
     images = square_images(cameras, size) if cameras else None
     env_args = _env_args(task) | (camera_record_of(task, images) if images else {})
     attempts = EPISODES_PER_SEED if successes_only else episodes
-    count = max(1, min(workers or cpu_count(), episodes))
+    count = max(1, min(workers or usable_cores(), episodes))
     bar = progress_bar(f"collect {task}", total=episodes, unit="ep", enabled=progress)
     with _attempts(attempts, count, task, seed, noise, lapses, images, record) as results, bar:
         if successes_only:
@@ -175,8 +177,6 @@ def camera_record_of(task: str, images: ImageObs) -> dict[str, Any]:
     return camera_record(images, facts)
 
 
-ENV_TYPE_ROBOSUITE, ENV_TYPE_GYM = 1, 2
-OWN_SPEC = "dtql_robot_env_spec"  # the whole spec, where it composes observations
 PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
 
 
@@ -184,11 +184,5 @@ def _env_args(task: str) -> dict[str, Any]:
     """robomimic's record of an environment.  Other families than robosuite keep their name in ours."""
     from importlib.metadata import version
 
-    base = task.partition("+")[0]
-    family, _, name = base.partition(":")
-    package = PACKAGES.get(family, "gymnasium-robotics")
-    if family == "robosuite":
-        record = {"env_name": name, "type": ENV_TYPE_ROBOSUITE, "env_version": version(package), "env_kwargs": {}}
-    else:
-        record = {"env_name": base, "type": ENV_TYPE_GYM, "env_version": version(package), "env_kwargs": {}}
-    return record if base == task else {**record, OWN_SPEC: task}
+    package = PACKAGES.get(task.partition(":")[0], "gymnasium-robotics")
+    return record_as(task, {"env_version": version(package), "env_kwargs": {}})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from dtql_robot.envs.global_rng import global_seed
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from dtql_robot.envs.make import EnvRequest
@@ -41,9 +40,8 @@ def _import() -> Any:
 
 def _check_task(task: str, known: list[str]) -> None:
     if task not in known:
-        close = difflib.get_close_matches(task, known, n=1, cutoff=0.4)
-        hint = f"Did you mean metaworld:{close[0]}? " if close else ""
-        raise InputError(f"Meta-World v3 has no task {task!r}. {hint}It has {', '.join(known)}.")
+        hint = did_you_mean(f"metaworld:{task}", [f"metaworld:{name}" for name in known], n=1)
+        raise InputError(f"Meta-World v3 has no task {task!r}. {hint} It has {', '.join(known)}.")
 
 
 class MetaworldEnv(gymnasium.Env):

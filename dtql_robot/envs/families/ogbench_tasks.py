@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dtql_robot.env_record import recorded_kwargs
+from dtql_robot.env_record import OGBENCH_KINDS, recorded_kwargs
 from dtql_robot.envs.global_rng import global_seed
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from dtql_robot.envs.make import EnvRequest
 
-DATASET_KINDS = {"play", "noisy", "navigate", "stitch", "explore"}
 CAMERA = "front"
 
 
@@ -39,14 +37,13 @@ def _ids() -> list[str]:
 
 def environment_id(task: str, known: list[str]) -> str:
     """The environment of a task or of a data set ("cube-single-play-v0" was recorded in "cube-single-v0")."""
-    bare = "-".join(word for word in task.split("-") if word not in DATASET_KINDS)
+    bare = "-".join(word for word in task.split("-") if word not in OGBENCH_KINDS)
     for name in (task, bare):
         if name in known:
             return name
-    close = difflib.get_close_matches(bare, known, n=2, cutoff=0.5)
-    hint = f"Did you mean {' or '.join('ogbench:' + c for c in close)}? " if close else ""
+    hint = did_you_mean(f"ogbench:{bare}", [f"ogbench:{name}" for name in known])
     examples = "cube-single-v0, scene-v0, puzzle-3x3-v0, antmaze-medium-v0"
-    raise InputError(f"OGBench has no environment {task!r}. {hint}It has {examples} and others.")
+    raise InputError(f"OGBench has no environment {task!r}. {hint} It has {examples} and others.")
 
 
 def _keep_action_space(sim: Any) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 from gymnasium.wrappers import TimeLimit
 
+from dtql_robot.env_record import DRAWING, env_kwargs, recorded_kwargs
 from dtql_robot.envs.families import robosuite_versions as versions
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from dtql_robot.envs.make import EnvRequest
@@ -39,8 +39,9 @@ DECIDED = {
     "ignore_done": True,
     "renderer": "mujoco",
 }
-DRAWING = ("camera_names", "camera_heights", "camera_widths", "camera_depths", "camera_segmentations")
-DROPPED = (*DECIDED, *DRAWING, "render_camera", "render_gpu_device_id", "renderer_config", "horizon", "seed")
+OF_THE_SCREEN = ("render_camera", "render_gpu_device_id", "renderer_config")
+DROPPED = (*DECIDED, *DRAWING, *OF_THE_SCREEN, "horizon", "max_episode_steps", "seed")
+MAX_FREQUENCY = 500  # Hz: robosuite simulates in steps of 2 ms, and at a higher rate it would not move at all
 TABLE_VIEW: dict[str, Any] = {"lookat": (-0.15, 0.0, 0.98), "distance": 1.35, "azimuth": 145.0, "elevation": -22.0}
 WIDE_VIEW = {**TABLE_VIEW, "lookat": (0.0, 0.0, 0.95), "distance": 2.4}
 DOOR_VIEW: dict[str, Any] = {"lookat": (-0.25, -0.2, 1.0), "distance": 1.6, "azimuth": 215.0, "elevation": -25.0}
@@ -74,9 +75,8 @@ def _import() -> Any:
 def _check_task(task: str, robosuite: Any) -> None:
     known = sorted(robosuite.ALL_ENVIRONMENTS)
     if task not in known:
-        close = difflib.get_close_matches(task, known, n=1, cutoff=0.4)
-        hint = f"Did you mean robosuite:{close[0]}? " if close else ""
-        raise InputError(f"robosuite has no task {task!r}. {hint}It has {', '.join(known)}.")
+        hint = did_you_mean(f"robosuite:{task}", [f"robosuite:{name}" for name in known], n=1)
+        raise InputError(f"robosuite has no task {task!r}. {hint} It has {', '.join(known)}.")
 
 
 def environment_kwargs(task: str, env_args: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -85,8 +85,10 @@ def environment_kwargs(task: str, env_args: dict[str, Any]) -> tuple[dict[str, A
     env_args: robomimic's record {"env_name", "env_version", "env_kwargs"}, plain keyword arguments, or empty.
     """
     old = versions.is_old(env_args)
-    kwargs = dict(env_args["env_kwargs"] or {}) if "env_kwargs" in env_args else dict(env_args)
-    kwargs = {k: v for k, v in kwargs.items() if k not in DROPPED}
+    kwargs = {k: v for k, v in env_kwargs(env_args).items() if k not in DROPPED}
+    if not 0 < (kwargs.get("control_freq") or 20) <= MAX_FREQUENCY:
+        raise InputError(f"robosuite:{task}: control_freq must be above 0 and up to {MAX_FREQUENCY} Hz, found "
+                         f"{kwargs['control_freq']}.")  # fmt: skip
     kwargs.setdefault("robots", ["Panda"] * (2 if task.startswith("TwoArm") else 1))
     kwargs.setdefault("hard_reset", False)
     if old:
@@ -120,9 +122,11 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
     try:
         kwargs, old = environment_kwargs(task, recorded)
         env = RobosuiteEnv(task, kwargs, old=old, end_at_success=end_at_success)
-    except (TypeError, ValueError, AssertionError, KeyError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # robosuite has no error of its own for arguments that it cannot use
         raise InputError(f"{request.spec} cannot be made with arguments {recorded}: {error!r}.") from error
-    horizon = request.max_episode_steps or HORIZONS.get(task, OTHER_HORIZON)
+    horizon = request.max_episode_steps or recorded_kwargs(recorded)[1] or HORIZONS.get(task, OTHER_HORIZON)
     facts = EnvInfo(
         spec=request.spec,
         horizon=horizon,

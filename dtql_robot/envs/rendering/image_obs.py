@@ -11,12 +11,12 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from dtql_robot.env_record import CAMERA_VIEWS, env_kwargs
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, ImageObs
 
 SUFFIX = "_image"
-VIEWS = "camera_views"  # entry of a recorded env_args: camera -> where it stands, for cameras that no model names
 
 
 def image_key(camera: str) -> str:
@@ -45,7 +45,7 @@ def camera_record(images: ImageObs, facts: EnvInfo) -> dict[str, Any]:
     heights, widths, _ = next(iter(images.shapes.values()))
     views = {name: facts.camera_views[name] for name in names if name in facts.camera_views}
     drawn = {"camera_names": names, "camera_heights": heights, "camera_widths": widths}
-    return {"env_kwargs": drawn, VIEWS: json.loads(json.dumps(views))}
+    return {"env_kwargs": drawn, CAMERA_VIEWS: json.loads(json.dumps(views))}
 
 
 def check_images(images: ImageObs, facts: EnvInfo, env_args: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ def check_images(images: ImageObs, facts: EnvInfo, env_args: Mapping[str, Any]) 
         if recorded is not None and recorded != (height, width):
             raise InputError(f"observation {key!r} is {height}x{width} pixels, but the data's record of its cameras "
                              f"says {recorded[0]}x{recorded[1]}; use the data's own images.")  # fmt: skip
-        view = (env_args.get(VIEWS) or {}).get(camera)
+        view = (env_args.get(CAMERA_VIEWS) or {}).get(camera)
         if view is not None and view != json.loads(json.dumps(facts.camera_views.get(camera))):
             raise InputError(f"camera {camera!r} of {facts.spec} stood elsewhere when the data was recorded ({view}); "
                              "use the version of this package that recorded it, or record anew.")  # fmt: skip
@@ -69,7 +69,7 @@ def check_images(images: ImageObs, facts: EnvInfo, env_args: Mapping[str, Any]) 
 
 def _recorded_size(camera: str, env_args: Mapping[str, Any]) -> tuple[int, int] | None:
     """(height, width) that robomimic's record gives for a camera; one number may stand for all cameras."""
-    kwargs = env_args.get("env_kwargs") or {}
+    kwargs = env_kwargs(env_args)
     names = kwargs.get("camera_names") or []
     names = [names] if isinstance(names, str) else names
     sizes: list[Any] = [kwargs.get("camera_heights"), kwargs.get("camera_widths")]

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.eval.pools.chunked_env import EnvServer, Reply
 from dtql_robot.eval.pools.process_pool import ProcessPool
-from dtql_robot.system.workers import cpu_count
+from dtql_robot.system.cores import usable_cores
 from dtql_robot.types import Array, ImageObs, Policy
 
 Where = Literal["auto", "processes", "in-process"]
@@ -105,7 +105,7 @@ def make_pool(
 
     if where == "in-process" or (where == "auto" and most == 1):
         return local(most if num_envs else 1)
-    pool = ProcessPool(most, *args, processes=cpu_count(), timeout=timeout, policy=policy)
+    pool = ProcessPool(most, *args, processes=usable_cores(), timeout=timeout, policy=policy)
     with contextlib.ExitStack() as stack:
         stack.callback(pool.close)
         if where == "auto" or num_envs is None:

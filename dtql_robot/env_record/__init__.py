@@ -1,0 +1,38 @@
+"""What a data set says of its environment: how it is written, when it applies, and whether it can be right."""
+
+from dtql_robot.env_record.check import MAX_STEPS, check_record
+from dtql_robot.env_record.choice import OGBENCH_KINDS, EnvChoice, choose_env, is_module_id, same_environment
+from dtql_robot.env_record.record import (
+    CAMERA_VIEWS,
+    DRAWING,
+    ENV_TYPE_GYM,
+    ENV_TYPE_ROBOSUITE,
+    EVAL_SPEC,
+    FAMILIES,
+    OWN_SPEC,
+    env_kwargs,
+    env_spec_of,
+    record_as,
+    recorded_kwargs,
+)
+
+__all__ = [
+    "CAMERA_VIEWS",
+    "DRAWING",
+    "ENV_TYPE_GYM",
+    "ENV_TYPE_ROBOSUITE",
+    "EVAL_SPEC",
+    "FAMILIES",
+    "MAX_STEPS",
+    "OGBENCH_KINDS",
+    "OWN_SPEC",
+    "EnvChoice",
+    "check_record",
+    "choose_env",
+    "env_kwargs",
+    "env_spec_of",
+    "is_module_id",
+    "record_as",
+    "recorded_kwargs",
+    "same_environment",
+]
