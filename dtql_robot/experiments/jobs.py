@@ -64,8 +64,8 @@ def run_jobs(jobs: Sequence[Job], episodes: int, at_once: int | None, train_args
     episodes: of each evaluation.  at_once: processes; None: one per CPU core, on a GPU one.  train_args: further
     options of every training.  InputError for less than one process.
     """
-    from dtql_robot.system.progress import progress_bar
     from dtql_robot.system.cores import usable_cores
+    from dtql_robot.system.progress import progress_bar
     from dtql_robot.training.hardware import resolve_device
 
     if at_once is None:
