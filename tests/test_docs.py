@@ -6,17 +6,47 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.doc_lines import MENTION, with_lines
+from tests.helpers.doc_names import FILE_AND_NAME, missing
+from tests.helpers.picture import arrows, circles, with_picture
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*(p for p in sorted(ROOT.glob("*.md")) if p.name != "CHANGELOG.md"), *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_algorithm_names_the_lines_of_existing_functions():
-    """After code has moved: python -m tests.helpers.doc_lines docs/algorithm.md"""
-    text = (ROOT / "docs/algorithm.md").read_text()
-    assert len(MENTION.findall(text)) >= 15
-    assert text == with_lines(text)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_what_is_named_exists(document):
+    assert not list(missing(document.read_text()))
+
+
+def test_the_algorithm_page_names_the_code_of_each_equation():
+    assert len(FILE_AND_NAME.findall((ROOT / "docs/algorithm.md").read_text())) >= 15
+
+
+def test_the_picture_of_the_package_is_that_of_the_imports_test():
+    """After a change of its table: python -m tests.helpers.picture docs/architecture.md"""
+    page = (ROOT / "docs/architecture.md").read_text()
+    assert page == with_picture(page)
+
+
+def test_a_picture_draws_the_shortest_set_of_arrows_and_finds_circles():
+    chain = {"a": {"b", "c"}, "b": {"c"}, "c": set()}
+    assert arrows(chain) == [("a", "b"), ("b", "c")]
+    assert circles(chain) == []
+    assert circles(chain | {"c": {"a"}}) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`algorithm/losses.py` `no_such_loss`",
+        "`algorithm/none.py` `update`",
+        "`dtql_robot/gone.py`",
+        "dtql_robot.plan.ActionPlan",
+        "`test_seeds.py::test_gone`",
+    ],
+)
+def test_a_name_that_is_gone_is_found(text):
+    assert len(list(missing(text))) == 1
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
