@@ -125,6 +125,7 @@ def test_damaged_and_foreign_files_are_refused(demo_file, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_eval_refuses_what_is_not_a_run(tmp_path, demo_file, capsys):
     assert "not a run folder" in refused(capsys, "eval", str(tmp_path))
     run = tmp_path / "run"
@@ -135,6 +136,7 @@ def test_eval_refuses_what_is_not_a_run(tmp_path, demo_file, capsys):
     assert not (run / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_the_whole_way_in_real_processes(tmp_path):
     """collect, inspect, train, eval on FetchReach, as a script would call them."""
     program = [sys.executable, "-m", "dtql_robot"]

@@ -242,6 +242,7 @@ def test_learning_rate_follows_the_cosine():
     assert rates[-1] < 1e-6
 
 
+@pytest.mark.slow
 def test_clones_a_bimodal_behaviour_into_one_mode():
     """Data at -0.7 and +0.7: the mean (0) is outside; trust region and Q find the better mode."""
     cfg = Config(

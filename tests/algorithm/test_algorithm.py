@@ -54,6 +54,7 @@ def test_ten_updates_equal_the_plain_rendering(dtype, tolerance):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_updates_equal_eager_ones():

@@ -255,6 +255,7 @@ def models():
     raise AssertionError("torchvision lacks more than its operators")
 
 
+@pytest.mark.slow
 def test_frozen_backbone_comes_from_a_local_file_and_stays_as_it_is(models, tmp_path):
     weights = tmp_path / "resnet18.pth"
     torch.manual_seed(1)

@@ -35,6 +35,7 @@ def copies(folder: Path) -> int:
     return len(list(folder.glob("*/index.json")))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

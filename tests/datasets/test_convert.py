@@ -167,6 +167,7 @@ def test_d4rl_door(tmp_path: Path, real_file: Callable[[str], Path]) -> None:
             assert_same_episode(a, b)
 
 
+@pytest.mark.slow
 def test_robocore_lift_with_success(tmp_path: Path, real_file: Callable[[str], Path]) -> None:
     source = real_file("robocore_lift_scripted/low_dim.hdf5")
     assert convert(source, tmp_path / "lift.hdf5", "--success-reward", 1, "--env", "robosuite:Lift") == 0

@@ -190,6 +190,7 @@ def test_mutated_raw_recordings(tmp_path: Path) -> None:
     assert all(len(m) < 700 and "\n" not in m for m in messages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*MAKERS, "raw"])
 def test_commands_answer_every_mutated_file(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Exit code 0 or 2, never a traceback, for the commands that read files."""

@@ -235,6 +235,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(tmp_path / "none.hdf5")]) == 2
 
 
+@pytest.mark.slow
 def test_train_stops_at_errors_and_prints_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wide = edit(sound(), 2, actions=np.full((7, 2), 1.5, np.float32))
     path = save_robomimic(replace(wide, env_spec=None), tmp_path / "f.hdf5")

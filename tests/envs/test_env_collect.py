@@ -54,6 +54,7 @@ def test_a_recording_plays_back(push):
     env.close()
 
 
+@pytest.mark.slow
 def test_intended_actions_are_those_before_the_noise(push):
     """The same episodes, with what the expert wanted written down."""
     intended = collect("FetchPush-v4", 6, seed=4, noise=0.3, record="intended", workers=2, progress=False)
@@ -193,6 +194,7 @@ def test_a_workers_errors_reach_the_caller():
         w.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_failures_can_be_left_out(push, workers, capfd):
     """Noise makes one in three episodes fail; those that succeed are the same episodes, renumbered."""
@@ -208,6 +210,7 @@ def test_failures_can_be_left_out(push, workers, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_expert_that_never_succeeds_is_given_up():
     with pytest.raises(InputError, match="only 0 of 51 episodes succeed"):
         collect("FetchPickAndPlace-v4", 1, noise=2.0, lapses=1.0, successes_only=True, workers=1, progress=False)

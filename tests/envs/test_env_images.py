@@ -94,6 +94,7 @@ def test_other_families_take_their_own_cameras():
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_collected_images_do_not_depend_on_the_workers_and_are_recorded():
     task = f"{FETCH}+proprio=observation[0:3],observation[9:11]"

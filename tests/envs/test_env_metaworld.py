@@ -44,6 +44,7 @@ def test_the_goal_is_observed_and_an_episode_is_never_stepped_past_its_end():
     env.close()
 
 
+@pytest.mark.slow
 def test_its_own_scripted_policy_collects():
     demos = collect(TASK, 2, seed=1, noise=0.1, workers=1, progress=False)
     assert all(e.success.any() for e in demos.episodes)

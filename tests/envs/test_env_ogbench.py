@@ -18,6 +18,7 @@ def trace(env, seed):
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["cube-single-v0", "antmaze-medium-v0"])
 def test_an_episode_and_its_goal_depend_on_the_seed_alone(task):
     env = make_env(f"ogbench:{task}")

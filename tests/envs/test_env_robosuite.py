@@ -56,6 +56,7 @@ def trace(env, seed, steps=12):
     return {key: np.stack([row[key] for row in rows]) for key in obs}
 
 
+@pytest.mark.slow
 def test_observations_have_robosuites_own_names(lift):
     facts = lift.get_wrapper_attr("facts")
     assert (facts.horizon, facts.success_rule, facts.action_dim, facts.fps) == (400, "any", 7, 20)
@@ -90,6 +91,7 @@ def test_seeding_leaves_the_global_generator_alone(lift):
     assert np.array_equal(np.random.random(3), expected)
 
 
+@pytest.mark.slow
 def test_the_scripted_expert_lifts_and_the_episode_ends():
     """30 of 30 without noise; 4 keep the test short."""
     demos = collect("robosuite:Lift", 4, seed=5, noise=0.0, workers=2, progress=False)
@@ -229,6 +231,7 @@ def test_other_tasks_are_made_and_stepped(task):
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_frames_are_sound_after_many_resets_and_show_the_robot_move():
     env = make_env("robosuite:Lift", render=True, width=128, height=96, env_args={"hard_reset": True})

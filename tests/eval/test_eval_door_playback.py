@@ -34,6 +34,7 @@ def place(env, obs, qpos, qvel):
     sim.set_env_state({"qpos": qpos, "qvel": qvel, "door_body_pos": sim.model.body_pos[body] + shift})
 
 
+@pytest.mark.slow
 def test_the_playback_succeeds_where_the_recording_does(demos):
     """8 of 25 reach an opening of 1.35 rad, in the file and in the simulator, and they are the same 8."""
     env = make_env("AdroitHandDoor-v1", max_episode_steps=400)

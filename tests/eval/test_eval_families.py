@@ -8,6 +8,7 @@ from dtql_robot.eval import evaluate
 from tests.helpers.eval_policies import RandomPolicy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "action_dim"),
     [("robosuite:Lift", 7), ("metaworld:pick-place-v3", 4), ("ogbench:cube-single-v0", 5)],

@@ -35,6 +35,7 @@ def test_one_seed_has_no_interval_over_seeds():
     assert found.to_dict()["ci95"] is None
 
 
+@pytest.mark.slow
 def test_train_seeds_then_eval_them_all(tmp_path, capsys):
     data = save_robomimic(collect("FetchReach-v4", 4, progress=False), tmp_path / "reach.hdf5")
     runs = tmp_path / "runs"

@@ -23,6 +23,7 @@ TASK = "FetchPush-v4"
 TIMED = 3 + LATENCY_CALLS  # calls that measure how fast a policy is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "action_dim", "steps"), [("AdroitHandDoor-v1", 28, 40), ("FrankaKitchen-v1", 9, 8)])
 def test_results_do_not_depend_on_the_number_of_environments(spec, action_dim, steps):
     def run(num_envs):
@@ -99,6 +100,7 @@ def test_every_episode_in_a_killed_worker_is_run_again(undisturbed):
     assert sorted(r.seed for r in restarts) == [evaluation_seed(3, i) for i in (0, 2, 4)]
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_replaced_after_the_timeout(undisturbed):
     results, restarts = sabotaged([2], signal.SIGSTOP, timeout=3.0)
     assert tuple(results) == undisturbed.per_episode
@@ -106,6 +108,7 @@ def test_a_worker_that_hangs_is_replaced_after_the_timeout(undisturbed):
     assert {r.reason for r in restarts} == {"A simulator process stopped answering."}
 
 
+@pytest.mark.slow
 def test_an_episode_that_kills_every_worker_is_an_error():
     with pytest.raises(WorkerError, match="was lost 3 times"):
         sabotaged(range(1, 100), signal.SIGKILL)
@@ -118,6 +121,7 @@ def test_arrays_of_any_kind_travel_whole():
         assert np.array_equal(value, obs[key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_envs", [1, 2, 6])
 def test_a_policy_in_the_workers_gives_the_same_results(undisturbed, num_envs):
     """With noise of its own, and with episodes that are left and taken up again."""
@@ -127,6 +131,7 @@ def test_a_policy_in_the_workers_gives_the_same_results(undisturbed, num_envs):
     assert result.per_episode == undisturbed.per_episode
 
 
+@pytest.mark.slow
 def test_an_episode_whose_policy_dies_with_the_worker_is_run_again(undisturbed):
     results, restarts = sabotaged([2], signal.SIGKILL, num_envs=4, policy=TravellingPolicy(TASK, pause=0.03))
     assert tuple(results) == undisturbed.per_episode
@@ -134,6 +139,7 @@ def test_an_episode_whose_policy_dies_with_the_worker_is_run_again(undisturbed):
     assert 0 < max(r.steps for r in restarts) < 50
 
 
+@pytest.mark.slow
 def test_a_policy_of_low_dimensional_observations_acts_in_the_workers():
     torch = pytest.importorskip("torch")
     from dtql_robot.algorithm.agent import DTQL

@@ -43,6 +43,7 @@ def test_suites_and_methods_are_consistent():
         assert name is None or preset(name)
 
 
+@pytest.mark.slow
 def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
     out = tmp_path / "bench"
     command = [sys.executable, "-m", "dtql_robot", "bench", "smoke", "--out", str(out), "--methods", "dtql", "mse-bc"]
@@ -65,6 +66,7 @@ def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
     assert len(json.loads(again.read_text())["per_episode"]) == 3
 
 
+@pytest.mark.slow
 def test_termination_reaches_the_runs_and_they_save(tmp_path):
     out = tmp_path / "bench"
     command = [sys.executable, "-m", "dtql_robot", "bench", "smoke", "--out", str(out), "--methods", "mse-bc", *LONG]
@@ -87,6 +89,7 @@ def test_termination_reaches_the_runs_and_they_save(tmp_path):
     assert "interrupted" in (run / "bench.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_named_and_the_others_go_on(tmp_path):
     out = tmp_path / "bench"
     args = ("--steps=10", "--batch-size=16", "--obs-keys=nonsense")

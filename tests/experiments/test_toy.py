@@ -26,6 +26,7 @@ def test_support_is_judged_by_the_data():
     assert outcome.reward == pytest.approx(bandit.rewards.min())
 
 
+@pytest.mark.slow
 def test_trust_region_finds_the_best_mode_and_stays_in_the_data():
     bandit = toy.make_bandit("25 Gaussians, hard", 0)
     outcome = toy.run_bandit(bandit, "trust_region", steps=1500, seed=0)
@@ -33,6 +34,7 @@ def test_trust_region_finds_the_best_mode_and_stays_in_the_data():
     assert outcome.reward >= 0.9 * np.quantile(bandit.rewards, 0.98)
 
 
+@pytest.mark.slow
 def test_trust_region_beats_kl_on_the_roll():
     bandit = toy.make_bandit("swiss roll, far", 0)
     trust, kl = (toy.run_bandit(bandit, kind, steps=1200, seed=0) for kind in ("trust_region", "kl"))

@@ -82,6 +82,7 @@ def run_onnx(path, inputs):
 RUNNERS = {"torchscript": run_torchscript, "onnx": run_onnx}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RUNNERS)
 @pytest.mark.parametrize("act", ACTS)
 def test_the_file_computes_what_the_policy_does(run, tmp_path, kind, act):
@@ -103,6 +104,7 @@ def test_the_file_computes_what_the_policy_does(run, tmp_path, kind, act):
     assert len(chosen) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RUNNERS)
 def test_a_batch_of_robots(run, tmp_path, kind):
     if kind == "onnx":
@@ -126,6 +128,7 @@ def test_the_command_writes_a_file_that_says_what_it_takes(run, tmp_path, capsys
     assert about["chunk_weights"] == [0.75, 0.25]
 
 
+@pytest.mark.slow
 def test_onnx_says_the_same_of_itself(run, tmp_path):
     onnx = pytest.importorskip("onnx", reason="onnx is not installed (pip install 'dtql-robot[onnx]')")
     pytest.importorskip("onnxscript", reason="onnx is not installed (pip install 'dtql-robot[onnx]')")

@@ -25,6 +25,7 @@ def real(real_data: Path, name: str) -> Path:
     return real_data / name
 
 
+@pytest.mark.slow
 def test_door_demonstrations_open_loop(real_data: Path) -> None:
     demos = load(real(real_data, DOOR))
     found = play_back(demos, env="AdroitHandDoor-v1", progress=False)
@@ -92,6 +93,7 @@ def test_what_cannot_be_replayed_is_said(tmp_path: Path) -> None:
         play_back(other, progress=False)
 
 
+@pytest.mark.slow
 def test_raw_recording_without_robosuite_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with h5py.File(tmp_path / "raw.hdf5", "w") as file:
         data = file.create_group("data")

@@ -30,6 +30,7 @@ def real(real_data: Path, name: str) -> Path:
     return real_data / name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "at_end"), [(LIFT, 3), (HANDOVER, 4)])
 def test_success_from_states(real_data: Path, tmp_path: Path, name: str, at_end: int) -> None:
     """3 of 3 and 4 of 7 end in success; one more hand-over succeeds on the way."""
@@ -82,6 +83,7 @@ def test_object_sizes_are_the_recorded_ones(real_data: Path) -> None:
     simulation.close()
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_interrupted_extraction_goes_on(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, out = real(real_data, LIFT), tmp_path / "out.hdf5"
@@ -119,6 +121,7 @@ def test_interrupted_extraction_goes_on(real_data: Path, tmp_path: Path, monkeyp
     assert [p.name for p in tmp_path.iterdir()] == ["out.hdf5"]
 
 
+@pytest.mark.slow
 def test_playback(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["playback", str(real(real_data, LIFT)), "--use", "states", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["successes"] == 3
@@ -127,6 +130,7 @@ def test_playback(real_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(bool(e.success) for e in found.episodes) == 5
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_data(real_data: Path, tmp_path: Path) -> None:
     source = real(real_data, LIFT)
     one, two = (
@@ -143,6 +147,7 @@ def test_workers_do_not_change_the_data(real_data: Path, tmp_path: Path) -> None
         np.testing.assert_array_equal(a.rewards, b.rewards)
 
 
+@pytest.mark.slow
 def test_raw_to_minari_and_cameras_for_a_converted_file(
     real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def agent(**policy):
     return DTQL(cfg, 1, 1, 0.5, torch.device("cpu"))
 
 
+@pytest.mark.slow
 def test_what_chunks_foresaw_is_held_against_what_was_done(unshrunk):
     seer = agent()
     seer.ema_policy = Oracle(np.array([1.0, 1.0, 2.0, 2.0]))

@@ -152,6 +152,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "parts"), [(2, 2), (3, 1), (4, 4)])
 def test_ensembles_in_parallel_equal_agents_of_their_own(threads, count, parts):
     """Four seeds in as many threads as divide both."""
@@ -216,6 +217,7 @@ def test_a_members_checkpoint_holds_no_more_than_a_single_one():
             assert values["exp_avg"].untyped_storage().nbytes() == 4 * values["exp_avg"].numel()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("together", [Ensemble, ParallelEnsembles])

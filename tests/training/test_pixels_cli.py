@@ -42,6 +42,7 @@ def refused(capsys, *arguments) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_second_process_evaluates_with_the_cameras_of_the_data(run, capsys):
     video = run / "look.mp4"
     options = ["--episodes", "2", "--num-envs", "1", "--video", str(video), "--video-overlay", "keypoints"]
@@ -57,6 +58,7 @@ def test_a_second_process_evaluates_with_the_cameras_of_the_data(run, capsys):
     assert "not exported" in refused(capsys, "export", run, "--format", "torchscript", "--out", run / "p.pt")
 
 
+@pytest.mark.slow
 def test_where_images_run_makes_no_difference(run):
     from dtql_robot import evaluate, load_policy
 
@@ -68,6 +70,7 @@ def test_where_images_run_makes_no_difference(run):
     assert one.per_episode == two.per_episode
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_anything_is_drawn(run, data, capsys):
     assert "needs a camera 'front'; AdroitHandDoor-v1 has" in refused(capsys, "eval", run, "--env", "AdroitHandDoor-v1")
     assert "sees none" in refused_overlay(run, data, capsys)

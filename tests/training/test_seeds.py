@@ -38,6 +38,7 @@ def test_other_seeds_are_input_errors(words, message):
         parse_seeds(words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_each_seed_equals_its_single_run(demos, tmp_path, threads):
     """On one thread as one ensemble, on two in parallel."""
