@@ -1,4 +1,4 @@
-"""One run folder: config.json, metrics.csv and checkpoint.pt, each written whole or not at all."""
+"""An agent and its interface in a run folder's checkpoint.pt, and back."""
 
 from __future__ import annotations
 
@@ -13,21 +13,13 @@ import torch
 
 from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config
-from dtql_robot.env_record import check_record
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
+from dtql_robot.run_folder import CHECKPOINT
 from dtql_robot.system.files import new_file
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
-
-CHECKPOINT, CONFIG, METRICS, DATASET, RESULTS = (
-    "checkpoint.pt",
-    "config.json",
-    "metrics.csv",
-    "dataset.json",
-    "results.json",
-)
 
 
 def make_agent(cfg: Config, face: Interface, device: torch.device) -> DTQL:
@@ -61,36 +53,6 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
         raise InputError(f"{path} is not a checkpoint of this version (expected format {FORMAT}); train again.")
     config = Config.from_dict(json.loads(state["config"]))
     return config, Interface.from_dict(state["interface"]), state["agent"]
-
-
-def seed_folder(out: Path, seed: int) -> Path:
-    """The run folder of one of several seeds that were trained into `out`."""
-    return out / f"seed{seed}"
-
-
-def seed_runs(out: Path) -> dict[int, Path]:
-    """Seed -> run folder, where `out` holds the runs of several seeds; empty where it is a run folder itself."""
-    if (out / CONFIG).exists():
-        return {}
-    found = {p.parent.name.removeprefix("seed"): p.parent for p in out.glob(f"seed*/{CONFIG}")}
-    return {int(seed): found[seed] for seed in sorted(filter(str.isdecimal, found), key=int)}
-
-
-def read_config(run: Path) -> dict[str, Any]:
-    """The run's config.json: {"data", "env", "env_args", "config", "versions"}."""
-    path = run / CONFIG
-    if not path.is_file():
-        raise InputError(f"{run} is not a run folder: it holds no {CONFIG}; give the folder passed to `train --out`.")
-    try:
-        values = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
-        raise InputError(f"{path} is not valid JSON ({e}); restore it or train again.") from e
-    missing = {"data", "env", "env_args", "config"} - set(values)
-    if missing:
-        raise InputError(f"{path} lacks {sorted(missing)}; restore it or train again.")
-    if not isinstance(values["env_args"], dict) or not isinstance(values["env"], str | None):
-        raise InputError(f"{path}: 'env' must be text or null and 'env_args' an object; restore it or train again.")
-    return {**values, "env_args": check_record(values["env_args"], f"'env_args' in {path}")}
 
 
 def action_std(actions: np.ndarray) -> float:

@@ -25,13 +25,14 @@ ALLOWED = {
     "datasets": COMMON,
     "envs": COMMON,
     "algorithm": {*COMMON, "config"},
+    "run_folder": {*COMMON, "config"},
     "policy": {*COMMON, "algorithm", "checkpoint", "config"},
-    "checkpoint": {*COMMON, "algorithm", "config", "policy"},
-    "training": {*COMMON, "algorithm", "checkpoint", "config", "datasets", "policy"},
+    "checkpoint": {*COMMON, "algorithm", "config", "policy", "run_folder"},
+    "training": {*COMMON, "algorithm", "checkpoint", "config", "datasets", "policy", "run_folder"},
     "eval": {*COMMON, "envs", "policy"},
     "replay": {*COMMON, "datasets", "envs", "eval"},
-    "report": {*COMMON, "checkpoint", "config", "training"},
-    "experiments": {*COMMON, "algorithm", "checkpoint", "config", "datasets", "envs", "eval", "policy", "training"},
+    "report": {*COMMON, "config", "run_folder"},
+    "experiments": {*COMMON, "algorithm", "config", "datasets", "envs", "eval", "policy", "run_folder", "training"},
 }
 """Module or sub-package -> what it may import of the package, itself aside.  `cli` and `commands` join all sides."""
 
@@ -69,6 +70,7 @@ HEAVY = ("torch", "mujoco", "gymnasium", "gymnasium_robotics", "minari", "matplo
         ("dtql_robot.envs", HEAVY),
         ("dtql_robot.eval", HEAVY),
         ("dtql_robot.policy.numpy_policy", HEAVY),
+        ("dtql_robot.run_folder", HEAVY),
         ("dtql_robot.policy.one_step", ("mujoco", "gymnasium", "minari", "matplotlib", "imageio")),
         ("dtql_robot.training.loop", ("mujoco", "gymnasium", "minari", "matplotlib", "imageio")),
         ("dtql_robot.datasets", ("torch", "mujoco", "gymnasium", "minari", "matplotlib")),

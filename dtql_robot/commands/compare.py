@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tyro.conf import Positional
 
@@ -25,21 +24,6 @@ class Options:
     """Print JSON for programs."""
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """The content of a run folder's results.json, or of the file itself.  InputError where there is none."""
-    import json
-
-    file = path / "results.json" if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"{path} holds no results.json; run `dtql-robot eval {path}` first.")
-    try:
-        found = json.loads(file.read_text())
-        found["env"], found["per_episode"][0]["seed"], found["mean_return"], found["policy_hz"]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{file} is not the result of an evaluation ({error!r}); evaluate again.") from error
-    return found
-
-
 def names(paths: tuple[Path, ...]) -> list[str]:
     """The shortest ends of the paths that tell them apart."""
     plain = [path.resolve() for path in paths]
@@ -54,6 +38,7 @@ def run(options: Options) -> None:
     import json
 
     from dtql_robot.eval.comparison import compare
+    from dtql_robot.run_folder import read_results
 
     if len(options.runs) < 2:
         raise InputError(f"A comparison needs at least two runs, found {len(options.runs)}.")

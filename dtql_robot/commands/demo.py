@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dtql_robot import checkpoint
 from dtql_robot.commands import collect, train
 from dtql_robot.commands import eval as evaluation
 from dtql_robot.config import Config
+from dtql_robot.run_folder import CHECKPOINT, read_config
 
 TASK = "FetchPickAndPlace-v4"
 
@@ -40,13 +40,13 @@ def run(options: Options) -> None:
     start = time.perf_counter()
     out, data = options.out, options.out / "demos.hdf5"
     if options.fresh and out.exists():
-        checkpoint.read_config(out)  # only ever delete a run folder
+        read_config(out)  # only ever delete a run folder
         shutil.rmtree(out)
     if not data.exists():
         print(f"[1/3] collecting {options.demos} demonstrations of {TASK}", flush=True)
         out.mkdir(parents=True, exist_ok=True)
         collect.run(collect.Options(task=TASK, out=data, episodes=options.demos, seed=options.seed))
-    resume = (out / checkpoint.CHECKPOINT).exists()
+    resume = (out / CHECKPOINT).exists()
     print(f"[2/3] {'continuing' if resume else 'training'} DTQL", flush=True)
     cfg = Config(steps=options.steps, seed=options.seed)
     train.run(train.Options(out=out, data=str(data), resume=resume, config=cfg))

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from dtql_robot.eval.video.spec import VideoSpec
 
 
-SEEDS = "seeds.json"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Roll a trained policy out on unseen start states; write results.json and report.html into the run folder.
@@ -71,7 +68,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    from dtql_robot.checkpoint import seed_runs
+    from dtql_robot.run_folder import seed_runs
 
     runs = seed_runs(options.run)
     if runs:
@@ -82,8 +79,8 @@ def run(options: Options) -> None:
 
 def _run_seeds(options: Options, runs: dict[int, Path]) -> None:
     """Each seed's run by itself, then all together.  A video goes into each run's folder under the given name."""
-    from dtql_robot.commands.compare import read_results
     from dtql_robot.eval.across_seeds import SeedsResult
+    from dtql_robot.run_folder import SEEDS, read_results
 
     for folder in runs.values():
         video = folder / options.video.name if options.video else None
@@ -96,16 +93,16 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> None:
 
 
 def _run_one(options: Options) -> None:
-    from dtql_robot import checkpoint
     from dtql_robot.env_record import choose_env
     from dtql_robot.eval.evaluation import evaluate
     from dtql_robot.policy.one_step import load_policy
     from dtql_robot.report.run_report import write_run_report
+    from dtql_robot.run_folder import RESULTS, read_config
     from dtql_robot.system.files import check_writable
 
-    settings = checkpoint.read_config(options.run)
+    settings = read_config(options.run)
     videos = _videos(options)
-    for path in (options.run / checkpoint.RESULTS, options.json):
+    for path in (options.run / RESULTS, options.json):
         if path:
             check_writable(path)
     chosen = choose_env(options.env, settings["env"], settings["env_args"], source=str(options.run))
@@ -126,12 +123,12 @@ def _run_one(options: Options) -> None:
         where=options.where,
         worker_timeout=options.worker_timeout,
     )
-    result.save(options.run / checkpoint.RESULTS)
+    result.save(options.run / RESULTS)
     if options.json:
         result.save(options.json)
     report = write_run_report(options.run, result.videos, _command(options))
     print(result)
-    for path in (options.run / checkpoint.RESULTS, *result.videos, report):
+    for path in (options.run / RESULTS, *result.videos, report):
         print(f"  {path}")
     if result.video_note:
         print(f"  {result.video_note}")

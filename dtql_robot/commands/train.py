@@ -40,10 +40,10 @@ def defaults(arguments: Sequence[str]) -> Options | None:
     """With --resume the run's own settings are the defaults, with --preset the preset's."""
     out, name = _value(arguments, "--out"), _value(arguments, "--preset")
     if "--resume" in arguments and out is not None:
-        from dtql_robot import checkpoint
+        from dtql_robot.run_folder import read_config, seed_runs
 
-        runs = checkpoint.seed_runs(Path(out))
-        saved = checkpoint.read_config(next(iter(runs.values()), Path(out)))
+        runs = seed_runs(Path(out))
+        saved = read_config(next(iter(runs.values()), Path(out)))
         config = Config.from_dict(saved["config"])
         seeds = tuple(str(seed) for seed in runs)
         return Options(out=Path(out), data=saved["data"], env=saved["env"], resume=True, seeds=seeds, config=config)

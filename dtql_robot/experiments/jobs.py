@@ -93,9 +93,9 @@ def run_jobs(jobs: Sequence[Job], episodes: int, at_once: int | None, train_args
 
 def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Running, env: dict[str, str]) -> str | None:
     """Train and evaluate one job; returns why it failed, None if it did not."""
-    from dtql_robot import checkpoint
+    from dtql_robot.run_folder import CHECKPOINT, RESULTS
 
-    if _episodes(job.folder / checkpoint.RESULTS) == episodes:
+    if _episodes(job.folder / RESULTS) == episodes:
         return None
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "bench.log"
@@ -103,7 +103,7 @@ def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Runni
     # A finished training is resumed too: it has nothing left to do and costs the reading of its data.
     settings = [f"--preset={preset}"] if (preset := METHODS[job.method]) else []
     settings += [f"--seed={job.seed}", *job.task.options, *train_args]
-    if (job.folder / checkpoint.CHECKPOINT).exists():
+    if (job.folder / CHECKPOINT).exists():
         settings = ["--resume"]
     train = [*program, "train", "--out", str(job.folder), "--data", str(job.data), *settings]
     evaluate = [*program, "eval", str(job.folder), "--episodes", str(episodes), "--num-envs", "1"]
@@ -115,7 +115,12 @@ def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Runni
 
 
 def _episodes(results: Path) -> int | None:
-    return len(json.loads(results.read_text())["per_episode"]) if results.is_file() else None
+    from dtql_robot.run_folder import read_results
+
+    try:
+        return len(read_results(results)["per_episode"])
+    except InputError:  # none yet, or damaged: evaluated again
+        return None
 
 
 def write_tables(jobs: Sequence[Job], out: Path) -> None:
@@ -138,18 +143,17 @@ def write_tables(jobs: Sequence[Job], out: Path) -> None:
 
 def _compact(job: Job) -> dict[str, Any]:
     """A run's config and results, small enough to keep: an episode is [seed, success, steps until success]."""
-    from dtql_robot import checkpoint
-    from dtql_robot.training.loop import read_metrics
+    from dtql_robot.run_folder import METRICS, read_config, read_metrics, read_results
 
-    results = json.loads((job.folder / checkpoint.RESULTS).read_text())
+    results = read_results(job.folder)
     columns = ("seed", "success", "time_to_success")
     results["per_episode"] = [[int(e["seed"]), int(e["success"]), e["time_to_success"]] for e in results["per_episode"]]
-    settings = checkpoint.read_config(job.folder) | {"data": job.data.name}
-    rows = read_metrics(job.folder / checkpoint.METRICS)
+    settings = read_config(job.folder) | {"data": job.data.name}
+    rows = read_metrics(job.folder / METRICS)
     return {
         "task": job.task.name,
         "method": job.method,
-        "train_seconds": rows[-1]["seconds"],
+        "train_seconds": rows[-1].get("seconds") if rows else None,
         "results": results | {"per_episode_columns": list(columns)},
         "run": settings,
     }

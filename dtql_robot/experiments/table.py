@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def _cell(task: str, method: str, runs: Sequence[Mapping[str, Any]]) -> Cell:
         seeds=tuple(map(_seed, runs)),
         rates=tuple(r["success_rate"] for r in results),
         episodes=results[0]["episodes"],
-        train_seconds=tuple(run["train_seconds"] for run in runs),
+        train_seconds=tuple(math.nan if run["train_seconds"] is None else run["train_seconds"] for run in runs),
         decision_ms=tuple(1e3 / r["policy_hz"] for r in results),
     )
 

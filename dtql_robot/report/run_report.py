@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dtql_robot import checkpoint
 from dtql_robot.config import Config
-from dtql_robot.training.loop import read_metrics
-
-CURVES, REPORT = "curves.png", "report.html"
+from dtql_robot.run_folder import CURVES, METRICS, REPORT, read_config, read_metrics, read_results, read_summary
 
 
 def write_run_report(run: Path, videos: Sequence[Path], command: Sequence[str]) -> Path:
@@ -21,26 +17,23 @@ def write_run_report(run: Path, videos: Sequence[Path], command: Sequence[str]) 
 
     command: the words of the evaluation's command line; the training's is read off the run's config.
     """
-    from dtql_robot.report.curves import plot_curves
+    from dtql_robot.report.curves import plot_curves, series
     from dtql_robot.report.page import write_report
 
-    settings = checkpoint.read_config(run)
-    curves = None
-    if (run / checkpoint.METRICS).exists():
-        curves = run / CURVES
-        rows = read_metrics(run / checkpoint.METRICS)
-        plot_curves([{k: v for k, v in row.items() if k != "seconds"} for row in rows], curves)
-    results = json.loads((run / checkpoint.RESULTS).read_text())
+    settings, results = read_config(run), read_results(run)
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run / METRICS)]
+    curves = plot_curves(rows, run / CURVES) if series(rows) else None
+    versions = settings["versions"] | results.get("versions", {})
     write_report(
         run / REPORT,
         title=f"{run.name}: {results['env']}",
         results=results,
         config=settings["config"],
-        dataset=_read_json(run / checkpoint.DATASET),
+        dataset=read_summary(run),
         curves_png=curves,
         videos=videos,
         command=[shlex.join(training_command(run, settings)), shlex.join(command)],
-        versions={name.replace("_", "-"): v for name, v in (settings["versions"] | results["versions"]).items()},
+        versions={name.replace("_", "-"): v for name, v in versions.items()},
     )
     return run / REPORT
 
@@ -69,7 +62,3 @@ def _values(config: Any, default: Any) -> Iterator[tuple[str, Any, Any]]:
             yield from _values(value, usual)
         else:
             yield f.name, value, usual
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.exists() else None

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
-import platform
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from dtql_robot import __version__, checkpoint
+from dtql_robot import checkpoint, run_folder
 from dtql_robot.algorithm.agent import DTQL, Algorithm1
 from dtql_robot.algorithm.objectives import Losses
 from dtql_robot.checkpoint import make_agent
 from dtql_robot.config import Config
-from dtql_robot.env_record import choose_env
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
+from dtql_robot.run_folder import describe, flatten
 from dtql_robot.system.files import write_json
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.training.buffer import (
@@ -37,6 +34,7 @@ from dtql_robot.training.chunk_weights import fit_chunk_weights
 from dtql_robot.training.cuda_graph import GraphedUpdate
 from dtql_robot.training.ensemble import Ensemble, ParallelEnsembles
 from dtql_robot.training.hardware import hardware, keep_compiled_code, resolve_device, should_compile
+from dtql_robot.training.metrics_file import MetricsFile
 from dtql_robot.training.pixel_buffer import PixelBuffer, make_pixel_buffer, split_keys
 from dtql_robot.types import Batch, Demonstrations, PixelBatch
 
@@ -115,14 +113,14 @@ def train(
         _refuse_mixing(out, bool(seeds))
         cfg, interface, buffer = prepare(demos, cfg, device)
         _check_buffer(cfg, buffer, seeds)
-        folders = {s: checkpoint.seed_folder(out, s) for s in seeds} or {cfg.seed: out}
+        folders = {s: run_folder.seed_folder(out, s) for s in seeds} or {cfg.seed: out}
         each = {f: dataclasses.replace(cfg, seed=s) for s, f in folders.items()}
         runs = [Run(f, _start(f, c, interface, device, resume), interface, buffer) for f, c in each.items()]
         for run in runs:
             run.folder.mkdir(parents=True, exist_ok=True)
-            write_json(run.folder / checkpoint.CONFIG, describe(demos, run.agent.cfg, env))
+            write_json(run.folder / run_folder.CONFIG, describe(demos, run.agent.cfg, env))
             if summary is not None:
-                write_json(run.folder / checkpoint.DATASET, summary)
+                write_json(run.folder / run_folder.DATASET, summary)
         _loop(runs, buffer, progress)
     return out
 
@@ -132,7 +130,7 @@ def _start(folder: Path, cfg: Config, interface: Interface, device: torch.device
     agent = make_agent(cfg, interface, device)
     if resume:
         _restore(folder, agent, interface, device)
-    elif (folder / checkpoint.CHECKPOINT).exists():
+    elif (folder / run_folder.CHECKPOINT).exists():
         raise InputError(f"{folder} already holds a run; continue it with --resume or choose another --out.")
     elif agent.encoder is not None and agent.ema_encoder is not None:
         agent.encoder.load_backbone()
@@ -142,9 +140,9 @@ def _start(folder: Path, cfg: Config, interface: Interface, device: torch.device
 
 def _refuse_mixing(out: Path, several: bool) -> None:
     """A folder holds one run, or the runs of several seeds."""
-    if several and (out / checkpoint.CONFIG).exists():
+    if several and (out / run_folder.CONFIG).exists():
         raise InputError(f"{out} holds a single run; choose another --out for the runs of several seeds.")
-    if not several and checkpoint.seed_runs(out):
+    if not several and run_folder.seed_runs(out):
         raise InputError(f"{out} holds the runs of several seeds; choose another --out for a single run.")
 
 
@@ -167,18 +165,6 @@ def headline(demos: Demonstrations, cfg: Config) -> str:
     )
 
 
-def describe(demos: Demonstrations, cfg: Config, env: str | None) -> dict[str, Any]:
-    """What config.json holds."""
-    chosen = choose_env(env, demos.env_spec, demos.env_args)
-    return {
-        "data": demos.source,
-        "env": chosen.spec,
-        "env_args": chosen.env_args,
-        "config": cfg.to_dict(),
-        "versions": {"dtql_robot": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    }
-
-
 RESUMABLE = {"steps", "log_every", "checkpoint_every", "device", "threads", "optim.compile", "optim.cuda_graph"}
 """Settings that may differ between a run and its continuation."""
 
@@ -197,14 +183,6 @@ def _restore(run: Path, agent: DTQL, interface: Interface, device: torch.device)
         if not (np.array_equal(mine.shift, theirs.shift) and np.array_equal(mine.scale, theirs.scale)):
             raise InputError(f"{run} was trained on other data; resume with the same --data.")
     agent.load_state_dict(state)
-
-
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"data": {"horizon": 8}} -> {"data.horizon": 8}."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 Learner = Algorithm1 | ParallelEnsembles
@@ -230,7 +208,7 @@ def _loop(runs: Sequence[Run], buffer: ChunkBuffer | PixelBuffer, progress: bool
     update = _make_update(learner, batches)
     title = "train" if len(runs) == 1 else f"train {len(runs)} seeds"
     bar = progress_bar(title, total=cfg.steps, unit="step", initial=learner.step, enabled=progress)
-    tables = [MetricsFile(run.folder / checkpoint.METRICS, learner.step) for run in runs]
+    tables = [MetricsFile(run.folder / run_folder.METRICS, learner.step) for run in runs]
     try:
         while learner.step < cfg.steps:
             log = update()
@@ -309,38 +287,3 @@ def _require_finite(values: Mapping[str, float], step: int, run: Path) -> None:
     bad = [k for k, v in values.items() if not np.isfinite(v)]
     if bad:
         raise FloatingPointError(f"{bad} became NaN or infinite at step {step} ({run}); lower --lr or check the data.")
-
-
-class MetricsFile:
-    """metrics.csv: a header and one row every `log_every` updates, with the seconds since training began.
-
-    Rows past `step` are dropped: they were written after the checkpoint that the run continues from.
-    """
-
-    def __init__(self, path: Path, step: int):
-        self.rows = read_metrics(path) if step and path.exists() else []
-        self.rows = [r for r in self.rows if r["step"] <= step]
-        self.start = time.perf_counter() - (self.rows[-1]["seconds"] if self.rows else 0.0)
-        self.file = open(path, "w", newline="")  # noqa: SIM115 (closed by close)
-        self.writer: Any = None
-        for row in self.rows:
-            self._append(row)
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        self._append({"step": step, "seconds": time.perf_counter() - self.start, **values})
-
-    def _append(self, row: Mapping[str, float]) -> None:
-        if self.writer is None:
-            self.writer = csv.DictWriter(self.file, list(row), restval="nan", extrasaction="ignore")
-            self.writer.writeheader()
-        self.writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-        self.file.flush()
-
-    def close(self) -> None:
-        self.file.close()
-
-
-def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv as numbers."""
-    with open(path, newline="") as f:
-        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(f)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dtql_robot import checkpoint
+from dtql_robot import checkpoint, run_folder
 from dtql_robot.config import (
     Config,
     CriticConfig,
@@ -141,7 +141,7 @@ def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path, encoder):
     whole = train(demos, tmp_path / "whole", config(6, **encoder), progress=False)
     train(demos, tmp_path / "parts", config(3, **encoder), progress=False)
     parts = train(demos, tmp_path / "parts", config(6, **encoder), resume=True, progress=False)
-    a, b = (torch.load(run / checkpoint.CHECKPOINT, weights_only=True)["agent"] for run in (whole, parts))
+    a, b = (torch.load(run / run_folder.CHECKPOINT, weights_only=True)["agent"] for run in (whole, parts))
     assert {"encoder", "ema_encoder"} <= set(a["networks"])
     for name, network in a["networks"].items():
         for key, value in network.items():

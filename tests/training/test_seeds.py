@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dtql_robot import checkpoint
+from dtql_robot import run_folder
 from dtql_robot.commands.train import parse_seeds
 from dtql_robot.errors import InputError
 from dtql_robot.policy.one_step import load_policy
-from dtql_robot.training.loop import read_metrics, train
+from dtql_robot.run_folder import read_metrics
+from dtql_robot.training.loop import train
 from tests.training.test_train import load_state, small
 
 
@@ -104,8 +105,8 @@ def test_interrupted_seeds_are_all_saved(demos, tmp_path, monkeypatch):
 def test_a_folder_holds_one_run_or_several(demos, tmp_path):
     single = train(demos, tmp_path / "single", small(5), progress=False)
     several = train(demos, tmp_path / "several", small(5), seeds=(0, 1), progress=False)
-    assert checkpoint.seed_runs(single) == {}
-    assert checkpoint.seed_runs(several) == {0: several / "seed0", 1: several / "seed1"}
+    assert run_folder.seed_runs(single) == {}
+    assert run_folder.seed_runs(several) == {0: several / "seed0", 1: several / "seed1"}
     with pytest.raises(InputError, match="holds a single run"):
         train(demos, single, small(5), seeds=(0, 1), progress=False)
     with pytest.raises(InputError, match="holds the runs of several seeds"):

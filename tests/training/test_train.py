@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dtql_robot import checkpoint
+from dtql_robot import run_folder
 from dtql_robot.config import Config, CriticConfig, DataConfig, DiffusionConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
 from dtql_robot.policy.one_step import load_policy
-from dtql_robot.training.loop import headline, read_metrics, train
+from dtql_robot.run_folder import read_metrics
+from dtql_robot.training.loop import headline, train
 from dtql_robot.types import Policy
 
 
@@ -30,7 +31,7 @@ def small(steps: int = 30, **policy) -> Config:
 
 
 def load_state(run):
-    return torch.load(run / checkpoint.CHECKPOINT, weights_only=True)["agent"]
+    return torch.load(run / run_folder.CHECKPOINT, weights_only=True)["agent"]
 
 
 def test_run_folder_holds_config_metrics_and_checkpoint(demos, tmp_path):

@@ -1,0 +1,203 @@
+"""A run folder: the names of its files, and what may be read from them without torch.
+
+Every file in it appears whole or not at all.  What is read is checked here, once, for all who read it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from dtql_robot import __version__
+from dtql_robot.config import Config
+from dtql_robot.env_record import check_record, choose_env
+from dtql_robot.errors import InputError
+from dtql_robot.system.json_shape import (
+    Shape,
+    between,
+    list_of,
+    mapping,
+    number,
+    object_of,
+    optional,
+    text,
+    values_of,
+    whole,
+    yes_or_no,
+)
+from dtql_robot.types import Demonstrations
+
+CHECKPOINT, CONFIG, METRICS, DATASET = "checkpoint.pt", "config.json", "metrics.csv", "dataset.json"
+"""What training writes."""
+
+RESULTS, SEEDS, CURVES, REPORT = "results.json", "seeds.json", "curves.png", "report.html"
+"""What evaluation writes."""
+
+
+class RunSettings(TypedDict):
+    """The content of config.json.
+
+    data, env, env_args  where the demonstrations came from, and the environment to evaluate in (None: not known)
+    config               `Config.to_dict()`, with all that was left to the data decided
+    versions             package -> version
+    decisions            what was decided from the data and why, a sentence each
+    """
+
+    data: str
+    env: str | None
+    env_args: dict[str, Any]
+    config: dict[str, Any]
+    versions: dict[str, str]
+    decisions: list[str]
+
+
+SETTINGS = object_of(
+    {"data": text, "env": optional(text), "env_args": mapping, "config": mapping},
+    {"versions": values_of(text), "decisions": list_of(text)},
+)
+
+EPISODE = object_of(
+    {"seed": whole, "success": yes_or_no, "return": number, "length": whole, "time_to_success": optional(whole)}
+)
+RESTART = object_of({"seed": whole, "reason": text})
+RATE = between(0, 1)
+EVALUATION = object_of(
+    {
+        "env": text,
+        "success_rate": RATE,
+        "ci95": list_of(RATE, at_least=2, at_most=2),
+        "episodes": whole,
+        "seed": whole,
+        "mean_return": number,
+        "mean_length": number,
+        "policy_hz": between(1e-9, 1e12),
+        "env_steps_per_s": number,
+        "per_episode": list_of(EPISODE, at_least=1),
+    },
+    {
+        "mean_time_to_success": optional(number),
+        "subtask_success": optional(values_of(RATE)),
+        "restarts": optional(list_of(RESTART)),
+        "versions": values_of(text),
+        "video_note": optional(text),
+    },
+)
+"""What results.json must hold to be shown, compared and reported."""
+
+
+def describe(demos: Demonstrations, cfg: Config, env: str | None, decisions: Sequence[str] = ()) -> RunSettings:
+    """What config.json is to hold.  env: the environment to evaluate in, None for the one that the data names."""
+    chosen = choose_env(env, demos.env_spec, demos.env_args)
+    return {
+        "data": demos.source,
+        "env": chosen.spec,
+        "env_args": chosen.env_args,
+        "config": cfg.to_dict(),
+        "versions": {
+            "dtql_robot": __version__,
+            "torch": metadata.version("torch"),
+            "python": platform.python_version(),
+        },
+        "decisions": list(decisions),
+    }
+
+
+def read_config(run: Path) -> RunSettings:
+    """The run's config.json.  InputError where there is none, or where it is not what `train` writes."""
+    path = run / CONFIG
+    if not path.is_file():
+        raise InputError(f"{run} is not a run folder: it holds no {CONFIG}; give the folder passed to `train --out`.")
+    found = _read_json(path, SETTINGS, "restore it or train again")
+    try:
+        Config.from_dict(found["config"])
+    except InputError as e:
+        raise InputError(f"{path}: {e}") from e
+    except (TypeError, ValueError, AttributeError) as e:
+        raise InputError(f"{path} holds settings of the wrong type ({e}); restore it or train again.") from e
+    env_args = check_record(found["env_args"], f"'env_args' in {path}")
+    return cast(RunSettings, {"versions": {}, "decisions": [], **found, "env_args": env_args})
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The content of a run folder's results.json, or of the file itself.
+
+    InputError where there is none, or where it is not what `eval` writes.
+    """
+    file = path / RESULTS if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{path} holds no {RESULTS}; run `dtql-robot eval {path}` first.")
+    return _read_json(file, EVALUATION, "evaluate again", "is not the result of an evaluation")
+
+
+def read_summary(run: Path) -> dict[str, Any] | None:
+    """What dataset.json says of the run's demonstrations; None where it is missing or damaged, as no work needs it."""
+    try:
+        found = _read_json(run / DATASET, mapping, "")
+    except InputError:
+        return None
+    return found
+
+
+def _read_json(path: Path, shape: Shape, remedy: str, verdict: str = "is not what `train` wrote") -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise InputError(f"{path} cannot be read: {e.strerror}.") from e
+    except RecursionError as e:
+        raise InputError(f"{path} {verdict} (it is nested too deeply); {remedy}.") from e
+    except ValueError as e:  # no JSON, no UTF-8, or numbers of thousands of digits
+        raise InputError(f"{path} {verdict} (no valid JSON: {e}); {remedy}.") from e
+    if wrong := shape(found):
+        raise InputError(f"{path} {verdict} (it {wrong}); {remedy}.")
+    return cast(dict[str, Any], found)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The whole rows of metrics.csv as numbers, in the order of their steps.
+
+    A row that was cut off, or is no row of numbers, is left out; of a file that is missing or no table nothing is left.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8", errors="replace").splitlines(keepends=True)
+    except OSError:
+        return []
+    names = lines[0].strip().split(",") if lines else []
+    rows: list[dict[str, float]] = []
+    for line in lines[1:]:
+        fields = line.strip().split(",")
+        if not line.endswith("\n") or len(fields) != len(names):
+            continue
+        try:
+            row = dict(zip(names, map(float, fields), strict=True))
+        except ValueError:
+            continue
+        step = row.get("step", math.nan)
+        if step.is_integer() and step > (rows[-1]["step"] if rows else -1):
+            rows.append(row)
+    return rows
+
+
+def seed_folder(out: Path, seed: int) -> Path:
+    """The run folder of one of several seeds that were trained into `out`."""
+    return out / f"seed{seed}"
+
+
+def seed_runs(out: Path) -> dict[int, Path]:
+    """Seed -> run folder, where `out` holds the runs of several seeds; empty where it is a run folder itself."""
+    if (out / CONFIG).exists():
+        return {}
+    found = {p.parent.name.removeprefix("seed"): p.parent for p in out.glob(f"seed*/{CONFIG}")}
+    return {int(seed): found[seed] for seed in sorted((s for s in found if s.isascii() and s.isdecimal()), key=int)}
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"data": {"horizon": 8}} -> {"data.horizon": 8}."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
