@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -14,6 +15,40 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Obs = Mapping[str, Array]
+
+_PICTURE = 1024  # values from which an array of two or more axes, or any bytes, are taken for a picture
+_CHANNELS = (1, 3, 4)
+_SMALLEST_SIDE = 8  # pixels, of a picture with a channel axis
+
+
+def is_image(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
+    """Whether one observation of this shape and type is a picture: colour, grey, depth, masks, several frames.
+
+    Everything else is low-dimensional and may be flattened.  A picture is uint8 with two or more axes, or has 1024
+    values or more in two or more axes (or in bytes), or is (height, width, channels) in either order.
+    """
+    shape, size = tuple(shape), math.prod(shape)
+    if dtype == np.uint8:
+        return len(shape) >= 2 or size >= _PICTURE
+    if len(shape) == 3 and sorted(shape)[1] >= _SMALLEST_SIDE and (shape[0] in _CHANNELS or shape[2] in _CHANNELS):
+        return True
+    return len(shape) >= 2 and size >= _PICTURE
+
+
+def image_fault(shape: Sequence[int], dtype: np.dtype[Any]) -> str | None:
+    """Why no encoder reads a picture of this shape and type, with the remedy; None for (H, W, 1 or 3) uint8."""
+    found = f"{dtype} of shape {tuple(shape)}"
+    if len(shape) == 3 and shape[2] in (1, 3):
+        if dtype == np.uint8:
+            return None
+        scaled = "scaled to 0 to 255 as uint8 in a new file"
+        return f"{found}; uint8 images, 0 to 255, were expected. Write them {scaled}, or leave the key out."
+    if len(shape) == 3 and shape[0] in (1, 3):
+        return f"{found}, channels first; (height, width, channels) was expected. Write np.moveaxis(images, 1, -1)."
+    if len(shape) == 2 and dtype == np.uint8:
+        return f"{found}, without channels; (height, width, 1) was expected. Write images[..., None]."
+    return (f"{found}; images are (height, width, 1 or 3) uint8. Leave the key out; where these are plain numbers and "
+            "no picture, write them flat, with one axis a step.")  # fmt: skip
 
 
 def is_constant(spread: Array, largest: Array) -> Array:

@@ -14,8 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dtql_robot.datasets.formats.obs_keys import ObsArray
-from dtql_robot.datasets.formats.reading import Reading
+from dtql_robot.datasets.formats.reading import ObsArray, Reading
 from dtql_robot.types import Array, Demonstrations, Episode
 
 INDEX = "index.json"

@@ -20,7 +20,7 @@ from dtql_robot.eval.video.labels import caption
 from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
 from dtql_robot.replay.players import Player, make_player
 from dtql_robot.system.progress import progress_bar
-from dtql_robot.types import Array, Demonstrations, Episode
+from dtql_robot.types import Array, Demonstrations, Episode, is_image
 
 Use = Literal["actions", "states"]
 AGREEMENT = 1e-3
@@ -185,7 +185,9 @@ def _deviation(obs: dict[str, Array], episode: Episode, step: int) -> float | No
         recorded = {k: v[step] for k, v in episode.obs.items()}
     elif episode.final_obs is not None:
         recorded = episode.final_obs
-    shared = [k for k, v in recorded.items() if k in obs and np.shape(obs[k]) == v.shape and v.dtype != np.uint8]
+    shared = [
+        k for k, v in recorded.items() if k in obs and np.shape(obs[k]) == v.shape and not is_image(v.shape, v.dtype)
+    ]
     return max((float(np.abs(obs[k] - recorded[k]).max()) for k in shared), default=None)
 
 

@@ -14,7 +14,7 @@ from dtql_robot.config import DataConfig, Reward
 from dtql_robot.errors import InputError
 from dtql_robot.policy.normalize import Affine, concatenate, fit_identity, fit_range, fit_standard_of, identity
 from dtql_robot.training.mapped_rows import MappedStates, allocate_rows
-from dtql_robot.types import Array, Batch, Demonstrations, Episode
+from dtql_robot.types import Array, Batch, Demonstrations, Episode, is_image
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def choose_obs_keys(demos: Demonstrations, wanted: Sequence[str]) -> tuple[str, 
     missing = [k for k in wanted if k not in demos.obs_shapes]
     if missing:
         raise InputError(f"{demos.source} has no observation {missing}; it holds {sorted(demos.obs_shapes)}.")
-    chosen = tuple(wanted) or tuple(k for k, v in demos.episodes[0].obs.items() if v.dtype != np.uint8)
+    chosen = tuple(wanted) or tuple(k for k, v in demos.episodes[0].obs.items() if not is_image(v.shape[1:], v.dtype))
     if not chosen:
         raise InputError(f"{demos.source} holds images alone ({sorted(demos.obs_shapes)}); name them with --obs-keys.")
     return chosen

@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dtql_robot.datasets.formats.obs_keys import is_image
 from dtql_robot.errors import InputError
 from dtql_robot.training.buffer import ChunkBuffer
 from dtql_robot.training.mapped_rows import MappedStates, allocate_rows, memory_budget
-from dtql_robot.types import Array, Demonstrations, PixelBatch
+from dtql_robot.types import Array, Demonstrations, PixelBatch, image_fault, is_image
 
 AHEAD = 3  # batches that are read from disk before they are asked for
 
@@ -26,11 +25,9 @@ def split_keys(demos: Demonstrations, keys: Sequence[str]) -> tuple[tuple[str, .
     first = demos.episodes[0].obs
     images = tuple(k for k in keys if is_image(first[k].shape[1:], first[k].dtype))
     for key in images:
-        shape = first[key].shape[1:]
-        if shape[2] not in (1, 3):
-            hint = " (channels come first in it)" if shape[0] in (1, 3) else ""
-            raise InputError(f"observation {key!r} of {demos.source} has shape {shape}{hint}; images must be "
-                             "(height, width, channels) with 1 or 3 channels. Write them in that order.")  # fmt: skip
+        fault = image_fault(first[key].shape[1:], first[key].dtype)
+        if fault is not None:
+            raise InputError(f"Observation {key!r} of {demos.source} is {fault}")
     return tuple(k for k in keys if k not in images), images
 
 

@@ -15,8 +15,7 @@ import pytest
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import load, save_robomimic
-from dtql_robot.datasets.formats.obs_keys import ObsArray
-from dtql_robot.datasets.formats.reading import Reading
+from dtql_robot.datasets.formats.reading import ObsArray, Reading
 from dtql_robot.datasets.validation.findings import Use
 from dtql_robot.datasets.validation.validate import validate, validate_reading
 from dtql_robot.types import Demonstrations

@@ -132,7 +132,7 @@ def test_images_are_used_when_named_only(demos):
 
 def test_images_with_channels_first_are_refused(demos):
     turned = [dataclasses.replace(e, obs={"x_image": np.moveaxis(e.obs["front_image"], 3, 1)}) for e in demos.episodes]
-    with pytest.raises(InputError, match=r"'x_image' of squares has shape \(3, 36, 36\) \(channels come first"):
+    with pytest.raises(InputError, match=r"'x_image' of squares is uint8 of shape \(3, 36, 36\), channels first"):
         split_keys(dataclasses.replace(demos, episodes=tuple(turned)), ("x_image",))
 
 

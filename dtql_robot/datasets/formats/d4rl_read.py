@@ -26,8 +26,7 @@ import numpy as np
 
 from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_rows
-from dtql_robot.datasets.formats.obs_keys import ObsArray, choose
-from dtql_robot.datasets.formats.reading import Reading, Request
+from dtql_robot.datasets.formats.reading import ObsArray, Reading, Request, choose
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array, Episode
+from dtql_robot.types import Array, Episode, is_image
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def as_obs(array: Array, key: str, place: Place) -> Array:
     """(rows, ...) observation: images stay uint8, everything else becomes finite float32; (rows,) becomes (rows, 1)."""
     if array.ndim == 0 or array.size == 0:
         raise place.error(f"observation {key!r} has shape {array.shape}, which holds no values,")
-    if array.dtype == np.uint8 and array.ndim >= 3:
+    if array.dtype == np.uint8 and is_image(array.shape[1:], array.dtype):
         return np.ascontiguousarray(array)
     return as_float32(array.reshape(len(array), 1) if array.ndim == 1 else array, key, place)
 

@@ -21,8 +21,7 @@ from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike
 from dtql_robot.datasets.formats.kitchen_goals import goal_tasks, is_kitchen, success_of_goals
 from dtql_robot.datasets.formats.location import METADATA_FILE
-from dtql_robot.datasets.formats.obs_keys import ObsArray, ObsChoice, choose
-from dtql_robot.datasets.formats.reading import Reading, Request, read_each
+from dtql_robot.datasets.formats.reading import ObsArray, ObsChoice, Reading, Request, choose, read_each
 from dtql_robot.env_record import check_record
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode

@@ -176,8 +176,7 @@ def _space(tree: Any) -> Any:
 
     if isinstance(tree, dict):
         return spaces.Dict({k: _space(v) for k, v in tree.items()})
-    image = tree.dtype == np.uint8
-    low, high = (0, 255) if image else (-np.inf, np.inf)
+    low, high = (0, 255) if tree.dtype == np.uint8 else (-np.inf, np.inf)
     return spaces.Box(low, high, tree.shape[1:], tree.dtype.type)
 
 

@@ -24,11 +24,10 @@ import numpy as np
 
 from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
-from dtql_robot.datasets.formats.obs_keys import ObsArray, ObsChoice, choose
-from dtql_robot.datasets.formats.reading import Reading, Request, read_each
+from dtql_robot.datasets.formats.reading import ObsArray, ObsChoice, Reading, Request, choose, read_each
 from dtql_robot.env_record import check_record, env_spec_of
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array, Demonstrations, Episode
+from dtql_robot.types import Array, Demonstrations, Episode, is_image
 
 ATTRS_JSON = "attrs_json"  # attributes that HDF5 cannot hold as they are
 HAS_SUCCESS = "has_success"
@@ -257,7 +256,7 @@ def _differing_next_obs(demo: h5py.Group, obs: dict[str, Array], place: Place) -
     """An observation whose next_obs in the middle of the demo is not the following row of obs; None as it should be."""
     for key, values in obs.items():
         middle = len(values) // 2 - 1
-        if middle < 0 or values.dtype == np.uint8:
+        if middle < 0 or is_image(values.shape[1:], values.dtype):
             continue
         row = as_obs(hdf5.read_row(demo, f"next_obs/{key}", middle)[None], key, place)[0]
         if row.shape != values.shape[1:] or not np.allclose(row, values[middle + 1], rtol=1e-3, atol=1e-4):

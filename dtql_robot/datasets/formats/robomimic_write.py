@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats.episode_checks import check_alike, check_episode
-from dtql_robot.datasets.formats.obs_keys import is_image
 from dtql_robot.datasets.formats.robomimic_read import (
     ATTRS_JSON,
     HAS_FINAL_OBS,
@@ -23,7 +22,7 @@ from dtql_robot.datasets.formats.robomimic_read import (
 from dtql_robot.env_record import record_as
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import new_file
-from dtql_robot.types import Demonstrations, Episode
+from dtql_robot.types import Demonstrations, Episode, is_image
 
 
 def save_robomimic(

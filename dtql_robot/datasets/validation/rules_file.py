@@ -10,12 +10,11 @@ import numpy as np
 
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.validation.findings import Finding, Use, error, warning
-
-_CHANNELS = (1, 3, 4)
+from dtql_robot.types import image_fault, is_image
 
 
 def images(reading: Reading, use: Use) -> list[Finding]:
-    """Images that are not (height, width, channels) uint8."""
+    """Images that are not (height, width, 1 or 3) uint8; of those that nobody named, colour images alone."""
     found = []
     for key, stored in reading.available.items():
         if not stored.is_image:
@@ -26,12 +25,9 @@ def images(reading: Reading, use: Use) -> list[Finding]:
         if stored.jpeg:
             found.append(make("image-jpeg", place, "the images are stored as JPEG, which is lossy and not read.",
                               "Write the dataset with jpeg_encoding=False."))  # fmt: skip
-        elif len(shape) == 3 and shape[0] in _CHANNELS and shape[2] not in _CHANNELS:
-            found.append(make("image-layout", place, f"shape {shape} looks like channels first.",
-                              "Store (height, width, channels): np.moveaxis(images, 1, -1)."))  # fmt: skip
-        elif stored.dtype.kind == "f" and len(shape) == 3 and shape[2] == 3:
-            found.append(make("image-dtype", place, f"the images are {stored.dtype}; uint8 0 to 255 was expected, at "
-                              "a fraction of the size.", "Store np.uint8."))  # fmt: skip
+        elif (fault := image_fault(shape, stored.dtype)) is not None and (key in use.obs_keys or 3 in shape):
+            code = "image-dtype" if shape[-1:] == (3,) and len(shape) == 3 else "image-layout"
+            found.append(make(code, place, fault))
     return found
 
 
@@ -40,9 +36,9 @@ def constant_obs(reading: Reading, use: Use) -> list[Finding]:
     demos = reading.demos
     found = []
     for key in demos.obs_shapes:
-        arrays = [e.obs[key].reshape(len(e), -1) for e in demos.episodes]
-        if arrays[0].dtype == np.uint8:
+        if is_image(demos.obs_shapes[key], demos.episodes[0].obs[key].dtype):
             continue
+        arrays = [e.obs[key].reshape(len(e), -1) for e in demos.episodes]
         low = np.min([a.min(axis=0) for a in arrays], axis=0)
         high = np.max([a.max(axis=0) for a in arrays], axis=0)
         dims = [int(i) for i in np.flatnonzero(low == high)]
