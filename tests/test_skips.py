@@ -33,6 +33,7 @@ def test_which_skips_are_wrong(reason: str, required: str | None, wrong: bool) -
     assert (why_wrong(reason, required) is not None) == wrong
 
 
+@pytest.mark.slow
 def test_a_wrong_skip_fails_the_run_wherever_it_stands(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         "from tests.conftest import pytest_make_collect_report, pytest_runtest_makereport\n"
