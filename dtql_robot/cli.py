@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from dtql_robot import __version__
+from dtql_robot.env_record import FAMILIES
 from dtql_robot.failures import explain
 from dtql_robot.system.terminal import accept_every_character, plain_output
+from dtql_robot.system.user_modules import trust_named_module
 
 USAGE = """\
 dtql-robot {version}: robot demonstrations in; a fast one-step policy, its success rate and a video out.
@@ -75,6 +77,7 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
         prog=f"dtql-robot {command}",
         config=(tyro.conf.OmitArgPrefixes,),
     )
+    trust_named_module(arguments, FAMILIES)
     return module.run, options
 
 
@@ -93,7 +96,10 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 2 something given is wrong, 1 anything else."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+        os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start, see system.launch
+    arguments = list(arguments)
     accept_every_character()
     with plain_output():
         if not arguments or arguments[0] in ("-h", "--help", "help"):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,6 +13,8 @@ from typing import Any
 
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.suites import METHODS, BenchTask
+from dtql_robot.system.launch import command as launch_command
+from dtql_robot.system.launch import safe_environment
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def run_jobs(jobs: Sequence[Job], episodes: int, at_once: int | None, train_args
         at_once = 1 if resolve_device("auto").type == "cuda" else usable_cores()
     if at_once < 1:
         raise InputError(f"--jobs is {at_once}; expected at least 1.")
-    env = {**os.environ, "OMP_NUM_THREADS": str(max(1, usable_cores() // at_once))}
+    env = {**safe_environment(), "OMP_NUM_THREADS": str(max(1, usable_cores() // at_once))}
     running, failed = _Running(), dict[Job, str]()
     bar = progress_bar("bench", total=len(jobs), unit="run")
     with ThreadPoolExecutor(at_once) as pool:
@@ -99,7 +99,7 @@ def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Runni
         return None
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "bench.log"
-    program = [sys.executable, "-m", "dtql_robot"]
+    program = launch_command("dtql_robot")
     # A finished training is resumed too: it has nothing left to do and costs the reading of its data.
     settings = [f"--preset={preset}"] if (preset := METHODS[job.method]) else []
     settings += [f"--seed={job.seed}", *job.task.options, *train_args]

@@ -1,27 +1,31 @@
 """Worker processes that hold a simulator and answer calls.
 
-A worker is a fresh Python interpreter (`python -m dtql_robot.system.workers`) that talks over its standard input and
-output.  Unlike multiprocessing's "fork" it is safe beside OpenGL and CUDA, and unlike "spawn" it does not import the
-caller's main script again, so it starts without torch and works from notebooks and unguarded scripts alike.
+A worker is a fresh Python interpreter that talks over its standard input and output.  Unlike multiprocessing's "fork"
+it is safe beside OpenGL and CUDA, and unlike "spawn" it does not import the caller's main script again, so it starts
+without torch and works from notebooks and unguarded scripts alike.
+
+It finds modules as an installed program does; where the caller's path has more folders, they are looked in last.  A
+file in the working folder therefore never takes the place of a library.  A worker ends with its caller, however that
+ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import pickle
 import select
-import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any
 
 from dtql_robot.errors import InputError
+from dtql_robot.system.launch import command as launch_command
+from dtql_robot.system.launch import safe_environment
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -30,7 +34,14 @@ LENGTH = struct.Struct("<Q")
 
 
 class WorkerError(RuntimeError):
-    """A worker died or raised something that is not the user's to mend."""
+    """A worker died or raised something that is not the user's to mend.  One line; its cause has the traceback."""
+
+
+class WorkerTracebackError(Exception):
+    """Where in the worker it was raised, as text: the cause of a `WorkerError`."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 class WorkerLostError(WorkerError):
@@ -45,11 +56,13 @@ class Worker:
     """
 
     def __init__(self, factory: str, *args: Any) -> None:
-        env = {**os.environ, **dict.fromkeys(THREAD_LIMITS, "1")}
-        env["PYTHONPATH"] = os.pathsep.join(p or os.getcwd() for p in sys.path)
-        command = [sys.executable, "-m", "dtql_robot.system.workers"]
+        env = {**safe_environment(), **dict.fromkeys(THREAD_LIMITS, "1")}
+        # The kernel tells a worker of the end of the thread that started it: of the caller only if that is its first.
+        tied = threading.current_thread() is threading.main_thread()
+        command = [*launch_command("dtql_robot.system.worker_main"), str(os.getpid()), "tied" if tied else "watching"]
         self._buffer = bytearray()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, bufsize=0)
+        self._write([os.path.abspath(p) for p in sys.path])
         self._write((factory, args))
 
     @property
@@ -75,7 +88,8 @@ class Worker:
         if kind == "input_error":
             raise InputError(value)
         if kind == "error":
-            raise WorkerError(f"A simulator process failed:\n{value}")
+            sentence, text = value
+            raise WorkerError(f"A simulator process failed: {sentence}") from WorkerTracebackError(text)
         return value
 
     @property
@@ -119,7 +133,7 @@ class Worker:
             self._process.kill()
             self._process.wait()
 
-    def _write(self, message: tuple[str, tuple]) -> None:
+    def _write(self, message: Any) -> None:
         assert self._process.stdin is not None
         data = memoryview(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
         try:
@@ -159,51 +173,3 @@ def map_as_ready(workers: Sequence[Worker], method: str, items: Sequence[Any]) -
             else:
                 busy.remove(worker)
             yield result
-
-
-def _answer(out: BinaryIO, kind: str, value: Any) -> None:
-    data = pickle.dumps((kind, value), protocol=pickle.HIGHEST_PROTOCOL)
-    out.write(LENGTH.pack(len(data)) + data)
-    out.flush()
-
-
-def _serve(calls: BinaryIO, out: BinaryIO) -> None:
-    """Build the handler, answer calls until the caller closes the pipe, then close the handler if it can be."""
-    with contextlib.ExitStack() as at_end:
-        _answer_calls(calls, out, at_end)
-
-
-def _answer_calls(calls: BinaryIO, out: BinaryIO, at_end: contextlib.ExitStack) -> None:
-    handler: Any = None
-    while True:
-        try:
-            name, args = pickle.load(calls)
-        except EOFError:
-            return
-        try:
-            if handler is None:
-                module, _, attribute = name.partition(":")
-                handler = getattr(importlib.import_module(module), attribute)(*args)
-                if hasattr(handler, "close"):  # before the interpreter ends, which OpenGL's objects must not see
-                    at_end.callback(handler.close)
-            else:
-                _answer(out, "ok", getattr(handler, name)(*args))
-        except InputError as error:
-            _answer(out, "input_error", str(error))
-            return
-        except Exception:
-            _answer(out, "error", traceback.format_exc())
-            return
-
-
-def main() -> None:
-    """The worker's own entry point."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's; it then closes the pipe
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a simulator prints must not reach the answers
-    with contextlib.suppress(BrokenPipeError):
-        _serve(sys.stdin.buffer, out)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,53 @@
+"""Run a module of this package in a new interpreter: `python -P launch.py MODULE [arguments]`.
+
+`python -m` puts the working folder first on the path: a numpy.py, or a dtql_robot folder, that lies there by chance or
+by somebody's design would be run.  Here nothing of that folder is on the path, and the package is the one that this
+file belongs to, wherever the interpreter would look for it.
+"""
+
+import sys
+
+if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]  # Python 3.10 knows no -P and puts this file's folder there
+
+import importlib.util
+import os
+import runpy
+
+SAFE = ["-P"] if sys.version_info >= (3, 11) else []
+
+
+def command(module: str) -> list[str]:
+    """The words that run `module` of this package in a new interpreter; its arguments may follow."""
+    return [sys.executable, *SAFE, os.path.abspath(__file__), module]
+
+
+def safe_environment() -> dict[str, str]:
+    """This process's environment for another interpreter.
+
+    PYTHONPATH has no empty entries, which stand for the working folder too.  Interpreters that libraries start in turn
+    (glfw does to look for its own) leave that folder alone from Python 3.11 on.
+    """
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    entries = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    environment.pop("PYTHONPATH", None)
+    return {**environment, "PYTHONPATH": os.pathsep.join(entries)} if entries else environment
+
+
+def _import_this_package() -> None:
+    """Make `dtql_robot` the package around this file."""
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    spec = importlib.util.spec_from_file_location(
+        "dtql_robot", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["dtql_robot"] = module
+    spec.loader.exec_module(module)
+
+
+if __name__ == "__main__":
+    _import_this_package()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
