@@ -80,8 +80,13 @@ def count(package: Path) -> dict[str, int]:
     """What `main` prints, by name."""
     files = modules(package)
     trees = {name: ast.parse(file.read_text()) for name, file in files.items()}
-    graph = {name: imported(at_import(tree.body), set(files)) - {name} for name, tree in trees.items()}
-    whole = {name: imported(ast.walk(tree), set(files)) - {name} for name, tree in trees.items()}
+    graph = {name: imported(at_import(tree.body), set(files)) - {name, package.name} for name, tree in trees.items()}
+    graph.pop(package.name)  # the public face names modules of every part
+    whole = {
+        name: imported(ast.walk(tree), set(files)) - {name, package.name}
+        for name, tree in trees.items()
+        if name in graph
+    }
     parts = {(a.split(".")[1], b.split(".")[1]) for a in whole for b in whole[a] if a.count(".") and b.count(".")}
     functions = [
         node
