@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,9 +21,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
-def read_pins() -> list[Requirement]:
-    lines = (line.strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
-    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+def read_pins(file: str = "constraints.txt") -> list[Requirement]:
+    """The requirements of a file of pins, without their hashes."""
+    lines = (line.strip().removesuffix("\\") for line in (ROOT / file).read_text().splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith(("#", "--hash"))]
 
 
 def direct_requirements() -> list[Requirement]:
@@ -68,11 +70,30 @@ def test_direct_dependencies_are_pinned_within_their_range(python: str) -> None:
         assert requirement.specifier.contains(version), f"{pin} is outside {requirement} of pyproject.toml"
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_has_hashes_and_the_same_versions(python: str) -> None:
+    """After a change of dependencies: scripts/lock.sh"""
+    pinned = {canonicalize_name(pin.name): pin.specifier for pin in read_pins() if applies(pin, python)}
+    locked = {canonicalize_name(pin.name): pin for pin in read_pins("requirements.lock") if applies(pin, python)}
+    for name, pin in locked.items():
+        assert pin.specifier == pinned.get(name, pin.specifier), f"{pin} differs from constraints.txt"
+    for line in PROJECT["dependencies"]:
+        assert canonicalize_name(Requirement(line).name) in locked, f"{line} is not in requirements.lock"
+    text = (ROOT / "requirements.lock").read_text()
+    for block in re.split(r"\n(?=[a-z])", text)[1:]:
+        assert "--hash=sha256:" in block, f"no hash: {block}"
+
+
+def test_torch_is_pinned_exactly() -> None:
+    for file in ("constraints.txt", "requirements.lock"):
+        assert [str(pin.specifier) for pin in read_pins(file) if pin.name == "torch"] == ["==2.13.0"]
+
+
 def test_oldest_tested_python_is_the_required_one() -> None:
     assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
 
 
-@pytest.mark.parametrize("script", ["scripts/setup.sh", ".ci/run"])
+@pytest.mark.parametrize("script", ["scripts/setup.sh", "scripts/lock.sh", ".ci/run"])
 def test_script_parses_and_is_executable(script: str) -> None:
     subprocess.run(["bash", "-n", script], cwd=ROOT, check=True)
     assert (ROOT / script).stat().st_mode & 0o100
