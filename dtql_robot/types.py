@@ -98,6 +98,11 @@ class Episode:
         """Success at the last step (False where the file has no success signal)."""
         return self.success is not None and bool(self.success[-1])
 
+    @property
+    def succeeds(self) -> bool:
+        """Success at any step (False where the file has no success signal)."""
+        return self.success is not None and bool(self.success.any())
+
     def __repr__(self) -> str:
         obs = ", ".join(f"{k}{v.shape[1:]}" for k, v in self.obs.items())
         return (

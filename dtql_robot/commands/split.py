@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
+
+from dtql_robot.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Divide the demonstrations of a robomimic file at random and write the filter keys train and valid into it.
 
-    Copies of one demonstration stay on one side. The file is replaced as a whole or not at all.
+    Copies of one demonstration stay on one side; one that cannot be used is left out, and named.
+    The file is replaced as a whole or not at all.
     Example: dtql-robot split low_dim.hdf5 --train 0.9 --subsets 0.2 0.5
     """
 
     data: Positional[Path]
     """robomimic HDF5 file."""
     train: float = 0.9
-    """Share of the demonstrations for training; the others are for validation."""
+    """Share of the demonstrations for training; the others are for validation. 1: all, without validation."""
     within: str | None = None
     """Divide only the demonstrations of this filter key, into <within>_train and <within>_valid."""
     only_success: bool = False
-    """Divide only the demonstrations that end in success."""
+    """Divide only the demonstrations that succeed."""
+    success_rule: Literal["auto", "last", "any"] = "auto"
+    """Which demonstrations succeed: last step, or any step. auto: as the recorded environment counts, else last."""
     subsets: tuple[float, ...] = ()
     """Also write parts of the training set, e.g. 0.2 for 20_percent_train. Larger ones hold the smaller."""
     seed: int = 0
@@ -35,11 +43,39 @@ class Options:
 def run(options: Options) -> None:
     from dtql_robot.datasets.split import split_demos
 
+    left_out: list[str] = []
+    rule = options.success_rule
+    if rule == "auto":
+        rule = recorded_rule(options.data) if options.only_success else "last"
     masks = split_demos(
         options.data, train=options.train, within=options.within, only_success=options.only_success,
-        subsets=options.subsets, seed=options.seed, overwrite=options.overwrite,
+        success_rule=rule,
+        subsets=options.subsets, seed=options.seed, overwrite=options.overwrite, problems=left_out,
     )  # fmt: skip
+    for problem in left_out:
+        print(f"left out: {problem}", file=sys.stderr)
     for key, names in masks.items():
         print(f"mask/{key}: {len(names)} demonstrations")
     first = next(iter(masks))
-    print(f"next:    dtql-robot train --data {options.data} --filter-key {first} --out RUN")
+    print(f"next:    dtql-robot train --data {shlex.quote(str(options.data))} --filter-key {first} --out RUN")
+
+
+def recorded_rule(data: Path) -> Literal["last", "any"]:
+    """How the environment that the file names counts success; "last", with a note, where that cannot be told."""
+    from dtql_robot.datasets.loader import read_source
+    from dtql_robot.envs import env_info
+
+    try:
+        demos = read_source(data, problems=[]).demos
+    except InputError:
+        return "last"  # `split_demos` refuses it in a moment, or it has no success to count
+    try:
+        if demos.env_spec is not None:
+            return env_info(demos.env_spec, env_args=demos.env_args).success_rule
+    except InputError:
+        pass  # not installed here
+    ends, ever = (sum(flags) for flags in zip(*((e.ends_in_success, e.succeeds) for e in demos.episodes), strict=True))
+    if ends < ever:
+        print(f"note: {ends} demonstrations end in success, {ever} succeed at some step; taken are the {ends}. Where "
+              "any step counts: --success-rule any.")  # fmt: skip
+    return "last"

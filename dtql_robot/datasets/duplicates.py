@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
-from dtql_robot.types import Demonstrations, Episode
+from dtql_robot.types import Array, Demonstrations, Episode
+
+
+def digest(arrays: Iterable[Array]) -> bytes:
+    """Of the shapes and values of several arrays."""
+    total = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        total.update(str(array.shape).encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.digest()
 
 
 def fingerprint(episode: Episode) -> bytes:
     """Digest of the actions and observations, by value."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(str(episode.actions.shape).encode())
-    digest.update(np.ascontiguousarray(episode.actions).data)
-    for key in sorted(episode.obs):
-        digest.update(np.ascontiguousarray(episode.obs[key]).data)
-    return digest.digest()
+    return digest([episode.actions, *(episode.obs[key] for key in sorted(episode.obs))])
 
 
 def duplicate_episodes(demos: Demonstrations) -> list[list[str]]:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.duplicates import duplicate_episodes
+from dtql_robot.datasets.duplicates import digest, fingerprint
 from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.location import resolve
-from dtql_robot.datasets.formats.robomimic_read import demo_names, read_filters
-from dtql_robot.datasets.loader import detect, read_source
+from dtql_robot.datasets.formats.reading import Request
+from dtql_robot.datasets.formats.robomimic_read import demo_names, first_obs, read, read_filters
+from dtql_robot.datasets.formats.robosuite_recording import choose_names, is_raw, open_recording, read_state_demo
+from dtql_robot.datasets.loader import detect
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import new_file
+from dtql_robot.types import Episode
 
 
 def split_demos(
@@ -26,33 +31,44 @@ def split_demos(
     train: float = 0.9,
     within: str | None = None,
     only_success: bool = False,
+    success_rule: Literal["last", "any"] = "last",
     subsets: Sequence[float] = (),
     seed: int = 0,
     names: tuple[str, str] = ("train", "valid"),
     overwrite: bool = False,
+    problems: list[str] | None = None,
 ) -> dict[str, list[str]]:
     """Divide the demos at random and write mask/train and mask/valid; returns every new key and its demos.
 
-    train         share of the demos for training; the rest is for validation
+    train         share of the demos for training; the rest is for validation.  1: all are, and there is no mask/valid
     within        divide only the demos of this filter key; the new keys are then "<within>_train", "<within>_valid"
-    only_success  divide only the demos that end in success
+    only_success  divide only the demos that succeed
+    success_rule  succeed at their last step, or at any
     subsets       shares of the training demos, each inside the next larger one, as "20_percent_train" for 0.2
     overwrite     replace filter keys of the same names
+    problems      receives a sentence for each demo that is left out because `load` would refuse it
 
     Copies of one demo stay together.  The file is replaced as a whole or not at all; other filter keys stay.
-    InputError for a file of another layout, for shares that leave one side empty, and for existing keys.
+    InputError for a damaged file or another layout, for shares that leave one side empty, and for existing keys.
     """
     path = resolve(path)
-    if not 0 < train < 1 or not all(0 < share < 1 for share in subsets):
-        raise InputError(f"Shares must lie between 0 and 1, found train {train:g}, subsets {list(subsets)}.")
+    if not 0 < train <= 1 or not all(0 < share < 1 for share in subsets):
+        raise InputError("Shares must lie between 0 and 1 (--train may be 1), "
+                         f"found train {train:g}, subsets {list(subsets)}.")  # fmt: skip
     existing = _check_layout(path)
-    groups = _groups(path, within, only_success)
+    found: list[str] = []
+    demos = (_read_raw if is_raw(path) else _read_episodes)(path, within, found)
+    _refuse_damage(demos, found, path)
+    if problems is not None:
+        problems += found
+    groups = _groups(demos, success_rule if only_success else None, path)
     prefix = f"{within}_" if within else ""
-    masks = _divide(groups, train, subsets, seed, (prefix + names[0], prefix + names[1]))
-    taken = sorted(set(masks) & set(existing))
+    both = prefix + names[0], prefix + names[1]
+    masks = _divide(groups, train, subsets, seed, both)
+    taken = sorted({*masks, *both} & set(existing))
     if taken and not overwrite:
         raise InputError(f"{path.name} has mask/{taken[0]} already. Add --overwrite to replace it.")
-    write_masks(path, masks)
+    write_masks(path, masks, remove=[key for key in taken if key not in masks])
     return masks
 
 
@@ -66,26 +82,72 @@ def _check_layout(path: Path) -> dict[str, list[str]]:
         return read_filters(file)
 
 
-def _groups(path: Path, within: str | None, only_success: bool) -> list[list[str]]:
+@dataclass(frozen=True)
+class _Demo:
+    """What decides on which side a demo goes.  at_end, ever: success; None where it is not known."""
+
+    name: str
+    fingerprint: bytes
+    at_end: bool | None
+    ever: bool | None
+
+
+def _read_episodes(path: Path, within: str | None, problems: list[str]) -> list[_Demo]:
+    """The demos that `load` would accept, read one by one; the others become `problems`."""
+    found = []
+
+    def keep(episode: Episode) -> Episode:
+        known = episode.success is not None
+        ever = episode.succeeds if known else None
+        found.append(_Demo(episode.name, fingerprint(episode), episode.ends_in_success if known else None, ever))
+        hollow = {k: np.broadcast_to(v.dtype.type(0), v.shape) for k, v in episode.obs.items()}
+        return replace(episode, obs=hollow, extras={})
+
+    with hdf5.open_file(path) as file:
+        read(file, Request(_obs_keys(file), within, problems, keep))
+    return found
+
+
+def _obs_keys(file: h5py.File) -> list[str] | None:
+    """What tells demos apart: None (every low-dimensional observation), or the images where there is nothing else."""
+    data = hdf5.subgroup(file, "data")
+    stored = first_obs(data, demo_names(data), hdf5.file_name(file))
+    numeric = [k for k, array in stored.items() if array.is_numeric]
+    return numeric if all(stored[k].is_image for k in numeric) else None
+
+
+def _read_raw(path: Path, within: str | None, problems: list[str]) -> list[_Demo]:
+    """The same for a recording of simulator states."""
+    found = []
+    for name in choose_names(open_recording(path), within):
+        try:
+            demo = read_state_demo(path, name)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        found.append(_Demo(name, digest([demo.actions, demo.states]), None, None))
+    return found
+
+
+def _refuse_damage(demos: Sequence[_Demo], problems: Sequence[str], path: Path) -> None:
+    """InputError where bytes of the file are damaged, or no demo is good: `inspect` refuses it as well."""
+    damage = [p for p in problems if hdf5.DAMAGED in p]
+    if damage or not demos:
+        raise InputError([*damage, *problems, f"{path.name} holds no demonstrations."][0])
+
+
+def _groups(demos: Sequence[_Demo], success: str | None, path: Path) -> list[list[str]]:
     """Names of the demos to divide; those in one group are copies of each other."""
-    try:
-        demos = read_source(path, filter_key=within).demos
-    except InputError as refused:
-        if only_success or within is not None:
-            raise
-        with hdf5.open_file(path) as file:  # raw recordings can be divided too
-            names = demo_names(hdf5.subgroup(file, "data"))
-        if not names:
-            raise refused
-        return [[name] for name in names]
-    if only_success and all(e.success is None for e in demos.episodes):
-        raise InputError(f"{path.name} has no success signal; leave --only-success out.")
-    chosen = {e.name for e in demos.episodes if e.ends_in_success or not only_success}
-    copies = {name: group for group in duplicate_episodes(demos) for name in group}
-    groups: dict[str, list[str]] = {}
-    for episode in demos.episodes:
-        if episode.name in chosen:
-            groups.setdefault(copies.get(episode.name, [episode.name])[0], []).append(episode.name)
+    if success is not None:
+        if all(d.at_end is None for d in demos):
+            raise InputError(f"{path.name} has no success signal; leave --only-success out.")
+        demos = [d for d in demos if (d.ever if success == "any" else d.at_end)]
+        if not demos:
+            raise InputError(f"No demo of {path.name} {'succeeds' if success == 'any' else 'ends in success'}; leave "
+                             "--only-success out.")  # fmt: skip
+    groups: dict[bytes, list[str]] = {}
+    for demo in demos:
+        groups.setdefault(demo.fingerprint, []).append(demo.name)
     return list(groups.values())
 
 
@@ -94,11 +156,13 @@ def _divide(
 ) -> dict[str, list[str]]:
     count = len(groups)
     for_training = round(train * count)
-    if not 0 < for_training < count:
+    if for_training < 1 or (for_training == count and train < 1):
         raise InputError(f"{count} different demos cannot be divided {train:g} to {1 - train:g}: one side would be "
                          "empty. Choose another --train.")  # fmt: skip
     order = np.random.default_rng(seed).permutation(count).tolist()
-    masks = {names[0]: _flat(groups, order[:for_training]), names[1]: _flat(groups, order[for_training:])}
+    masks = {names[0]: _flat(groups, order[:for_training])}
+    if for_training < count:
+        masks[names[1]] = _flat(groups, order[for_training:])
     for share in sorted(subsets):
         percent = Fraction(str(share)) * 100
         text = str(percent.numerator) if percent.denominator == 1 else f"{float(percent):g}"
@@ -112,8 +176,8 @@ def _flat(groups: list[list[str]], chosen: Iterable[int]) -> list[str]:
     return [name for i in sorted(chosen) for name in groups[i]]
 
 
-def write_masks(path: Path, masks: Mapping[str, Sequence[str]]) -> None:
-    """Add or replace filter keys in a copy of the file, which then takes its place."""
+def write_masks(path: Path, masks: Mapping[str, Sequence[str]], remove: Sequence[str] = ()) -> None:
+    """Add or replace filter keys in a copy of the file, and remove some; the copy then takes the file's place."""
     for key in masks:
         if not re.fullmatch(r"[\w.-]+", key):
             raise InputError(f"Filter key {key!r} is no name; letters, digits, _, - and . were expected.")
@@ -122,6 +186,8 @@ def write_masks(path: Path, masks: Mapping[str, Sequence[str]]) -> None:
         shutil.copymode(path, temporary)
         with hdf5.reading(str(path)), h5py.File(temporary, "r+") as file:
             mask = file.require_group("mask")
+            for key in remove:
+                del mask[key]
             for key, names in masks.items():
                 if key in mask:
                     del mask[key]

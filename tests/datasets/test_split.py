@@ -16,7 +16,8 @@ from dtql_robot.datasets import load, save_minari, save_robomimic
 from dtql_robot.datasets.split import split_demos
 from dtql_robot.datasets.validation.validate import validate
 from dtql_robot.errors import InputError
-from tests.helpers.sample_demos import assert_same_episode, make_demos
+from dtql_robot.types import Demonstrations
+from tests.helpers.sample_demos import assert_same_episode, make_demos, make_episode
 
 
 def test_train_and_valid_divide_the_file(tmp_path: Path) -> None:
@@ -70,6 +71,7 @@ def test_refusals_leave_the_file_as_it_is(tmp_path: Path, capsys: pytest.Capture
         ({"train": 0.5}, "mask/train already"),
         ({"train": 0.99, "overwrite": True}, "one side would be empty"),
         ({"train": 1.5}, "between 0 and 1"),
+        ({"train": 1.0}, "mask/train already"),
         ({"within": "nothing"}, "no filter key 'nothing'"),
     ):
         with pytest.raises(InputError, match=message):
@@ -88,3 +90,163 @@ def test_raw_recordings_can_be_divided(tmp_path: Path, real_file: Callable[[str]
     with h5py.File(path) as file:
         assert [n.decode() for n in np.asarray(file["mask/train"])] == masks["train"]
         assert len(file["mask/valid"]) == 2
+
+
+def test_copies_of_raw_recordings_stay_together_and_bad_ones_are_left_out(
+    tmp_path: Path, real_file: Callable[[str], Path]
+) -> None:
+    path = Path(shutil.copyfile(real_file("robosuite_handover_2021/demo.hdf5"), tmp_path / "demo.hdf5"))
+    with h5py.File(path, "a") as file:
+        names = sorted(file["data"])
+        for name in names:
+            file["data"].copy(name, f"copy_of_{name}")
+        file[f"data/{names[2]}/states"][5, 3] = np.nan
+    problems: list[str] = []
+    masks = split_demos(path, train=0.5, problems=problems)
+    assert sorted(masks["train"] + masks["valid"]) == sorted({*names, *(f"copy_of_{n}" for n in names)} - {names[2]})
+    for name in set(names) - {names[2]}:
+        assert (name in masks["train"]) == (f"copy_of_{name}" in masks["train"])
+    assert len(problems) == 1
+    assert problems[0].startswith(names[2])
+    with pytest.raises(InputError, match="no success signal"):
+        split_demos(path, only_success=True)
+
+
+def nan_action(demo: h5py.Group) -> None:
+    demo["actions"][1, 0] = np.nan
+
+
+def infinite_obs(demo: h5py.Group) -> None:
+    demo["obs/robot"][0, 0] = np.inf
+
+
+def no_steps(demo: h5py.Group) -> None:
+    for key in ("actions", "rewards", "dones", "success", "obs/robot", "obs/object/pose", "next_obs/robot"):
+        rows = demo[key][:0]
+        del demo[key]
+        demo[key] = rows
+
+
+def bare(demo: h5py.Group) -> None:
+    demo.clear()
+
+
+def other_length(demo: h5py.Group) -> None:
+    rewards = demo["rewards"][:-1]
+    del demo["rewards"]
+    demo["rewards"] = rewards
+
+
+@pytest.mark.parametrize("number", [0, 3])
+@pytest.mark.parametrize("spoil", [nan_action, infinite_obs, no_steps, bare, other_length])
+def test_a_bad_demo_is_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[h5py.Group], None], number: int
+) -> None:
+    demos = make_demos(8)
+    path = save_robomimic(replace(demos, episodes=demos.episodes * 2), tmp_path / "f.hdf5")
+    with h5py.File(path, "a") as file:
+        spoil(file[f"data/demo_{number}"])
+    assert main(["split", str(path), "--train", "0.5"]) == 0
+    assert f"left out: demo_{number}: " in capsys.readouterr().err
+    with h5py.File(path) as file:
+        train, valid = ({n.decode() for n in file[f"mask/{k}"]} for k in ("train", "valid"))
+    assert train | valid == {f"demo_{i}" for i in range(16)} - {f"demo_{number}"}
+    assert not train & valid
+    for i in set(range(8)) - {number}:
+        assert (f"demo_{i}" in train) == (f"demo_{i + 8}" in train)
+    if spoil is not bare and spoil is not no_steps:
+        assert len(load(path, filter_key="train")) == len(train)
+
+
+def test_a_damaged_file_is_refused_as_inspect_refuses_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save_robomimic(make_demos(6), tmp_path / "f.hdf5")
+    with h5py.File(path, "a") as file:
+        demo = file["data/demo_2/obs"]
+        rows = demo["robot"][:]
+        del demo["robot"]
+        start = demo.create_dataset("robot", data=rows, compression="gzip").id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + 8] = b"\xff" * 8
+    path.write_bytes(content)
+    for command in ("inspect", "split"):
+        assert main([command, str(path)]) == 2
+        assert "damaged" in capsys.readouterr().err
+    assert path.read_bytes() == bytes(content)
+    cut = tmp_path / "cut.hdf5"
+    cut.write_bytes(content[: len(content) // 2])
+    assert main(["split", str(cut)]) == 2
+    assert cut.read_bytes() == bytes(content[: len(content) // 2])
+
+
+def test_a_file_without_one_good_demo_is_refused(tmp_path: Path) -> None:
+    path = save_robomimic(make_demos(3), tmp_path / "f.hdf5")
+    with h5py.File(path, "a") as file:
+        for name in file["data"]:
+            nan_action(file[f"data/{name}"])
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="'actions' is nan"):
+        split_demos(path)
+    assert path.read_bytes() == before
+
+
+def test_all_that_succeed_can_be_for_training(tmp_path: Path) -> None:
+    demos = make_demos(6)
+    won = np.zeros(5, bool), np.array([0, 1, 0, 0, 0], bool), np.array([0, 0, 0, 0, 1], bool)
+    rng = np.random.default_rng(1)
+    episodes = [make_episode(rng, e.name, 5, success=won[i % 3]) for i, e in enumerate(demos.episodes)]
+    path = save_robomimic(replace(demos, episodes=tuple(episodes)), tmp_path / "f.hdf5", masks={"some": [0, 1, 2]})
+    assert split_demos(path, train=0.5, only_success=True).keys() == {"train", "valid"}
+    masks = split_demos(path, train=1.0, only_success=True, subsets=(0.5,), overwrite=True)
+    assert masks == {"train": ["demo_2", "demo_5"], "50_percent_train": masks["50_percent_train"]}
+    with h5py.File(path) as file:
+        assert set(file["mask"]) == {"some", "train", "50_percent_train"}  # an old mask/valid would be a part of train
+    ever = split_demos(path, train=1.0, only_success=True, success_rule="any", overwrite=True)
+    assert ever["train"] == ["demo_1", "demo_2", "demo_4", "demo_5"]
+    assert split_demos(path, train=1.0, within="some") == {"some_train": ["demo_0", "demo_1", "demo_2"]}
+
+
+def test_a_link_stays_and_the_file_behind_it_gets_the_masks(tmp_path: Path) -> None:
+    path = save_robomimic(make_demos(4), tmp_path / "real" / "f.hdf5")
+    first, second = tmp_path / "first.hdf5", tmp_path / "second.hdf5"
+    first.symlink_to(Path("real") / "f.hdf5")
+    second.symlink_to(first)
+    masks = split_demos(second, train=0.5)
+    assert first.is_symlink()
+    assert second.is_symlink()
+    assert [e.name for e in load(path, filter_key="train").episodes] == masks["train"]
+    assert main(["convert", str(path), str(second), "--filter-key", "train", "--overwrite"]) == 0
+    assert second.is_symlink()
+    assert len(load(path)) == 2
+    assert sorted(p.name for p in path.parent.iterdir()) == ["f.hdf5"]
+
+
+def test_images_alone_and_an_empty_list_of_numbers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (5, 24, 24, 3)).astype(np.uint8) for _ in range(4)]
+    episodes = tuple(
+        replace(make_episode(rng, f"demo_{i}", 5), obs={"front": images[i % 4]}, final_obs=None) for i in range(4)
+    )
+    path = save_robomimic(Demonstrations((*episodes, *episodes), "made", "robomimic"), tmp_path / "f.hdf5")
+    with h5py.File(path, "a") as file:
+        file["mask/nothing"] = np.array([])
+    masks = split_demos(path, train=0.5)
+    assert len(masks["train"]) == len(masks["valid"]) == 4
+    for i in range(4):
+        assert (f"demo_{i}" in masks["train"]) == (f"demo_{i + 4}" in masks["train"])
+
+
+def test_which_success_counts_is_the_environments_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    early = np.array([0, 1, 0, 0, 0], bool)
+    episodes = tuple(
+        make_episode(rng, f"demo_{i}", 5, success=early if i % 2 else early[::-1] & early) for i in range(4)
+    )
+    unnamed = Demonstrations((*episodes, make_episode(rng, "demo_4", 5)), "made", "robomimic")
+    options = ["--only-success", "--train", "1", "--overwrite"]
+    for spec, chosen, count in (("AdroitHandDoor-v1", (), 3), ("FetchPush-v4", (), 1), (None, (), 1),
+                                (None, ("--success-rule", "any"), 3)):  # fmt: skip
+        path = save_robomimic(replace(unnamed, env_spec=spec), tmp_path / "f.hdf5", overwrite=True)
+        assert main(["split", str(path), *options, *chosen]) == 0
+        printed = capsys.readouterr().out
+        assert f"mask/train: {count} demonstrations" in printed
+        assert ("1 demonstrations end in success, 3 succeed at some step" in printed) == (spec is None and not chosen)

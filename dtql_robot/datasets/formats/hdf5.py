@@ -29,6 +29,7 @@ _FOREIGN = {
     b"PAR1": "it is a Parquet file, as LeRobot's; write its contents as robomimic HDF5",
     b"<": "it is a web page or XML; the download went wrong",
 }
+DAMAGED = "The file is damaged or incomplete: fetch it again."
 _MAX_DEPTH = 8
 _MAX_MEMBERS = 1_000_000
 _MAX_EXPANSION = 2000  # deflate reaches about 1030 : 1
@@ -51,9 +52,7 @@ class reading:  # noqa: N801 (a context manager; as a class it costs a tenth of 
             return
         place = self._place if isinstance(self._place, str) else where(self._place, self._key)
         reason = " ".join(str(error).split()).strip("\"'")[:200] or type(error).__name__
-        raise InputError(
-            f"{place} cannot be read (HDF5 says: {reason}). The file is damaged or incomplete: fetch it again."
-        ) from error
+        raise InputError(f"{place} cannot be read (HDF5 says: {reason}). {DAMAGED}") from error
 
 
 @contextmanager
@@ -222,6 +221,8 @@ def read_strings(group: h5py.Group, key: str) -> list[str]:
     """Values of the one-dimensional text array `key`, stored as bytes or as strings."""
     node = dataset(group, key)
     shape, dtype = _describe(node, group, key)
+    if shape == (0,):
+        return []  # of numbers, too: that is how NumPy writes an empty list
     if dtype.kind not in "SUO" or len(shape) != 1:
         raise InputError(f"{where(group, key)} holds {_kind(dtype)} of shape {shape}; a list of names was expected.")
     _check_size(node, group, key)
@@ -239,8 +240,9 @@ def _check_size(node: h5py.Dataset, group: h5py.Group, key: str) -> None:
             return
         stored = int(node.id.get_storage_size())
     if claimed > _MAX_EXPANSION * stored:
-        raise InputError(f"{where(group, key)} claims shape {shape}, {claimed} bytes, but {stored} are stored. "
-                         "The file is damaged or incomplete: fetch it again.")  # fmt: skip
+        raise InputError(
+            f"{where(group, key)} claims shape {shape}, {claimed} bytes, but {stored} are stored. {DAMAGED}"
+        )
 
 
 def _kind(dtype: np.dtype[Any]) -> str:

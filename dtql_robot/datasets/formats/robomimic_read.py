@@ -58,8 +58,9 @@ def read(file: h5py.File, request: Request) -> Reading:
         raise InputError(f"{name} holds no demonstrations: its group 'data' has no demo_N.")
     filters = read_filters(file)
     chosen = _select(names, filters, request.filter_key, name)
-    choice = choose(_available(hdf5.subgroup(data, chosen[0]), name), request.obs_keys, name)
-    unread = _unread(file, hdf5.subgroup(data, chosen[0]))
+    first = hdf5.subgroup(data, chosen[0]) if request.problems is None else _with_obs(data, chosen)
+    choice = choose(_available(first, name), request.obs_keys, name)
+    unread = _unread(file, first)
     demos_read = _open_demos(data, names, request.problems)
     conventions = _conventions(list(demos_read.values()))
     labelled = any("success" in d.keys for d in demos_read.values())
@@ -114,6 +115,17 @@ def _select(names: list[str], filters: dict[str, list[str]], filter_key: str | N
     if not wanted:
         raise InputError(f"{file}: filter key {filter_key!r} selects no demonstrations.")
     return [k for k in names if k in wanted]
+
+
+def first_obs(data: h5py.Group, names: Sequence[str], file: str) -> dict[str, ObsArray]:
+    """How the observations are stored, by the first demo that has some.  InputError where none has."""
+    return _available(_with_obs(data, names), file)
+
+
+def _with_obs(data: h5py.Group, names: Sequence[str]) -> h5py.Group:
+    demos = (hdf5.subgroup(data, name) for name in names)
+    first = next(demos)
+    return next((demo for demo in (first, *demos) if "obs" in hdf5.children(demo)), first)
 
 
 def _available(demo: h5py.Group, file: str) -> dict[str, ObsArray]:
