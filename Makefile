@@ -33,8 +33,8 @@ lint: setup ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: setup .venv/.docs-done ## Build the documentation in site/; a broken link is an error
-	$(BIN)/python scripts/build_docs.py
+docs: setup .venv/.docs-done ## Build the documentation in site/ (Python 3.11 or newer); a broken link is an error
+	$(BIN)/zensical build --strict --clean
 
 clean: ## Remove .venv, caches and build leftovers; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site ./*.egg-info

@@ -22,9 +22,9 @@ The default recipe (`dtql`) and the baselines made of the same parts, the same f
 `dtql-robot bench manipulation --files door-human=door-v0_demos_clipped.hdf5 lift=low_dim.hdf5`, evaluated in start
 states that no demonstration has. The mean is over training seeds; its 95% interval is the wider of Student's over the
 seeds and Wilson's over all episodes. Each run's config and the outcome of each episode are in
-[benchmarks/results](../benchmarks/results). `python benchmarks/bench_results.py` makes this page from them.
-Training is on one CPU core. The runs were made on several machines and some shared their cores with other work: times
-tell orders of magnitude only.
+[benchmarks/results](https://github.com/dtql-robot/dtql-robot/tree/main/benchmarks/results).
+`python benchmarks/bench_results.py` makes this page from them. Training is on one CPU core. The runs were made on
+several machines and some shared their cores with other work: times tell orders of magnitude only.
 
 `mse-bc`: squared error alone. `diffusion-bc`: the denoiser, sampled in 12 Heun steps. `tr-only`: the trust region
 alone. `kl`: the paper's section 3 in its place, with an implicit policy. `iql`: advantage-weighted regression. All

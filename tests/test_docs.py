@@ -2,15 +2,26 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+import dtql_robot
 from tests.helpers.doc_names import FILE_AND_NAME, missing
 from tests.helpers.picture import arrows, circles, with_picture
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [*(p for p in sorted(ROOT.glob("*.md")) if p.name != "CHANGELOG.md"), *sorted((ROOT / "docs").glob("*.md"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DOCUMENTS = [
+    *(p for p in sorted(ROOT.glob("*.md")) if p.name != "CHANGELOG.md"),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
@@ -20,6 +31,30 @@ def test_what_is_named_exists(document):
 
 def test_the_algorithm_page_names_the_code_of_each_equation():
     assert len(FILE_AND_NAME.findall((ROOT / "docs/algorithm.md").read_text())) >= 15
+
+
+def test_every_page_is_a_chapter_of_the_site():
+    site = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert set(re.findall(r"'([\w/]+\.md)'", str(site["nav"]))) == pages
+
+
+def test_the_reference_shows_every_public_name():
+    text = "".join(path.read_text() for path in (ROOT / "docs/reference").glob("*.md"))
+    shown = set(re.findall(r"^::: dtql_robot\.(\w+)$", text, re.MULTILINE))
+    assert shown == set(dtql_robot.__all__) - {"__version__"}
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "CITATION.cff", "zensical.toml", "docs/index.md"])
+def test_one_address_of_the_project(file):
+    repository = PROJECT["urls"]["Repository"]
+    text = (ROOT / file).read_text()
+    assert repository in text
+    assert set(re.findall(r"https://github\.com/(?:[\w-]+/)?dtql-robot\b", text)) == {repository}
+
+
+def test_the_citation_has_the_packages_version():
+    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == dtql_robot.__version__
 
 
 def test_the_picture_of_the_package_is_that_of_the_imports_test():
