@@ -11,40 +11,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import mmap
 import os
 import shutil
+import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from dtql_robot.datasets.formats.reading import Reading
-from dtql_robot.datasets.packed_copy import INDEX, Packer, unpack
+from dtql_robot.datasets.packed_copy import INDEX, CannotPackError, Packer, unpack
 from dtql_robot.errors import InputError
-from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.files import new_folder
-from dtql_robot.system.remembered import cache_folder, remembered
+from dtql_robot.system.remembered import cache_folder, content_digest, remembered
 from dtql_robot.types import Episode
 
 SMALLEST = 32 * 2**20  # bytes of a file from which a copy is worth its disk space
-_FORMAT = "3"  # of what the adapters make of a file; raise it when they change
-_BLOCK = 16 * 2**20
+_FORMAT = "4"  # of what the adapters make of a file; raise it when they change
 _LIMIT_GB = 20.0
 LIMIT = "DTQL_ROBOT_CACHE_GB"
-
-
-def content_digest(path: Path) -> str:
-    """Digest of all bytes of the file: of the digests of its blocks, which are made on all cores."""
-    total = hashlib.sha256(str(path.stat().st_size).encode())
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        view = memoryview(content)
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            starts = range(0, len(view), _BLOCK)
-            for digest in pool.map(lambda i: hashlib.sha256(view[i : i + _BLOCK]).digest(), starts):
-                total.update(digest)
-        view.release()
-    return total.hexdigest()
 
 
 def read_through(
@@ -60,41 +44,60 @@ def read_through(
     root = cache_folder()
     if root is None or path.stat().st_size < smallest:
         return read(None)
+    limit = _limit()
     sidecar, digest = _sidecar(path), remembered(path, "sha256", content_digest)
     question = json.dumps([_FORMAT, digest, sidecar, asked])
     folder = root / hashlib.sha256(question.encode()).hexdigest()[:32]
     found = _mapped(folder)
-    if found is not None:
-        return found
-    _check_writable(root)
-    with new_folder(folder, INDEX, overwrite=True) as temporary:
-        packer = Packer(temporary)
-        packer.finish(read(packer.add))
-    _evict(root, keep=folder)
-    found = _mapped(folder)
+    if found is None and _pack(path, folder, read):
+        _evict(root, limit, keep=folder)
+        found = _mapped(folder)
     return read(None) if found is None else found
 
 
-def _check_writable(root: Path) -> None:
-    """InputError with the remedy where copies cannot be kept."""
-    reason = "it is read-only"
+def _pack(path: Path, folder: Path, read: Callable[[Callable[[Episode], Episode] | None], Reading]) -> bool:
+    """Make the copy; False, and a note to the user, where the disk does not allow it.  Errors of `read` are its own."""
+    unreadable: list[InputError] = []
+    try:
+        _check_room(folder.parent, path.stat().st_size)
+        with new_folder(folder, INDEX, overwrite=True) as temporary:
+            packer = Packer(temporary)
+            try:
+                packer.finish(read(packer.add))
+            except InputError as refused:
+                unreadable.append(refused)
+                raise
+            finally:
+                packer.close()
+    except (CannotPackError, InputError) as error:
+        if error in unreadable:
+            raise
+        print(f"note: {path.name} is read without a copy, for which {folder.parent} has no room: {error}. Name another "
+              "folder with DTQL_ROBOT_CACHE, or do without copies: DTQL_ROBOT_CACHE=off.", file=sys.stderr)  # fmt: skip
+        return False
+    return True
+
+
+def _check_room(root: Path, size: int) -> None:
+    """CannotPackError where `root` cannot be written to, or has less than `size` bytes left."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        writable = os.access(root, os.W_OK)
+        free = shutil.disk_usage(root).free
     except OSError as error:
-        reason, writable = error.strerror or str(error), False
-    if not writable:
-        raise InputError(f"{root}, where copies of large files are kept, cannot be written to: {reason}. Name another "
-                         "folder with DTQL_ROBOT_CACHE, or do without copies: DTQL_ROBOT_CACHE=off.")  # fmt: skip
+        raise CannotPackError(error.strerror or str(error)) from error
+    if not os.access(root, os.W_OK):
+        raise CannotPackError("it is read-only")
+    if free < size:
+        raise CannotPackError(f"{free / 1e9:.3g} GB are free, {size / 1e9:.3g} GB are needed")
 
 
 def _limit() -> float:
     """Bytes that all copies may take together."""
     chosen = os.environ.get(LIMIT) or str(_LIMIT_GB)
-    try:
-        return float(chosen) * 1e9
-    except ValueError as error:
-        raise InputError(f"{LIMIT} is {chosen!r}; a number of gigabytes was expected.") from error
+    with contextlib.suppress(ValueError):
+        if float(chosen) >= 0:
+            return float(chosen) * 1e9
+    raise InputError(f"{LIMIT} is {chosen!r}; a number of gigabytes was expected.")
 
 
 def _sidecar(path: Path) -> str:
@@ -113,9 +116,8 @@ def _mapped(folder: Path) -> Reading | None:
     return found
 
 
-def _evict(root: Path, keep: Path) -> None:
-    """Delete the copies used longest ago until all fit the limit."""
-    limit = _limit()
+def _evict(root: Path, limit: float, keep: Path) -> None:
+    """Delete the copies used longest ago until all fit the limit, in bytes."""
     copies = [p.parent for p in root.glob(f"*/{INDEX}")]
     with contextlib.suppress(OSError):
         copies.sort(key=lambda folder: (folder / INDEX).stat().st_mtime, reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def detect(file: h5py.File) -> str:
 def split_sources(data: str | Path) -> list[str]:
     """The sources that `data` names, separated by commas; a path that exists as it stands is one source."""
     text = str(data)
-    if "," not in text or "\0" in text or Path(text).expanduser().exists():
+    if "," not in text or "\0" in text or Path(os.path.expanduser(text)).exists():
         return [text]
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):

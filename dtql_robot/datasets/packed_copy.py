@@ -1,13 +1,16 @@
 """Demonstrations as flat files that are mapped into memory instead of read: what the cache is made of.
 
-One file an array name (all episodes' rows one after the other, raw bytes) and `index.json`.  Mapped arrays cost no
-memory until they are looked at, and the operating system takes it back when it needs it.
+One file an array name (all episodes' rows one after the other, raw bytes) and `index.json`, which has a digest of each
+and of itself.  Mapped arrays cost no memory until they are looked at, and the operating system takes it back when it
+needs it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,14 +18,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dtql_robot.datasets.formats.reading import ObsArray, Reading
+from dtql_robot.system.remembered import content_digest, remembered
 from dtql_robot.types import Array, Demonstrations, Episode
 
 INDEX = "index.json"
-_VERSION = 1
+_VERSION = 2
+
+
+class CannotPackError(Exception):
+    """The disk is full, or cannot be written to: nothing is wrong with what was read."""
 
 
 class Packer:
-    """Takes episodes one by one, so that what is packed need never be in memory."""
+    """Takes episodes one by one, so that what is packed need never be in memory.  CannotPackError if the disk fails."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -47,17 +55,28 @@ class Packer:
         if column not in self._columns:
             file = f"{len(self._columns)}.bin"
             self._columns[column] = {"file": file, "dtype": array.dtype.str, "shape": list(array.shape[1:]), "rows": 0}
-            self._files[column] = (self._folder / file).open("wb")
+            with _packing():
+                self._files[column] = (self._folder / file).open("wb")
         described = self._columns[column]
         start = described["rows"]
-        self._files[column].write(np.ascontiguousarray(array).data)
+        with _packing():
+            self._files[column].write(np.ascontiguousarray(array).data)
         described["rows"] += len(array)
         return [column, start, len(array)]
 
+    def close(self) -> None:
+        """Let go of the files, also where packing has failed."""
+        for file in self._files.values():
+            with suppress(OSError):
+                file.close()
+
     def finish(self, reading: Reading) -> None:
         """Write the index; `reading` holds the hollow episodes."""
-        for file in self._files.values():
-            file.close()
+        with _packing():
+            for file in self._files.values():
+                file.close()
+            for column in self._columns.values():
+                column["digest"] = remembered(self._folder / column["file"], "sha256", content_digest)
         demos = reading.demos
         index = {
             "version": _VERSION,
@@ -71,12 +90,29 @@ class Packer:
             "unread": reading.unread,
             "available": {k: {**asdict(v), "dtype": v.dtype.str} for k, v in reading.available.items()},
         }
-        (self._folder / INDEX).write_text(json.dumps(index))
+        with _packing():
+            text = json.dumps(index)
+            (self._folder / INDEX).write_text(f"{_digest(text)}\n{text}", encoding="utf-8")
+
+
+@contextmanager
+def _packing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotPackError(error.strerror or str(error)) from error
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def unpack(folder: Path, source: str) -> Reading:
     """Map what a `Packer` wrote.  ValueError, OSError or KeyError where it is not whole."""
-    index = json.loads((folder / INDEX).read_text())
+    digest, text = (folder / INDEX).read_text(encoding="utf-8").split("\n", 1)
+    if digest != _digest(text):
+        raise ValueError(f"{folder / INDEX} has another content")
+    index = json.loads(text)
     if index["version"] != _VERSION:
         raise ValueError(f"version {index['version']}")
     columns = {name: _map(folder, column) for name, column in index["columns"].items()}
@@ -103,6 +139,8 @@ def _map(folder: Path, column: Mapping[str, Any]) -> Array:
     path = folder / column["file"]
     if path.stat().st_size != int(np.prod(shape)) * dtype.itemsize:
         raise ValueError(f"{path} has another size")
+    if remembered(path, "sha256", content_digest) != column["digest"]:
+        raise ValueError(f"{path} has another content")
     if 0 in shape:
         return np.empty(shape, dtype)
     return np.asarray(np.memmap(path, dtype, "c", shape=shape))  # "c": writing to it changes this process alone

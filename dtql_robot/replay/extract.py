@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.datasets.cache import content_digest
 from dtql_robot.datasets.formats.robomimic_write import save_robomimic_stream
 from dtql_robot.datasets.formats.robosuite_recording import StateRecording, choose_names, open_recording
 from dtql_robot.datasets.loader import read_source
@@ -22,6 +21,7 @@ from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateReplayer
 from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.progress import progress_bar
+from dtql_robot.system.remembered import content_digest
 from dtql_robot.system.workers import Worker, map_as_ready
 from dtql_robot.types import Episode
 

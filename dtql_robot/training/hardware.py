@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -68,8 +69,9 @@ def should_compile(cfg: Config, updates: int) -> bool:
 
 def keep_compiled_code() -> None:
     """Let torch keep what it compiles across reboots, so that the next run of the same sizes starts within seconds."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "dtql_robot" / "compiled"))
+    with contextlib.suppress(RuntimeError):  # no home to keep it in: torch keeps it in /tmp
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "dtql_robot" / "compiled"))
 
 
 def peak_memory() -> str:

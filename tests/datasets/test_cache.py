@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -94,19 +101,104 @@ def test_oldest_copies_go_first(tmp_path: Path, small_cache: Path, monkeypatch: 
     assert copies(small_cache) == 1
 
 
-def test_a_cache_that_cannot_be_used_says_what_to_do(
-    tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damage", ["zeros", "bit", "index", "swapped"])
+def test_a_copy_that_was_changed_is_never_read(tmp_path: Path, small_cache: Path, damage: str) -> None:
+    demos = make_demos(40)
+    path = save_robomimic(demos, tmp_path / "f.hdf5")
+    load(path)
+    (folder,) = [p.parent for p in small_cache.glob("*/index.json")]
+    content_memo._IN_PROCESS.clear()  # as another process would find it
+    time.sleep(0.02)  # clocks of file systems tick every few milliseconds
+    for file in sorted(folder.glob("*.bin")) if damage != "index" else [folder / "index.json"]:
+        content = bytearray(file.read_bytes())
+        if damage == "zeros":
+            content[: len(content) // 2] = bytes(len(content) // 2)
+        elif damage == "bit":
+            content[-1] ^= 1
+        elif damage == "swapped":
+            content = content[::-1]
+        else:
+            content = bytearray(content.replace(b'"terminated": true', b'"terminated": null'))
+        with file.open("r+b") as stream:  # in place: the same size and inode
+            stream.write(content)
+    for before, after in zip(demos.episodes, load(path).episodes, strict=True):
+        assert_same_episode(before, after)
+    assert copies(small_cache) == 1
+
+
+@pytest.mark.parametrize("where", ["below a file", "read-only", "full", "full while packing", "no inodes"])
+def test_without_room_for_a_copy_the_file_itself_is_read(
+    tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
 ) -> None:
+    demos = make_demos(40)
+    path = save_robomimic(demos, tmp_path / "f.hdf5")
+    if where == "below a file":
+        monkeypatch.setenv("DTQL_ROBOT_CACHE", str(path / "below a file"))
+    elif where == "read-only":
+        monkeypatch.setattr(cache.os, "access", lambda *_: False)
+    elif where == "full":
+        monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
+    elif where == "full while packing":
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        monkeypatch.setattr(cache, "_check_room", lambda *_: resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard)))
+    else:
+        monkeypatch.setattr(cache, "new_folder", no_inodes)
+    try:
+        found = load(path)
+    finally:
+        if where == "full while packing":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    monkeypatch.undo()
+    assert_same_episode(found.episodes[1], demos.episodes[1])
+    told = capsys.readouterr().err
+    assert "note: f.hdf5 is read without a copy" in told
+    assert "DTQL_ROBOT_CACHE=off" in told
+    assert copies(small_cache) == 0
+
+
+@contextmanager
+def no_inodes(folder: Path, *_: object, **__: object) -> Iterator[Path]:
+    raise InputError(f"{folder} cannot be written: no space left.")
+    yield folder
+
+
+def test_a_bad_file_is_refused_with_a_cache_too(tmp_path: Path, small_cache: Path) -> None:
+    path = save_robomimic(make_demos(2), tmp_path / "f.hdf5")
+    with h5py.File(path, "a") as file:
+        file["data/demo_1/actions"][0, 0] = np.nan
+    with pytest.raises(InputError, match="demo_1: 'actions' is nan"):
+        load(path)
+    assert copies(small_cache) == 0
+
+
+def test_no_home_is_no_reason_to_fail(tmp_path: Path) -> None:
+    """As under a user id that the system does not know, which containers and clusters have."""
+    path = save_robomimic(make_demos(2), tmp_path / "f.hdf5")
+    code = (
+        "import pathlib; pathlib.Path.home = classmethod(lambda c: (_ for _ in ()).throw(RuntimeError('no home')));"
+        "from dtql_robot.datasets import cache, load; cache.read_through.__defaults__ = (0,);"
+        f"print(len(load({str(path)!r})))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME", "DTQL_ROBOT_CACHE")}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (found.stdout, found.returncode) == ("2\n", 0), found.stderr
+
+
+def test_settings_that_make_no_sense(tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_robomimic(make_demos(2), tmp_path / "f.hdf5")
     monkeypatch.setenv("DTQL_ROBOT_CACHE", str(path / "below a file"))
-    with pytest.raises(InputError, match=r"cannot be written to: Not a directory\. .*DTQL_ROBOT_CACHE=off"):
-        load(path)
     with pytest.raises(InputError, match="Name a larger disk with DTQL_ROBOT_CACHE"):
         allocate_rows(10, 10, np.float32, torch.device("cpu"), memory_limit=0)
-    monkeypatch.setenv("DTQL_ROBOT_CACHE", str(small_cache))
-    monkeypatch.setenv("DTQL_ROBOT_CACHE_GB", "much")
-    with pytest.raises(InputError, match="DTQL_ROBOT_CACHE_GB is 'much'; a number of gigabytes was expected"):
+    monkeypatch.setenv("DTQL_ROBOT_CACHE", "~nosuchuser/copies")
+    with pytest.raises(InputError, match="no such home folder"):
         load(path)
+    with pytest.raises(InputError, match="home folder that does not exist"):
+        load("~nosuchuser/f.hdf5")
+    monkeypatch.setenv("DTQL_ROBOT_CACHE", str(small_cache))
+    for limit in ("much", "nan", "-1"):
+        monkeypatch.setenv("DTQL_ROBOT_CACHE_GB", limit)
+        with pytest.raises(InputError, match=f"DTQL_ROBOT_CACHE_GB is '{limit}'; a number of gigabytes was expected"):
+            load(path)
 
 
 def test_off_and_minari_metadata(tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

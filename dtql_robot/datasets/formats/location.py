@@ -24,7 +24,10 @@ def resolve(data: str | Path) -> Path:
         raise InputError("The dataset path is empty; a file, a Minari folder or minari:NAMESPACE/ID was expected.")
     if "\0" in text:
         raise InputError(f"The dataset path {text!r} holds a NUL character.")
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"The dataset path {text!r} starts with a home folder that does not exist.") from error
     try:
         return _in_folder(path) if path.is_dir() else path
     except OSError as error:
@@ -34,7 +37,13 @@ def resolve(data: str | Path) -> Path:
 def minari_root() -> Path:
     """Where Minari keeps its datasets: $MINARI_DATASETS_PATH or ~/.minari/datasets."""
     root = os.environ.get("MINARI_DATASETS_PATH")
-    return Path(root) if root is not None else Path.home() / ".minari" / "datasets"
+    if root is not None:
+        return Path(root)
+    try:
+        return Path.home() / ".minari" / "datasets"
+    except RuntimeError as error:
+        raise InputError("There is no home folder to look for Minari's datasets in; name theirs with "
+                         "MINARI_DATASETS_PATH.") from error  # fmt: skip
 
 
 def is_dataset_id(text: str) -> bool:
