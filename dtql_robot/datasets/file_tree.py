@@ -8,9 +8,10 @@ from typing import Any
 
 import h5py
 
-from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats import hdf5, hdf5_attrs
+from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.location import resolve
-from dtql_robot.datasets.formats.robomimic_read import natural_order
+from dtql_robot.datasets.formats.robomimic_layout import natural_order
 
 _NUMBERED = re.compile(r"(demo|episode)_\d+")
 _MOST = 200  # lines; a file with more is not one of demonstrations
@@ -22,7 +23,7 @@ def file_tree(data: str | Path) -> list[dict[str, Any]]:
     Of numbered episodes in a group only the first is described, and {"path": "data/demo_*", "count": n} says how many
     there are.  InputError for a damaged file.
     """
-    with hdf5.open_file(resolve(data)) as file:
+    with open_file(resolve(data)) as file:
         lines: list[dict[str, Any]] = []
         _walk(file, "", lines)
     return lines
@@ -38,7 +39,7 @@ def _walk(group: h5py.Group, prefix: str, lines: list[dict[str, Any]]) -> None:
         path = f"{prefix}{name}"
         if name in episodes and len(episodes) > 1:
             lines.append({"path": f"{prefix}{name.rsplit('_', 1)[0]}_*", "count": len(episodes)})
-        attrs = sorted(hdf5.attributes(node))
+        attrs = sorted(hdf5_attrs.attributes(node))
         if isinstance(node, h5py.Group):
             lines.append({"path": path, "shape": None, "dtype": None, "attrs": attrs})
             _walk(node, f"{path}/", lines)

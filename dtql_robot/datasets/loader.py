@@ -15,7 +15,8 @@ from dtql_robot.datasets.formats import d4rl_read as d4rl
 from dtql_robot.datasets.formats import minari_read as minari_h5
 from dtql_robot.datasets.formats import robomimic_read as robomimic
 from dtql_robot.datasets.formats.episode_checks import check_alike
-from dtql_robot.datasets.formats.hdf5 import check_is_hdf5, children, file_name, open_file
+from dtql_robot.datasets.formats.hdf5 import children, file_name
+from dtql_robot.datasets.formats.hdf5_open import check_is_hdf5, open_file
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.reading import Keep, Reading, Request
 from dtql_robot.errors import InputError
@@ -34,6 +35,7 @@ def load(
     obs_keys: Sequence[str] | None = None,
     filter_key: str | None = None,
     success_reward: float | None = None,
+    episode_length: int | None = None,
 ) -> Demonstrations:
     """Read demonstrations into memory.
 
@@ -42,11 +44,14 @@ def load(
     obs_keys        observations to load, in this order; None: every low-dimensional one, no images
     filter_key      subset of a robomimic file ("train", "valid", ...); None: all episodes
     success_reward  a step counts as a success where its reward is at least this; None: the source's own signal
+    episode_length  steps after which an episode of a D4RL file ends where the file marks no end; None: as recorded
 
     Actions, rewards and low-dimensional observations are float32, images uint8.
     Raises InputError, with cause, place and remedy, for anything that is not such a dataset.
     """
-    return read_source(data, obs_keys=obs_keys, filter_key=filter_key, success_reward=success_reward).demos
+    return read_source(
+        data, obs_keys=obs_keys, filter_key=filter_key, success_reward=success_reward, episode_length=episode_length
+    ).demos
 
 
 def read_source(
@@ -55,6 +60,7 @@ def read_source(
     obs_keys: Sequence[str] | None = None,
     filter_key: str | None = None,
     success_reward: float | None = None,
+    episode_length: int | None = None,
     problems: list[str] | None = None,
     cached: bool = True,
 ) -> Reading:
@@ -65,7 +71,8 @@ def read_source(
     cached: large files are read from a packed copy, see dtql_robot.datasets.cache.
     """
     sources = split_sources(data)
-    parts = [_read(source, obs_keys, filter_key, problems, cached) for source in sources]
+    request = Request(obs_keys, filter_key, problems, episode_length=episode_length)
+    parts = [_read(source, request, cached) for source in sources]
     reading = parts[0] if len(parts) == 1 else combine(parts, sources)
     demos = replace(reading.demos, source=str(data))
     if success_reward is None:
@@ -74,24 +81,23 @@ def read_source(
     return replace(reading, demos=success_from_reward(demos, success_reward), notes=(*reading.notes, note))
 
 
-def _read(
-    data: str | Path,
-    obs_keys: Sequence[str] | None,
-    filter_key: str | None,
-    problems: list[str] | None,
-    cached: bool,
-) -> Reading:
+def _read(data: str | Path, request: Request, cached: bool) -> Reading:
     path = resolve(data)
 
     def read(keep: Keep | None) -> Reading:
         with open_file(path) as file:
-            return _ADAPTERS[detect(file)](file, Request(obs_keys, filter_key, problems, keep))
+            layout = detect(file)
+            if request.episode_length is not None and layout != "d4rl":
+                raise InputError(f"{path.name} is a {layout} file, which says where its episodes end; --episode-length "
+                                 "is for D4RL files. Leave it out.")  # fmt: skip
+            return _ADAPTERS[layout](file, replace(request, keep=keep))
 
-    if problems is not None or not cached:
+    if request.problems is not None or not cached:
         return read(None)
     check_is_hdf5(path)
-    keys = None if obs_keys is None else list(obs_keys)
-    return read_through(path, {"obs_keys": keys, "filter_key": filter_key}, read)
+    keys = None if request.obs_keys is None else list(request.obs_keys)
+    asked = {"obs_keys": keys, "filter_key": request.filter_key, "episode_length": request.episode_length}
+    return read_through(path, asked, read)
 
 
 def detect(file: h5py.File) -> str:

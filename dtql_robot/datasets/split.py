@@ -15,9 +15,11 @@ import numpy as np
 
 from dtql_robot.datasets.duplicates import digest, fingerprint
 from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.reading import Request
-from dtql_robot.datasets.formats.robomimic_read import demo_names, first_obs, read, read_filters
+from dtql_robot.datasets.formats.robomimic_layout import demo_names, read_filters
+from dtql_robot.datasets.formats.robomimic_read import first_obs, read
 from dtql_robot.datasets.formats.robosuite_recording import choose_names, is_raw, open_recording, read_state_demo
 from dtql_robot.datasets.loader import detect
 from dtql_robot.errors import InputError
@@ -73,7 +75,7 @@ def split_demos(
 
 
 def _check_layout(path: Path) -> dict[str, list[str]]:
-    with hdf5.open_file(path) as file:
+    with open_file(path) as file:
         layout = detect(file)
         if layout != "robomimic":
             raise InputError(
@@ -103,7 +105,7 @@ def _read_episodes(path: Path, within: str | None, problems: list[str]) -> list[
         hollow = {k: np.broadcast_to(v.dtype.type(0), v.shape) for k, v in episode.obs.items()}
         return replace(episode, obs=hollow, extras={})
 
-    with hdf5.open_file(path) as file:
+    with open_file(path) as file:
         read(file, Request(_obs_keys(file), within, problems, keep))
     return found
 

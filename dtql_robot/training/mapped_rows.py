@@ -5,12 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from dtql_robot.errors import InputError
+from dtql_robot.system.memory import free_memory
 from dtql_robot.system.remembered import cache_folder
 from dtql_robot.types import Array
 
@@ -24,16 +24,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that is free on the device."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return 2**33
+    return free_memory()
 
 
 def memory_budget(device: torch.device) -> int:

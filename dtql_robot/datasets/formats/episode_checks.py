@@ -52,6 +52,9 @@ def as_actions(array: Array, place: Place) -> Array:
             f"'actions' has shape {array.shape}; (steps, dims) with at least one of each was expected",
             "Only continuous actions are supported." if array.ndim < 2 else "",
         )
+    if array.dtype.kind in "iub" and (array.dtype.kind == "b" or np.any((array < -1) | (array > 1))):
+        raise place.error(f"'actions' holds {array.dtype}, categories or switches; continuous actions were expected",
+                          "Only continuous actions are supported; if these are, write them as float32.")  # fmt: skip
     return as_float32(array, "actions", place)
 
 

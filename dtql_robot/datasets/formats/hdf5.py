@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.formats.hdf5_heap import check_heaps
+from dtql_robot.datasets.formats import hdf5_budget
+from dtql_robot.datasets.formats.hdf5_filters import missing_filter
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array
+from dtql_robot.types import Array, is_image
 
 # All that h5py raises for damaged content; which of them depends on the damaged byte.
 _LIBRARY_ERRORS = (
     OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError, OverflowError, AttributeError, SystemError,
 )  # fmt: skip
-_FOREIGN = {
-    b"PK\x03\x04": "it is a zip archive, perhaps NumPy's .npz; unzip it, or write its arrays as robomimic HDF5",
-    b"\x1f\x8b": "it is compressed with gzip; unpack it first",
-    b"\x93NUMPY": "it is a NumPy array; write its contents as robomimic HDF5",
-    b"\x80\x04\x95": "it is a Python pickle; write its contents as robomimic HDF5",
-    b"\x80\x05\x95": "it is a Python pickle; write its contents as robomimic HDF5",
-    b"PAR1": "it is a Parquet file, as LeRobot's; write its contents as robomimic HDF5",
-    b"<": "it is a web page or XML; the download went wrong",
-}
 DAMAGED = "The file is damaged or incomplete: fetch it again."
 _MAX_DEPTH = 8
 _MAX_MEMBERS = 1_000_000
 _MAX_EXPANSION = 2000  # deflate reaches about 1030 : 1
 _ALWAYS_ALLOWED = 2**20  # bytes
+_MAX_LINKS = 64  # that may be followed on the way to one member
+_TEXTS_AT_ONCE = 2**26  # bytes of text that are read before they are counted
 
 
 class reading:  # noqa: N801 (a context manager; as a class it costs a tenth of a generator, on every array)
@@ -53,41 +44,6 @@ class reading:  # noqa: N801 (a context manager; as a class it costs a tenth of 
         place = self._place if isinstance(self._place, str) else where(self._place, self._key)
         reason = " ".join(str(error).split()).strip("\"'")[:200] or type(error).__name__
         raise InputError(f"{place} cannot be read (HDF5 says: {reason}). {DAMAGED}") from error
-
-
-@contextmanager
-def open_file(path: Path) -> Iterator[h5py.File]:
-    """Open `path` read-only.  InputError for a missing, empty, foreign, truncated or locked file."""
-    check_is_hdf5(path)
-    with reading(str(path)):
-        check_heaps(path)
-        file = h5py.File(path, "r")
-    try:
-        yield file
-    finally:
-        file.close()
-
-
-def check_is_hdf5(path: Path) -> None:
-    """InputError for a missing, empty or foreign file."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file. Check the path (relative paths start at {Path.cwd()}).")
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file; a dataset file (.hdf5) was expected.")
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(64)
-        is_hdf5 = bool(h5py.is_hdf5(path))
-    except OSError as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
-    if not head:
-        raise InputError(f"{path} is empty (0 bytes). Fetch or write it again.")
-    if head.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path} is a Git LFS pointer, not the data. Run `git lfs pull` where it was cloned.")
-    if not is_hdf5:
-        kind = next((kind for start, kind in _FOREIGN.items() if head.startswith(start)), "")
-        raise InputError(f"{path} is not an HDF5 file ({kind or f'it starts with {head[:12]!r}'}). A robomimic, Minari "
-                         "or D4RL dataset file was expected.")  # fmt: skip
 
 
 def file_name(node: h5py.Group | h5py.Dataset) -> str:
@@ -120,11 +76,7 @@ def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
         if not isinstance(node, h5py.Group):
             raise InputError(f"{where(group, key)}: {part!r} was looked for inside an array. The layout is not known.")
         with reading(group, key):
-            name = part.encode()
-            if node.id.links.get_info(name).type == h5py.h5l.TYPE_EXTERNAL:
-                raise InputError(f"{where(group, key)} is a link into another file, which is not followed. "
-                                 "Copy the data into one file, e.g. with h5repack or h5copy.")  # fmt: skip
-            opened = h5py.h5o.open(node.id, name)
+            opened = _open(node.id, part.encode(), group, key, [_MAX_LINKS])
             if isinstance(opened, h5py.h5g.GroupID):
                 node = h5py.Group(opened)
             elif isinstance(opened, h5py.h5d.DatasetID):
@@ -136,12 +88,51 @@ def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
     return node
 
 
-def is_group(group: h5py.Group, name: str) -> bool:
-    """Whether the direct member `name` is a group."""
+def _open(parent: Any, name: bytes, group: h5py.Group, key: str, left: list[int]) -> Any:
+    """The object behind one link.  Soft links are walked here: HDF5 itself would go through links into other files."""
+    kind = parent.links.get_info(name).type
+    if kind == h5py.h5l.TYPE_HARD:
+        return h5py.h5o.open(parent, name)
+    if kind != h5py.h5l.TYPE_SOFT:
+        raise InputError(f"{where(group, key)} is a link into another file, which is not followed. "
+                         "Copy the data into one file, e.g. with h5repack or h5copy.")  # fmt: skip
+    target = parent.links.get_val(name)
+    opened = h5py.h5o.open(parent, b"/") if target.startswith(b"/") else parent
+    for part in target.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        left[0] -= 1
+        if left[0] < 0:
+            raise ValueError(f"more than {_MAX_LINKS} links one after the other")
+        if not isinstance(opened, h5py.h5g.GroupID):
+            raise ValueError("a link that leads through an array")
+        opened = _open(opened, part, group, key, left)
+    return opened
+
+
+def group_names(group: h5py.Group) -> list[str]:
+    """The direct members that are groups.  InputError where two names mean one and the same group."""
+    found: dict[Any, str] = {}
+    for name in children(group):
+        identity = _identity_of_group(group, name)
+        if identity is None:
+            continue
+        if identity in found:
+            raise InputError(f"{where(group, name)} and {found[identity]!r} are one group under two names: each "
+                             "episode must be stored once. Delete the links.")  # fmt: skip
+        found[identity] = name
+    return list(found.values())
+
+
+def _identity_of_group(group: h5py.Group, name: str) -> Any:
+    """What tells the group `name` from every other in the file; None where that is no group."""
     with reading(group, name):
-        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            return isinstance(member(group, name), h5py.Group)
-        return bool(h5py.h5g.get_objinfo(group.id, name.encode()).type == h5py.h5g.GROUP)
+        if group.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
+            facts = h5py.h5g.get_objinfo(group.id, name.encode())
+        else:
+            node = member(group, name)
+            facts = h5py.h5g.get_objinfo(node.id) if isinstance(node, h5py.Group) else None
+        return facts.objno if facts is not None and facts.type == h5py.h5g.GROUP else None
 
 
 def subgroup(group: h5py.Group, key: str) -> h5py.Group:
@@ -160,9 +151,13 @@ def dataset(group: h5py.Group, key: str) -> h5py.Dataset:
     with reading(group, key):
         stored = node.id.get_create_plist()
         outside = stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count() > 0
+        compression = None if outside else missing_filter(stored)
     if outside:
         raise InputError(f"{where(group, key)} keeps its values in another file, which is not followed. "
                          "Copy the data into one file, e.g. with h5repack.")  # fmt: skip
+    if compression is not None:
+        raise InputError(f"{where(group, key)} is compressed with {compression}, which HDF5 reads with a plugin only: "
+                         "`pip install hdf5plugin`.")  # fmt: skip
     return node
 
 
@@ -187,10 +182,21 @@ def _numeric(group: h5py.Group, key: str) -> tuple[h5py.Dataset, tuple[int, ...]
     return node, shape, dtype
 
 
+def _take(
+    group: h5py.Group, key: str, node: h5py.Dataset, shape: tuple[int, ...], dtype: np.dtype[Any], partly: bool = False
+) -> None:
+    """Account for the array, or `partly` for one row; a chunk is unpacked as a whole, whatever is wanted of it."""
+    image = is_image(shape[1:], dtype)
+    size = dtype.itemsize if image else max(dtype.itemsize, 4)
+    count = size * max(math.prod(shape[1:] if partly else shape), math.prod(node.chunks or (0,)))
+    hdf5_budget.take(count, where(group, key) if count > _ALWAYS_ALLOWED else key, image)
+
+
 def read_array(group: h5py.Group, key: str) -> Array:
     """Values of the numeric array `key`, as stored."""
     node, shape, dtype = _numeric(group, key)
     with reading(group, key):
+        _take(group, key, node, shape, dtype)
         if dtype.kind == "b":
             return np.asarray(node[()])
         values = np.empty(shape, dtype)
@@ -201,19 +207,21 @@ def read_array(group: h5py.Group, key: str) -> Array:
 
 def read_last(group: h5py.Group, key: str) -> tuple[int, Array]:
     """Number of rows of the numeric array `key`, and the last one, as stored."""
-    node, shape, _ = _numeric(group, key)
+    node, shape, dtype = _numeric(group, key)
     if not shape or shape[0] == 0:
         raise InputError(f"{where(group, key)} has no rows.")
     with reading(group, key):
+        _take(group, key, node, shape, dtype, partly=True)
         return shape[0], np.asarray(node[-1])
 
 
 def read_row(group: h5py.Group, key: str, row: int) -> Array:
     """Row `row` of the numeric array `key`, as stored."""
-    node, shape, _ = _numeric(group, key)
+    node, shape, dtype = _numeric(group, key)
     if not shape or not 0 <= row < shape[0]:
         raise InputError(f"{where(group, key)} has shape {shape}; at least {row + 1} rows were expected.")
     with reading(group, key):
+        _take(group, key, node, shape, dtype, partly=True)
         return np.asarray(node[row])
 
 
@@ -226,9 +234,22 @@ def read_strings(group: h5py.Group, key: str) -> list[str]:
     if dtype.kind not in "SUO" or len(shape) != 1:
         raise InputError(f"{where(group, key)} holds {_kind(dtype)} of shape {shape}; a list of names was expected.")
     _check_size(node, group, key)
+    longest = hdf5_budget.largest_text() if dtype.kind == "O" else dtype.itemsize
+    at_once = max(1, _TEXTS_AT_ONCE // (longest + 1))
+    texts: list[str] = []
     with reading(group, key):
-        values = node[()]
-        return [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values]
+        for start in range(0, shape[0], at_once):
+            values = node[start : start + at_once]
+            texts += [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values]
+            hdf5_budget.take(4 * sum(map(len, texts[start:])), where(group, key))
+    return texts
+
+
+def read_scalar(group: h5py.Group, key: str) -> Any:
+    """The single value `key`, a number or a text."""
+    node = dataset(group, key)
+    with reading(group, key):
+        return node[()]
 
 
 def _check_size(node: h5py.Dataset, group: h5py.Group, key: str) -> None:
@@ -251,49 +272,24 @@ def _kind(dtype: np.dtype[Any]) -> str:
     )
 
 
-def array_keys(group: h5py.Group, prefix: str = "", depth: int = 0) -> list[str]:
-    """Paths ("a/b") of all arrays below `group`, sorted within each level."""
+def array_keys(group: h5py.Group, prefix: str = "") -> list[str]:
+    """Paths ("a/b") of all arrays below `group`, sorted within each level.  InputError where links make a circle."""
+    return _array_keys(group, prefix, 0, set())
+
+
+def _array_keys(group: h5py.Group, prefix: str, depth: int, seen: set[Any]) -> list[str]:
     if depth > _MAX_DEPTH:
         raise InputError(f"{where(group)} is nested more than {_MAX_DEPTH} groups deep. The layout is not known.")
+    with reading(group):
+        identity = h5py.h5g.get_objinfo(group.id).objno
+    if identity in seen:
+        raise InputError(f"{where(group)} is stored under two names, perhaps in a circle. The layout is not known.")
+    seen.add(identity)
     found: list[str] = []
     for name in sorted(children(group)):
         node = member(group, name)
         if isinstance(node, h5py.Group):
-            found += array_keys(node, f"{prefix}{name}/", depth + 1)
+            found += _array_keys(node, f"{prefix}{name}/", depth + 1, seen)
         else:
             found.append(prefix + name)
     return found
-
-
-def attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-    """All attributes as JSON-able Python values."""
-    with reading(node, "(attributes)"):
-        return {str(key): plain(value) for key, value in node.attrs.items()}
-
-
-def plain(value: Any) -> Any:
-    """JSON-able form of an attribute: bytes become text, arrays lists, numpy scalars Python numbers."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    return str(value)
-
-
-def parse_json_object(text: Any, place: str) -> dict[str, Any]:
-    """`text` as a JSON object.  InputError naming `place` when it is none."""
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{place} is not JSON ({error}).") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{place} is JSON of type {type(value).__name__}; an object was expected.")
-    return value

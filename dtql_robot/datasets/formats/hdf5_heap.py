@@ -20,42 +20,44 @@ _WINDOW = 32 * 2**20
 _LARGE = 2**28  # bytes from which it is worth remembering that a file was looked at
 
 
-def check_heaps(path: Path) -> None:
-    """InputError if `path` holds a global heap that cannot be walked to its end."""
+def largest_text(path: Path) -> int:
+    """Bytes of the largest object in its global heaps.  InputError if one of them cannot be walked to its end."""
     size = path.stat().st_size
     if size >= _LARGE:
-        remembered(path, "heaps", _walk_all)
-    elif size:
-        _walk_all(path)
+        return int(remembered(path, "largest text", lambda p: str(_walk_all(p))))
+    return _walk_all(path) if size else 0
 
 
-def _walk_all(path: Path) -> str:
-    size = path.stat().st_size
+def _walk_all(path: Path) -> int:
+    size, largest = path.stat().st_size, 0
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for window in range(0, size, _WINDOW):
             end = window + _WINDOW + len(_SIGNATURE) - 1
             start = content.find(_SIGNATURE, window, end)
             while start >= 0:
-                if not _walks(content, start, size):
+                largest = max(largest, found := _largest_in(content, start, size))
+                if found < 0:
                     raise InputError(f"{path} cannot be read (its text storage at byte {start} is malformed). "
                                      "The file is damaged or incomplete: fetch it again.")  # fmt: skip
                 start = content.find(_SIGNATURE, start + 1, end)
             if hasattr(mmap, "MADV_DONTNEED"):  # what was read once need not stay in memory
                 content.madvise(mmap.MADV_DONTNEED, window, min(_WINDOW, size - window))
-    return "sound"
+    return largest
 
 
-def _walks(content: mmap.mmap, start: int, file_size: int) -> bool:
+def _largest_in(content: mmap.mmap, start: int, file_size: int) -> int:
+    """Bytes of the largest object in one collection; -1 where it cannot be walked."""
     if content[start + 5 : start + 8] != bytes(3) or start + _HEADER > file_size:
-        return True  # these bytes are values that look like a signature
+        return 0  # these bytes are values that look like a signature
     (collection,) = struct.unpack_from("<Q", content, start + 8)
     if start + collection > file_size:
-        return True  # the library refuses it
-    position = _HEADER
+        return 0  # the library refuses it
+    position, largest = _HEADER, 0
     while position + _HEADER <= collection:
         index, size = struct.unpack_from("<H6xQ", content, start + position)
         step = size if index == 0 else _HEADER + (size + 7) // 8 * 8
         if step == 0 or position + step > collection:
-            return False
+            return -1
+        largest = max(largest, size if index else 0)
         position += step
-    return True
+    return largest

@@ -17,16 +17,28 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike
 from dtql_robot.datasets.formats.kitchen_goals import goal_tasks, is_kitchen, success_of_goals
+from dtql_robot.datasets.formats.labels import success_of_attrs
 from dtql_robot.datasets.formats.location import METADATA_FILE
-from dtql_robot.datasets.formats.reading import ObsArray, ObsChoice, Reading, Request, choose, read_each
-from dtql_robot.env_record import check_record
+from dtql_robot.datasets.formats.minari_spaces import check_actions
+from dtql_robot.datasets.formats.reading import (
+    ObsArray,
+    ObsChoice,
+    Reading,
+    Request,
+    choose,
+    copies_of_actions,
+    notes_on,
+    read_each,
+)
+from dtql_robot.datasets.formats.robomimic_layout import natural_order
+from dtql_robot.env_record import EVAL_SPEC, GYM_SPEC, check_record, recorded_kwargs
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 
-EPISODE = re.compile(r"episode_(\d+)")
+EPISODE = re.compile(r"episode_([0-9]+)")
 OBS_KEY = "observation"
 OWN_ENV_SPEC = "dtql_robot_env_spec"  # metadata key for environments that Gymnasium does not register
 OWN_ENV_ARGS = "dtql_robot_env_args"  # metadata key: JSON of an environment record that is not Gymnasium's
@@ -37,7 +49,16 @@ HAS_FINAL_OBS = "has_final_obs"
 _SUCCESS_KEYS = ("success", "is_success", "goal_achieved")
 _STORAGE_ATTRS = {"id", "total_steps", OWN_ATTRS, PLAIN_EXTRAS, HAS_FINAL_OBS}
 _STORAGE_METADATA = {
-    *("dataset_id", "total_episodes", "total_steps", "observation_space", "action_space", "env_spec", "data_format"),
+    *(
+        "dataset_id",
+        "total_episodes",
+        "total_steps",
+        "observation_space",
+        "action_space",
+        "env_spec",
+        EVAL_SPEC,
+        "data_format",
+    ),
     *("jpeg_encoding", "dataset_size", OWN_ENV_SPEC, OWN_ENV_ARGS),
 }
 
@@ -47,14 +68,22 @@ def read(file: h5py.File, request: Request) -> Reading:
     name = hdf5.file_name(file)
     if request.filter_key is not None:
         raise InputError(f"{name} is a Minari file and has no filter keys; {request.filter_key!r} was asked for.")
-    names = sorted((k for k in hdf5.children(file) if EPISODE.fullmatch(k)), key=lambda k: int(k[len("episode_") :]))
-    choice = choose(_available(hdf5.subgroup(file, names[0]), name), request.obs_keys, name)
+    names = sorted((k for k in hdf5.children(file) if EPISODE.fullmatch(k)), key=lambda k: natural_order(k))
     record = _record(file)
+    check_actions(record.get("action_space"), name)
+    first = hdf5.subgroup(file, names[0])
+    available = _available(first, name)
+    copies = _copies(first, available) if request.obs_keys is None else frozenset()
+    choice = choose(available, request.obs_keys, name, copies)
     env_spec, env_args = _environment(record, name)
     goals = is_kitchen(env_spec)
     episodes = read_each(names, lambda k: _episode(hdf5.subgroup(file, k), k, choice, goals, name), request)
     check_alike(episodes, name)
-    notes = () if env_spec else ("the dataset does not name its environment (no env_spec).",)
+    notes = notes_on(choice)
+    if not env_spec and EVAL_SPEC not in env_args:
+        notes = (*notes, "the dataset does not name its environment (no env_spec).")
+    if EVAL_SPEC in env_args:
+        notes = (*notes, f"policies are evaluated in the dataset's eval_env_spec, {told_apart(env_args)}.")
     if goals and goal_tasks(choice.available):
         notes = (*notes, "success is read from the goals: every task was within 0.3 of its goal at some step.")
     demos = Demonstrations(episodes, name, "minari", env_spec, env_args, _file_attrs(record, name))
@@ -70,6 +99,19 @@ def _available(episode: h5py.Group, file: str) -> dict[str, ObsArray]:
     if isinstance(node, h5py.Dataset):
         return {OBS_KEY: _obs_array(episode, "observations")}
     return {key: _obs_array(node, key) for key in hdf5.array_keys(node)}
+
+
+def _copies(episode: h5py.Group, available: dict[str, ObsArray]) -> frozenset[str]:
+    node = hdf5.member(episode, "actions") if "actions" in hdf5.children(episode) else None
+    if not isinstance(node, h5py.Dataset) or hdf5.describe(episode, "actions")[1].kind not in "biuf":
+        return frozenset()
+    flat = OBS_KEY in available and isinstance(hdf5.member(episode, "observations"), h5py.Dataset)
+    prefix = "observations" if flat else "observations/"
+    return copies_of_actions(
+        available,
+        hdf5.read_array(episode, "actions"),
+        lambda k: hdf5.read_array(episode, prefix if flat else prefix + k),
+    )
 
 
 def _obs_array(group: h5py.Group, key: str) -> ObsArray:
@@ -94,8 +136,10 @@ def _episode(group: h5py.Group, name: str, choice: ObsChoice, goals: bool, file:
     flags = [as_column(hdf5.read_array(group, k), k, steps, place) for k in ("terminations", "truncations")]
     terminated, truncated = (bool(flag[-1]) for flag in flags)
     obs = _observations(group, choice.keys, steps, place)
-    attrs = hdf5.attributes(group)
+    attrs = hdf5_attrs.attributes(group)
     success, extras = _infos(group, _plain_extras(attrs, place), steps, place) if "infos" in keys else (None, {})
+    if success is None:
+        success = success_of_attrs(attrs, steps)
     if success is None and goals:
         tasks = [k for k in choice.available if k.startswith(("achieved_goal/", "desired_goal/"))]
         success = success_of_goals(_observations(group, tasks, steps, place))
@@ -174,13 +218,15 @@ def _infos(group: h5py.Group, plain: set[str], steps: int, place: Place) -> tupl
 def _attrs(attrs: dict[str, Any], place: Place) -> dict[str, Any]:
     kept = {k: v for k, v in attrs.items() if k not in _STORAGE_ATTRS}
     if OWN_ATTRS in attrs:
-        kept |= hdf5.parse_json_object(attrs[OWN_ATTRS], f"{place.episode}: attribute {OWN_ATTRS!r} in {place.file}")
+        kept |= hdf5_attrs.parse_json_object(
+            attrs[OWN_ATTRS], f"{place.episode}: attribute {OWN_ATTRS!r} in {place.file}"
+        )
     return kept
 
 
 def _record(file: h5py.File) -> dict[str, Any]:
     """metadata.json beside the file, else the file's attributes (Minari before 0.5)."""
-    record = _metadata(Path(str(file.filename)).with_name(METADATA_FILE)) or hdf5.attributes(file)
+    record = _metadata(Path(str(file.filename)).with_name(METADATA_FILE)) or hdf5_attrs.attributes(file)
     if record.get("data_format", "hdf5") != "hdf5":
         raise InputError(f"{hdf5.file_name(file)}: {METADATA_FILE} says data_format={record['data_format']!r}; "
                          "only 'hdf5' is supported.")  # fmt: skip
@@ -191,19 +237,35 @@ def _environment(record: dict[str, Any], file: str) -> tuple[str | None, dict[st
     env_args: dict[str, Any] = {}
     if record.get("env_spec") is not None:
         place = f"'env_spec' of {file}"
-        env_args = check_record(hdf5.parse_json_object(record["env_spec"], place), place)
+        env_args = check_record(hdf5_attrs.parse_json_object(record["env_spec"], place), place)
     env_spec = record.get(OWN_ENV_SPEC) or env_args.get("id")
     if OWN_ENV_ARGS in record:
         place = f"{OWN_ENV_ARGS!r} of {file}"
-        own = check_record(hdf5.parse_json_object(record[OWN_ENV_ARGS], place), place)
-        env_args = env_args if env_args and own.get("env_spec") == env_args else own
+        own = check_record(hdf5_attrs.parse_json_object(record[OWN_ENV_ARGS], place), place)
+        gym = {k: v for k, v in (own.get(GYM_SPEC) or {}).items() if k != EVAL_SPEC}
+        env_args = env_args if env_args and gym == env_args else own
+    if record.get(EVAL_SPEC) is not None:
+        place = f"{EVAL_SPEC!r} of {file}"
+        judged = check_record(hdf5_attrs.parse_json_object(record[EVAL_SPEC], place), place)
+        if judged != {k: v for k, v in env_args.items() if k != EVAL_SPEC}:
+            env_args = {**env_args, EVAL_SPEC: judged}
     return (env_spec if isinstance(env_spec, str) else None), env_args
+
+
+def told_apart(env_args: dict[str, Any]) -> str:
+    """The environment of evaluation and the settings in which it is another than that of the recording."""
+    judged = env_args[EVAL_SPEC]
+    kwargs, limit = recorded_kwargs(judged)
+    before, limit_before = recorded_kwargs({k: v for k, v in env_args.items() if k != EVAL_SPEC})
+    settings = [f"{k}={v!r}" for k, v in kwargs.items() if before.get(k) != v]
+    settings += [f"max_episode_steps={limit}"] if limit != limit_before else []
+    return f"{judged.get('id')} ({', '.join(settings)})" if settings else str(judged.get("id"))
 
 
 def _file_attrs(record: dict[str, Any], file: str) -> dict[str, Any]:
     """What the dataset says about itself (description, author, ...), besides the environment and its own size."""
     if OWN_FILE_ATTRS in record:
-        return hdf5.parse_json_object(record[OWN_FILE_ATTRS], f"{OWN_FILE_ATTRS!r} of {file}")
+        return hdf5_attrs.parse_json_object(record[OWN_FILE_ATTRS], f"{OWN_FILE_ATTRS!r} of {file}")
     return {k: v for k, v in record.items() if k not in _STORAGE_METADATA and v is not None}
 
 
@@ -214,4 +276,4 @@ def _metadata(path: Path) -> dict[str, Any] | None:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
-    return hdf5.parse_json_object(text, str(path))
+    return hdf5_attrs.parse_json_object(text, str(path))

@@ -24,7 +24,8 @@ from dtql_robot.datasets.formats.minari_read import (
     OWN_FILE_ATTRS,
     PLAIN_EXTRAS,
 )
-from dtql_robot.datasets.formats.robomimic_read import FOUND
+from dtql_robot.datasets.formats.robomimic_layout import FOUND
+from dtql_robot.env_record import EVAL_SPEC
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import new_folder
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -68,6 +69,8 @@ def save_minari(
         record[OWN_ENV_SPEC] = demos.env_spec
     if demos.env_args:
         record[OWN_ENV_ARGS] = json.dumps(demos.env_args)
+    if isinstance(demos.env_args.get(EVAL_SPEC), dict):
+        record[EVAL_SPEC] = json.dumps(demos.env_args[EVAL_SPEC])
     record[OWN_FILE_ATTRS] = json.dumps(demos.attrs)
     with new_folder(path, f"data/{MAIN_FILE}", overwrite) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # unset optional metadata
@@ -132,7 +135,7 @@ def _gym_spec(demos: Demonstrations) -> Any:
     try:
         recorded = demos.env_args.get("env_spec", demos.env_args)  # as robomimic files keep it
         if isinstance(recorded, dict) and {"id", "entry_point"} <= recorded.keys():
-            return EnvSpec.from_json(json.dumps(recorded))
+            return EnvSpec.from_json(json.dumps({k: v for k, v in recorded.items() if k != EVAL_SPEC}))
         if demos.env_spec is None:
             return None
         return _registered(demos.env_spec.partition("+")[0], demos.env_args)

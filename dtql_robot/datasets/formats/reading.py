@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.errors import InputError
-from dtql_robot.types import Demonstrations, Episode, is_image
+from dtql_robot.types import Array, Demonstrations, Episode, is_image
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,13 @@ class ObsArray:
 
     @property
     def is_numeric(self) -> bool:
-        """Numbers (JPEG files are not); text and records are listed and never loaded."""
-        return not self.jpeg and self.dtype.kind in "biuf"
+        """Numbers, at least one a step (JPEG files are none); the others are listed and never loaded."""
+        return not self.jpeg and self.dtype.kind in "biuf" and not self.is_empty
+
+    @property
+    def is_empty(self) -> bool:
+        """Rows without values, as of an object that is not in the scene."""
+        return 0 in self.shape[1:]
 
     def __str__(self) -> str:
         return "JPEG images" if self.jpeg else f"{self.dtype} {self.shape[1:]}"
@@ -43,8 +48,32 @@ class ObsChoice:
     available: dict[str, ObsArray]
 
 
-def choose(available: Mapping[str, ObsArray], requested: Sequence[str] | None, file: str) -> ObsChoice:
-    """The requested keys, or every low-dimensional one.
+GENERATOR = "datagen_info"
+"""A data generator's own record (Isaac Lab, MimicGen): target poses and the like, which no environment gives."""
+
+
+def copies_of_actions(
+    available: Mapping[str, ObsArray], actions: Array, read: Callable[[str], Array]
+) -> frozenset[str]:
+    """Observations of an episode that are its actions, which a policy would only need to repeat.
+
+    actions: (T, A) as stored.  read: the rows of a key, T or T + 1.
+    """
+    rows = len(actions)
+    if actions.ndim != 2 or not np.any(actions != actions[:1]):
+        return frozenset()  # of one row, or of one action, every constant is a copy
+    shaped = [k for k, v in available.items() if v.shape in (actions.shape, (rows + 1, actions.shape[1]))]
+    same = (k for k in shaped if available[k].is_numeric and np.allclose(read(k)[:rows], actions, 1e-5, 1e-7))
+    return frozenset(same)
+
+
+def choose(
+    available: Mapping[str, ObsArray],
+    requested: Sequence[str] | None,
+    file: str,
+    copies: frozenset[str] = frozenset(),
+) -> ObsChoice:
+    """The requested keys, or every low-dimensional one but `copies` of the actions and what a data generator noted.
 
     Images cost orders of magnitude more memory than states, so they are loaded only when asked for by name.
     InputError for a key that is not there, listing those that are.
@@ -52,12 +81,12 @@ def choose(available: Mapping[str, ObsArray], requested: Sequence[str] | None, f
     if not available:
         raise InputError(f"{file} holds no observations.")
     if requested is None:
-        keys = tuple(k for k, v in available.items() if not v.is_image and v.is_numeric)
+        plain = [k for k, v in available.items() if not v.is_image and v.is_numeric]
+        keys = tuple(k for k in plain if k not in copies and GENERATOR not in k.split("/"))
         if not keys:
             images = ", ".join(f"{k} ({v})" for k, v in available.items())
-            raise InputError(
-                f"{file} holds no low-dimensional observations: {images}. Name images to load with obs_keys."
-            )
+            what = "no observations but copies of the actions" if plain else "no low-dimensional observations"
+            raise InputError(f"{file} holds {what}: {images}. Name those to load with obs_keys.")
     else:
         keys = tuple(dict.fromkeys([requested] if isinstance(requested, str) else requested))
         unknown = [k for k in keys if k not in available]
@@ -65,10 +94,29 @@ def choose(available: Mapping[str, ObsArray], requested: Sequence[str] | None, f
             what = f"no observation {unknown[0]!r}" if unknown else "no observation was asked for"
             raise InputError(f"{file}: {what}; available: {', '.join(available)}.")
         for key in keys:
+            if available[key].is_empty:
+                raise InputError(f"{file}: observation {key!r} has shape {available[key].shape}, no values.")
             if available[key].jpeg:
                 raise InputError(f"{file}: observation {key!r} is stored as JPEG images, which is lossy and not "
                                  "supported. Write the dataset with jpeg_encoding=False.")  # fmt: skip
-    return ObsChoice(keys, {k: str(v) for k, v in available.items() if k not in keys}, dict(available))
+    left_out = {k: _described(k, v, k in copies) for k, v in available.items() if k not in keys}
+    return ObsChoice(keys, left_out, dict(available))
+
+
+def _described(key: str, stored: ObsArray, copy: bool) -> str:
+    if copy or stored.is_empty:
+        return f"{stored}, {'a copy of the actions' if copy else 'no values'}"
+    return f"{stored}, noted by a data generator" if GENERATOR in key.split("/") else str(stored)
+
+
+def notes_on(choice: ObsChoice) -> tuple[str, ...]:
+    """What people should read of the observations that were left out, besides that they were."""
+    left = choice.left_out
+    empty = [k for k in left if choice.available[k].is_empty]
+    copies = [k for k, what in left.items() if what.endswith("a copy of the actions")]
+    found = [f"observation {k!r} has no values and is left out." for k in empty]
+    return (*found, *(f"observation {k!r} equals the action of the same step and is left out; name it with obs_keys to "
+                      "load it." for k in copies))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,12 +152,14 @@ class Request:
     filter_key  subset of a robomimic file; None: all
     problems    where not None, bad episodes become sentences here instead of an InputError
     keep        see Keep; None: episodes stay in memory
+    episode_length  steps after which an episode of a D4RL file ends where the file marks no end
     """
 
     obs_keys: Sequence[str] | None = None
     filter_key: str | None = None
     problems: list[str] | None = None
     keep: Keep | None = None
+    episode_length: int | None = None
 
 
 def read_each(names: Sequence[str], read_one: Callable[[str], Episode], request: Request) -> tuple[Episode, ...]:

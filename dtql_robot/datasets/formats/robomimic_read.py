@@ -8,36 +8,52 @@ which.  So, in this order:
 3. where success is not known and `dones` ends in 1 in some episodes and in 0 in others, 1 means terminated;
 4. else `dones` marks at most the end of the recording, and the episode is truncated.
 
-Success.  The demo's own `success` array; else, where all rewards of the file are 0 or 1 and some are 1,
-reward == 1, which is robomimic's convention for sparse rewards; else not known.
+Success.  The demo's own `success` array; else the attribute `success` (or `is_success`, ...) of the demo or of `data`,
+which labels the last step unless it lists all; else, where all rewards of the file are 0 or 1 and some are 1,
+reward == 1, which is robomimic's convention for sparse rewards, unless it is 1 from the first step on (a reward for
+being alive); else not known.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
-from dtql_robot.datasets.formats.reading import ObsArray, ObsChoice, Reading, Request, choose, read_each
-from dtql_robot.env_record import check_record, env_spec_of
+from dtql_robot.datasets.formats.labels import LABELS, labels_of_file, success_of_attrs
+from dtql_robot.datasets.formats.reading import (
+    ObsArray,
+    ObsChoice,
+    Reading,
+    Request,
+    choose,
+    copies_of_actions,
+    notes_on,
+    read_each,
+)
+from dtql_robot.datasets.formats.robomimic_layout import (
+    CLAIMED_STEPS,
+    HAS_FINAL_OBS,
+    HAS_SUCCESS,
+    NEXT_OBS_DIFFERS,
+    demo_attrs,
+    demo_names,
+    environment,
+    file_attrs,
+    natural_order,
+    read_filters,
+    step_extras,
+    unread_arrays,
+)
+from dtql_robot.env_record import env_spec_of
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode, is_image
 
-ATTRS_JSON = "attrs_json"  # attributes that HDF5 cannot hold as they are
-HAS_SUCCESS = "has_success"
-HAS_FINAL_OBS = "has_final_obs"
-CLAIMED_STEPS = "num_samples_recorded"  # attribute num_samples, where it contradicts the arrays
-NEXT_OBS_DIFFERS = "next_obs_differs"  # attribute: an observation whose next_obs[t] is not obs[t + 1]
-FOUND = {CLAIMED_STEPS, NEXT_OBS_DIFFERS}  # attributes that say what reading found; never written
-OWN_ATTRS = {"num_samples", "terminated", "truncated", HAS_SUCCESS, HAS_FINAL_OBS, ATTRS_JSON, *FOUND}
-OWN_FILE_ATTRS = {"env_args", "total", ATTRS_JSON}
-MAIN_KEYS = {"actions", "obs", "next_obs", "rewards", "dones", "success"}
 _COMPARED = 10  # demos of a file whose next_obs is compared with obs, at one step
 
 
@@ -46,7 +62,9 @@ class _Conventions:
     """What the file as a whole tells about its rewards and dones."""
 
     reward_is_success: bool
+    reward_is_alive: bool
     done_is_terminal: bool
+    labels: Mapping[str, bool]
 
 
 def read(file: h5py.File, request: Request) -> Reading:
@@ -59,10 +77,13 @@ def read(file: h5py.File, request: Request) -> Reading:
     filters = read_filters(file)
     chosen = _select(names, filters, request.filter_key, name)
     first = hdf5.subgroup(data, chosen[0]) if request.problems is None else _with_obs(data, chosen)
-    choice = choose(_available(first, name), request.obs_keys, name)
+    available = _available(first, name)
+    copies = _copies(first, available) if request.obs_keys is None else frozenset()
+    choice = choose(available, request.obs_keys, name, copies)
     unread = _unread(file, first)
     demos_read = _open_demos(data, names, request.problems)
-    conventions = _conventions(list(demos_read.values()))
+    about = file_attrs(data, name)
+    conventions = _conventions(list(demos_read.values()), labels_of_file(about, names))
     labelled = any("success" in d.keys for d in demos_read.values())
     present = [k for k in chosen if k in demos_read]
     compared = set(present[:_COMPARED])
@@ -70,36 +91,17 @@ def read(file: h5py.File, request: Request) -> Reading:
         present, lambda k: _episode(demos_read.pop(k), k, choice, conventions, name, k in compared), request
     )
     check_alike(episodes, name)
-    env_args = _env_args(data, name)
-    demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args, file_attrs(data, name))
+    env_args = environment(data, name)
+    demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args, about)
     return Reading(
         demos,
-        _notes(demos, conventions.reward_is_success and not labelled),
+        (*_notes(demos, conventions, labelled), *notes_on(choice)),
         choice.left_out,
         filters,
         choice.available,
         tuple(names),
         unread,
     )
-
-
-def natural_order(name: str) -> tuple[int, int, str]:
-    """demo_10 after demo_9; names without a number last."""
-    number = re.search(r"(\d+)$", name)
-    return (0, int(number.group(1)), name) if number else (1, 0, name)
-
-
-def demo_names(data: h5py.Group) -> list[str]:
-    """Names of the groups in `data`, demo_10 after demo_9."""
-    return sorted((k for k in hdf5.children(data) if hdf5.is_group(data, k)), key=natural_order)
-
-
-def read_filters(file: h5py.File) -> dict[str, list[str]]:
-    """mask/<key> -> names of its demos."""
-    if "mask" not in hdf5.children(file):
-        return {}
-    mask = hdf5.subgroup(file, "mask")
-    return {key: hdf5.read_strings(mask, key) for key in hdf5.array_keys(mask)}
 
 
 def _select(names: list[str], filters: dict[str, list[str]], filter_key: str | None, file: str) -> list[str]:
@@ -166,7 +168,7 @@ def _open_demos(data: h5py.Group, names: Sequence[str], problems: list[str] | No
     return demos
 
 
-def _conventions(demos: Sequence[_Demo]) -> _Conventions:
+def _conventions(demos: Sequence[_Demo], labels: Mapping[str, bool]) -> _Conventions:
     rewards: set[float] = set()
     done_at_end: set[bool] = set()
     for demo in demos:
@@ -174,7 +176,10 @@ def _conventions(demos: Sequence[_Demo]) -> _Conventions:
             rewards |= set(np.unique(demo.rewards).tolist())
         if demo.dones is not None and len(done_at_end) < 2 and demo.dones.ndim and len(demo.dones):
             done_at_end.add(bool(demo.dones[-1].any()))
-    return _Conventions(rewards <= {0.0, 1.0} and 1.0 in rewards, len(done_at_end) == 2)
+    binary = rewards <= {0.0, 1.0} and 1.0 in rewards
+    first = [bool(d.rewards.flat[0] == 1) for d in demos if d.rewards is not None and d.rewards.size > 1]
+    alive = binary and bool(first) and sum(first) > len(first) / 2
+    return _Conventions(binary and not alive, alive, len(done_at_end) == 2, labels)
 
 
 def _episode(
@@ -186,7 +191,7 @@ def _episode(
         raise place.error(f"there are no 'actions' (only {', '.join(keys) or 'nothing'})")
     actions = as_actions(hdf5.read_array(demo, "actions"), place)
     steps = len(actions)
-    attrs = hdf5.attributes(demo)
+    attrs = hdf5_attrs.attributes(demo)
     if opened.rewards is not None:
         rewards = as_column(opened.rewards, "rewards", steps, place)
     else:
@@ -197,6 +202,7 @@ def _episode(
     terminated = success is not None and bool(success[-1])
     if success is None and dones is not None and conventions.done_is_terminal:
         terminated = bool(dones[-1])
+    terminated = _flag(attrs, "terminated", terminated)
     obs = _obs(demo, keys, choice.keys, steps, place)
     differs = _differing_next_obs(demo, obs, place) if compare and "next_obs" in keys else None
     return Episode(
@@ -205,12 +211,26 @@ def _episode(
         final_obs=_final_obs(demo, keys, choice.keys, steps, place) if attrs.get(HAS_FINAL_OBS, True) else None,
         actions=actions,
         rewards=rewards,
-        terminated=bool(attrs.get("terminated", terminated)),
-        truncated=bool(attrs.get("truncated", not terminated)),
+        terminated=terminated,
+        truncated=_flag(attrs, "truncated", not terminated),
         success=success,
         extras=step_extras(demo, steps),
         attrs=_attrs(attrs, steps, differs, place),
     )
+
+
+def _flag(attrs: Mapping[str, Any], key: str, otherwise: bool) -> bool:
+    flag = hdf5_attrs.as_flag(attrs.get(key))
+    return otherwise if flag is None else flag
+
+
+def _copies(demo: h5py.Group, available: Mapping[str, ObsArray]) -> frozenset[str]:
+    if "actions" not in hdf5.children(demo):
+        return frozenset()
+    shape, dtype = hdf5.describe(demo, "actions")
+    if dtype.kind not in "biuf" or not any(v.shape == shape for v in available.values()):
+        return frozenset()
+    return copies_of_actions(available, hdf5.read_array(demo, "actions"), lambda k: hdf5.read_array(demo, f"obs/{k}"))
 
 
 def _obs(demo: h5py.Group, members: Sequence[str], keys: Sequence[str], steps: int, place: Place) -> dict[str, Array]:
@@ -259,6 +279,12 @@ def _success(
     if "success" in keys:
         recorded = hdf5.read_array(demo, "success")
         return np.asarray(as_column(recorded, "success", len(rewards), place) > 0.5)
+    if attrs.get(HAS_SUCCESS, True):
+        labelled = success_of_attrs(attrs, len(rewards))
+        if labelled is None and place.episode in conventions.labels:
+            labelled = success_of_attrs({"success": conventions.labels[place.episode]}, len(rewards))
+        if labelled is not None:
+            return labelled
     if conventions.reward_is_success and attrs.get(HAS_SUCCESS, True) and "rewards_missing" not in attrs:
         return np.asarray(rewards == 1.0)
     return None
@@ -276,42 +302,12 @@ def _differing_next_obs(demo: h5py.Group, obs: dict[str, Array], place: Place) -
     return None
 
 
-def _other_arrays(demo: h5py.Group) -> list[str]:
-    """Paths of all arrays that are none of the main ones."""
-    found: list[str] = []
-    for top in hdf5.children(demo):
-        if top not in MAIN_KEYS:
-            node = hdf5.member(demo, top)
-            found += [top] if isinstance(node, h5py.Dataset) else hdf5.array_keys(node, f"{top}/")
-    return found
-
-
-def _is_extra(shape: tuple[int, ...], dtype: np.dtype[Any], steps: int) -> bool:
-    return shape[:1] == (steps,) and dtype.kind in "biuf" and not ObsArray(shape, dtype).is_image
-
-
-def step_extras(demo: h5py.Group, steps: int) -> dict[str, Array]:
-    """Other numeric arrays with one row a step, dtype as stored; images and arrays of other lengths are left."""
-    kept = (key for key in _other_arrays(demo) if _is_extra(*hdf5.describe(demo, key), steps))
-    return {key: hdf5.read_array(demo, key) for key in kept}
-
-
 def _unread(file: h5py.File, demo: h5py.Group) -> dict[str, str]:
     """What else this demo and the file hold, and `Episode` does not: name -> description."""
     steps = hdf5.describe(demo, "actions")[0][:1] if "actions" in hdf5.children(demo) else ()
     return unread_arrays(demo, steps[0] if steps else 0) | {
         key: "outside 'data' and 'mask'" for key in hdf5.children(file) if key not in ("data", "mask")
     }
-
-
-def unread_arrays(demo: h5py.Group, steps: int) -> dict[str, str]:
-    """Arrays of a demo that `step_extras` leaves: name -> description."""
-    found = {}
-    for key in _other_arrays(demo):
-        shape, dtype = hdf5.describe(demo, key)
-        if not _is_extra(shape, dtype, steps):
-            found[key] = f"{'text' if dtype.kind in 'SUO' else dtype} {shape}"
-    return found
 
 
 def _attrs(attrs: dict[str, Any], steps: int, differs: str | None, place: Place) -> dict[str, Any]:
@@ -323,31 +319,15 @@ def _attrs(attrs: dict[str, Any], steps: int, differs: str | None, place: Place)
     return kept
 
 
-def demo_attrs(attrs: dict[str, Any], place: Place) -> dict[str, Any]:
-    """A demo's attributes but for those that say what `Episode` has fields for."""
-    return _unfold(attrs, OWN_ATTRS, f"{place.episode}: attribute {ATTRS_JSON!r} in {place.file}")
-
-
-def file_attrs(data: h5py.Group, file: str) -> dict[str, Any]:
-    """What the file says about itself, besides the environment."""
-    return _unfold(hdf5.attributes(data), OWN_FILE_ATTRS, f"attribute {ATTRS_JSON!r} of 'data' in {file}")
-
-
-def _unfold(attrs: dict[str, Any], own: set[str], place: str) -> dict[str, Any]:
-    """Attributes other than this package's own, and those that the writer had to put into one of JSON."""
-    kept = {k: v for k, v in attrs.items() if k not in own}
-    return kept | (hdf5.parse_json_object(attrs[ATTRS_JSON], place) if ATTRS_JSON in attrs else {})
-
-
-def _env_args(data: h5py.Group, file: str) -> dict[str, Any]:
-    text, place = hdf5.attributes(data).get("env_args"), f"attribute 'env_args' of 'data' in {file}"
-    return {} if text is None else check_record(hdf5.parse_json_object(text, place), place)
-
-
-def _notes(demos: Demonstrations, success_from_rewards: bool) -> tuple[str, ...]:
+def _notes(demos: Demonstrations, conventions: _Conventions, labelled: bool) -> tuple[str, ...]:
     notes = []
-    if success_from_rewards:
+    by_attribute = bool(conventions.labels) or any(key in e.attrs for e in demos.episodes for key in LABELS)
+    if by_attribute and not labelled:
+        notes.append("success is read from an attribute of the episodes, which says how each of them ends.")
+    elif conventions.reward_is_success and not labelled:
         notes.append("success is read from the rewards (all are 0 or 1; 1 is success).")
+    elif conventions.reward_is_alive and not labelled:
+        notes.append("rewards are 1 from the first step on, as for being alive: they are not taken for success.")
     if not demos.env_args:
         notes.append("the file does not name its environment (no env_args).")
     return tuple(notes)

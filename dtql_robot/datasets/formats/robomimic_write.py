@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats.episode_checks import check_alike, check_episode
-from dtql_robot.datasets.formats.robomimic_read import (
+from dtql_robot.datasets.formats.robomimic_layout import (
     ATTRS_JSON,
     HAS_FINAL_OBS,
     HAS_SUCCESS,

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, check_rows
+from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.location import resolve
-from dtql_robot.datasets.formats.robomimic_read import (
+from dtql_robot.datasets.formats.robomimic_layout import (
     demo_attrs,
     demo_names,
     file_attrs,
@@ -71,7 +72,7 @@ class StateRecording:
 
 def is_raw(data: str | Path) -> bool:
     """Whether `data` is a file of states without observations, which `load` cannot read."""
-    with hdf5.open_file(resolve(data)) as file:
+    with open_file(resolve(data)) as file:
         if "data" not in hdf5.children(file):
             return False
         group = hdf5.subgroup(file, "data")
@@ -83,7 +84,7 @@ def is_raw(data: str | Path) -> bool:
 def open_recording(data: str | Path) -> StateRecording:
     """The file's demos and environment; InputError where it has no states or names no robosuite environment."""
     path = resolve(data)
-    with hdf5.open_file(path) as file:
+    with open_file(path) as file:
         group = hdf5.subgroup(file, "data")
         names = demo_names(group)
         if not names:
@@ -91,7 +92,7 @@ def open_recording(data: str | Path) -> StateRecording:
         first = hdf5.subgroup(group, names[0])
         if "states" not in hdf5.children(first):
             raise InputError(f"{names[0]}: there are no 'states' in {path.name}, from which to draw observations.")
-        env_args = recorded_env_args(hdf5.attributes(group), path.name)
+        env_args = recorded_env_args(hdf5_attrs.attributes(group), path.name)
         filters = read_filters(file)
         attrs = file_attrs(group, path.name)
         unread = unread_arrays(first, next(iter(hdf5.describe(first, "states")[0]), 0))
@@ -105,7 +106,7 @@ def open_recording(data: str | Path) -> StateRecording:
 
 def read_state_demo(path: Path, name: str) -> StateDemo:
     """Demo `name` of a file that `open_recording` accepted."""
-    with hdf5.open_file(path) as file:
+    with open_file(path) as file:
         demo = hdf5.subgroup(hdf5.subgroup(file, "data"), name)
         place = Place(name, path.name)
         for key in ("actions", "states"):
@@ -116,7 +117,7 @@ def read_state_demo(path: Path, name: str) -> StateDemo:
         if states.ndim != 2 or not np.isfinite(states).all():
             raise place.error(f"'states' has shape {states.shape} or values that are not finite")
         check_rows("states", len(states), len(actions), place)
-        attrs = demo_attrs(hdf5.attributes(demo), place)
+        attrs = demo_attrs(hdf5_attrs.attributes(demo), place)
         model = attrs.pop("model_file", None)
         extras = step_extras(demo, len(actions))
         extras.pop("states", None)
@@ -127,10 +128,10 @@ def recorded_env_args(attrs: Mapping[str, Any], file: str) -> dict[str, Any]:
     """robomimic's environment record, or the same made from robosuite's own attributes."""
     if "env_args" in attrs:
         place = f"attribute 'env_args' of 'data' in {file}"
-        return check_record(hdf5.parse_json_object(attrs["env_args"], place), place)
+        return check_record(hdf5_attrs.parse_json_object(attrs["env_args"], place), place)
     info: dict[str, Any] = {}
     if "env_info" in attrs:
-        info = hdf5.parse_json_object(attrs["env_info"], f"attribute 'env_info' of 'data' in {file}")
+        info = hdf5_attrs.parse_json_object(attrs["env_info"], f"attribute 'env_info' of 'data' in {file}")
     name = info.pop("env_name", None) or attrs.get("env")
     if not isinstance(name, str) or not name:
         raise InputError(f"{file} does not name its environment: 'data' has neither 'env_args' nor 'env_info' "

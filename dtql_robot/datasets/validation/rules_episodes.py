@@ -7,7 +7,7 @@ import numpy as np
 from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.episode_edits import suggested_reward
 from dtql_robot.datasets.formats.reading import Reading
-from dtql_robot.datasets.formats.robomimic_read import CLAIMED_STEPS, NEXT_OBS_DIFFERS
+from dtql_robot.datasets.formats.robomimic_layout import CLAIMED_STEPS, NEXT_OBS_DIFFERS
 from dtql_robot.datasets.validation.findings import Finding, Use, error, warning
 from dtql_robot.types import Demonstrations, Episode
 
