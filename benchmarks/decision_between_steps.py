@@ -3,9 +3,9 @@
     python benchmarks/decision_between_steps.py [--env AdroitHandDoor-v1] [--rounds 5] [--json out.json]
 
 One environment in this process, the default policy with random weights, `n_action_steps` actions a decision.  Rounds
-with the policy in NumPy (`dtql_robot/policy/numpy_mean.py`), with the same network in torch, and with the same actions
-but no decision take turns.  Microseconds: of a decision in a tight loop, of one between steps, and by how much the
-steps of a chunk became slower than without decisions; medians over the rounds, and their ranges.
+with the policy in NumPy (`dtql_robot/policy/numpy_policy.py`), with the same network in torch, and with the same
+actions but no decision take turns.  Microseconds: of a decision in a tight loop, of one between steps, and by how much
+the steps of a chunk became slower than without decisions; medians over the rounds, and their ranges.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from eval_throughput import make_policy
 
 from dtql_robot.eval.pools.chunked_env import EnvServer
+from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.types import Array, Obs
 
 Decide = Callable[[Obs], Array]
@@ -57,8 +58,8 @@ def measure(spec: str, rounds: int) -> dict[str, dict[str, list[float]]]:
     """numpy and torch -> quantity -> its value in each round."""
     server = EnvServer(spec, STEPS)
     policy = make_policy(server.facts())
+    policies = {"numpy": policy, "torch": OneStepPolicy(policy.model, policy.interface, use_numpy=False)}
     n, rng = policy.n_action_steps, [np.random.default_rng(0)]
-    numpy_mean = policy._mean
 
     def decide(obs: Obs) -> Array:
         return policy.predict({k: v[None] for k, v in obs.items()}, rng)[0, :n]
@@ -72,7 +73,7 @@ def measure(spec: str, rounds: int) -> dict[str, dict[str, list[float]]]:
         recorded = iter(chunks)
         known = float(np.mean(episode(server, replay)[1]))
         for name in ("numpy", "torch"):
-            policy._mean = numpy_mean if name == "numpy" else None
+            policy = policies[name]
             deciding, stepping, _ = episode(server, decide)
             row = {
                 "tight_loop_us": 1e6 * tight(decide, server.reset(0)),

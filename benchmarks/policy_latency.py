@@ -14,7 +14,6 @@ each choosing the mean, and the best of 32 and of 1024 candidates (the paper's n
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import tempfile
@@ -27,11 +26,12 @@ import numpy as np
 import torch
 
 from dtql_robot.algorithm.agent import DTQL
-from dtql_robot.config import Config
+from dtql_robot.checkpoint import load_policy
+from dtql_robot.config import Config, PolicyConfig
 from dtql_robot.policy.export import DeployedPolicy, draw_inputs, export_policy
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.normalize import identity
-from dtql_robot.policy.one_step import OneStepPolicy, load_policy
+from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.training.chunk_weights import even_weights
 
 TARGET_MS = 0.2
@@ -44,18 +44,17 @@ def default_policy() -> OneStepPolicy:
     shapes = {"observation": (25,), "achieved_goal": (3,), "desired_goal": (3,)}
     face = Interface(tuple(shapes), tuple(shapes.values()), identity(31), identity(4), 4, 0.5,
                      chunk_weights=even_weights(Config().data.horizon))  # fmt: skip
-    return OneStepPolicy(DTQL(Config(), 31, 4, 0.5, torch.device("cpu")), face)
+    return OneStepPolicy(DTQL(Config(policy=PolicyConfig(nll="tanh")), 31, 4, 0.5, torch.device("cpu")), face)
 
 
 def acting(policy: OneStepPolicy, act: str, candidates: int) -> None:
     """Let the policy act so from now on."""
-    policy.cfg = dataclasses.replace(policy.cfg, act=act, candidates=candidates)  # type: ignore[arg-type]
+    policy.set_act(act, candidates)  # type: ignore[arg-type]
 
 
 def make_variants(policy: OneStepPolicy, act: str, candidates: int, folder: Path) -> dict[str, Callable[[], Any]]:
     """Name -> a call that makes one decision, all from the same observation, noise drawn afresh as in deployment."""
     acting(policy, act, candidates)
-    own = dataclasses.replace(policy.cfg)
     obs = {key: np.zeros((1, *shape), np.float32)
            for key, shape in zip(policy.interface.obs_keys, policy.interface.obs_shapes, strict=True)}  # fmt: skip
     rng = np.random.default_rng(0)
@@ -66,12 +65,11 @@ def make_variants(policy: OneStepPolicy, act: str, candidates: int, folder: Path
         return draw_inputs(policy, obs, rng, act)
 
     def predict() -> Any:
-        policy.cfg = own
+        acting(policy, act, candidates)
         return policy.predict(obs, [rng])
 
     def run_torch(function: Callable[..., Any]) -> Callable[[], Any]:
         def call() -> Any:
-            policy.cfg = own
             with torch.inference_mode():
                 return function(*(torch.from_numpy(x) for x in drawn())).numpy()
 
@@ -89,7 +87,7 @@ def make_variants(policy: OneStepPolicy, act: str, candidates: int, folder: Path
     names = [i.name for i in session.get_inputs()]
 
     def run_onnx() -> Any:
-        policy.cfg = own
+        acting(policy, act, candidates)
         return session.run(None, dict(zip(names, drawn(), strict=True)))[0]
 
     return {**variants, "onnx": run_onnx}

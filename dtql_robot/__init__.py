@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dtql_robot.checkpoint import load_policy
     from dtql_robot.config import (
         Config,
         CriticConfig,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from dtql_robot.eval import EvalResult, VideoSpec, evaluate
     from dtql_robot.eval.comparison import compare
     from dtql_robot.policy.action_plan import ActionPlan
-    from dtql_robot.policy.one_step import load_policy
     from dtql_robot.training.loop import train
     from dtql_robot.types import Demonstrations, Episode
 
@@ -82,7 +82,7 @@ _HOMES = {
     "dtql_robot.eval": ["EvalResult", "VideoSpec", "evaluate"],
     "dtql_robot.eval.comparison": ["compare"],
     "dtql_robot.policy.action_plan": ["ActionPlan"],
-    "dtql_robot.policy.one_step": ["load_policy"],
+    "dtql_robot.checkpoint": ["load_policy"],
     "dtql_robot.training.loop": ["train"],
     "dtql_robot.types": ["Demonstrations", "Episode"],
 }

@@ -1,25 +1,35 @@
-"""An agent and its interface in a run folder's checkpoint.pt, and back."""
+"""An agent and its interface in a run folder's checkpoint.pt, and back: to train on, or to act."""
 
 from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.algorithm.model import Model, make_networks
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.run_folder import CHECKPOINT
 from dtql_robot.system.files import new_file
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
+
+UNREADABLE = (
+    *(RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile),
+    *(KeyError, ValueError, TypeError, AttributeError, IndexError),
+)
+"""What torch, and what reads its contents, raises for files that are damaged or of something else."""
 
 
 def make_agent(cfg: Config, face: Interface, device: torch.device) -> DTQL:
@@ -27,34 +37,101 @@ def make_agent(cfg: Config, face: Interface, device: torch.device) -> DTQL:
     return DTQL(cfg, face.obs_dim, face.action_dim, face.sigma_data, device, face.image_shapes)
 
 
+def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
+    """The policy of a run folder, ready to act.
+
+    Example: `policy = load_policy("runs/demo"); policy.reset(seed=0); action = policy.act(obs)`.
+    """
+    target = torch.device(device)
+    cfg, face, state = read(Path(run), target)
+    networks = make_networks(cfg, face.obs_dim, face.action_dim, face.sigma_data, target, face.image_shapes)
+    model = Model(cfg, networks, target)
+    try:
+        model.load_networks(state["networks"])
+    except UNREADABLE as error:
+        raise _damaged(Path(run) / CHECKPOINT, error) from error
+    return OneStepPolicy(model, face)
+
+
 def save(run: Path, agent: DTQL, interface: Interface) -> None:
-    """Write the run's checkpoint: weights, optimizers, random state, step, config and interface."""
+    """Write the run's checkpoint: weights, optimizers, random state, step, config and interface.
+
+    FloatingPointError where a weight is NaN or infinite; the checkpoint that was there stays.
+    """
+    trained = agent.state_dict()
     state = {
         "format": FORMAT,
         "config": json.dumps(agent.cfg.to_dict()),
         "interface": interface.to_dict(),
-        "agent": agent.state_dict(),
+        "agent": trained,
     }
-    with new_file(run / CHECKPOINT, overwrite=True) as temporary:
+    path = run / CHECKPOINT
+    if bad := not_finite(trained["networks"]):
+        kept = f"{path} keeps the last good ones" if path.exists() else "nothing was saved"
+        raise FloatingPointError(
+            f"weights became NaN or infinite by step {agent.step} (in {', '.join(bad)}): {kept}; lower lr or check "
+            f"the data."
+        )
+    with new_file(path, overwrite=True) as temporary:
         torch.save(state, temporary)
 
 
 def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, Any]]:
-    """The checkpoint of a run folder: its config, its interface, and the agent's state."""
+    """The checkpoint of a run folder: its config, its interface, and the agent's state.
+
+    InputError where there is none, where it is damaged, and where its weights are not finite.
+    """
     path = run / CHECKPOINT
     if not path.is_file():
         raise InputError(f"{run} holds no {CHECKPOINT}; expected the folder that `dtql-robot train --out` wrote.")
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile, KeyError, ValueError) as e:
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
-        raise InputError(f"{path} is damaged or not a checkpoint ({reason}); train again.") from e
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version (expected format {FORMAT}); train again.")
-    config = Config.from_dict(json.loads(state["config"]))
-    return config, Interface.from_dict(state["interface"]), state["agent"]
+    try:
+        config = Config.from_dict(_as_trained(json.loads(state["config"]), path))
+        interface = Interface.from_dict(state["interface"])
+        bad = not_finite(state["agent"]["networks"])
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+    if bad:
+        raise InputError(
+            f"{path} holds weights that are NaN or infinite (in {', '.join(bad)}): the training diverged. Train again "
+            f"with a lower --lr, and let `dtql-robot validate` look at the data."
+        )
+    return config, interface, state["agent"]
 
 
-def action_std(actions: np.ndarray) -> float:
-    """Root mean square of the actions' per-dimension standard deviations: EDM's sigma_data.  actions: (N, A)."""
-    return float(max(np.sqrt(actions.var(axis=0).mean()), 1e-2))
+def not_finite(networks: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
+    """Names of the networks with weights that are NaN or infinite.  networks: name -> state dict."""
+    return [name for name, weights in networks.items() if not all(bool(w.isfinite().all()) for w in weights.values())]
+
+
+def _as_trained(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The config of a run of version 0.1.0, which allowed to act with noise that training never used."""
+    policy = values.get("policy")
+    if not isinstance(policy, dict):
+        return values
+    try:
+        Config.from_dict({"policy": policy})
+    except InputError:
+        try:
+            Config.from_dict({"policy": {**policy, "act": "mean"}})
+        except InputError:
+            return values  # something else is wrong with it
+        warnings.warn(
+            f"{path} was trained to act={policy['act']}, but nothing in its loss trains the policy's noise: it acts by "
+            f"its mean.",
+            stacklevel=3,
+        )
+        return {**values, "policy": {**policy, "act": "mean"}}
+    return values
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return InputError(f"{path} is damaged or not a checkpoint ({reason}); train again.")

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 
+from dtql_robot.config.checks import SettingError
 from dtql_robot.errors import InputError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -18,6 +19,8 @@ USERS_PATH = {
 
 def explain(error: BaseException) -> tuple[str, int] | None:
     """(one sentence, exit code) for a failure that is no fault of this package; None where a traceback helps more."""
+    if isinstance(error, SettingError):
+        return error.as_option(), 2
     if isinstance(error, InputError):
         return str(error), 2
     if isinstance(error, KeyboardInterrupt):

@@ -120,6 +120,7 @@ PRESETS: dict[str, Recipe] = {
     "kl": {
         "policy.policy": "implicit",
         "policy.regularizer": "kl",
+        "policy.tr_at": "sample",
         "policy.nll_weight": 0.0,
         "policy.awr_temperature": 0.0,
         "policy.act": "sample",

@@ -93,9 +93,9 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> None:
 
 
 def _run_one(options: Options) -> None:
+    from dtql_robot.checkpoint import load_policy
     from dtql_robot.env_record import choose_env
     from dtql_robot.eval.evaluation import evaluate
-    from dtql_robot.policy.one_step import load_policy
     from dtql_robot.report.run_report import write_run_report
     from dtql_robot.run_folder import RESULTS, read_config
     from dtql_robot.system.files import check_writable

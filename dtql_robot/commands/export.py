@@ -23,15 +23,17 @@ class Options:
     """TorchScript needs torch to run, ONNX any ONNX runtime."""
     out: Path
     """File to write."""
+    overwrite: bool = False
+    """Replace --out if it exists."""
     act: Literal["mean", "sample", "best", "softmax"] | None = None
     """How it chooses actions. Default: as trained."""
 
 
 def run(options: Options) -> None:
+    from dtql_robot.checkpoint import load_policy
     from dtql_robot.policy.export import export_policy, metadata
-    from dtql_robot.policy.one_step import load_policy
 
     policy = load_policy(options.run)
-    out = export_policy(policy, options.out, options.format, options.act)
-    about = metadata(policy, options.act or policy.cfg.act)
+    out = export_policy(policy, options.out, options.format, options.act, options.overwrite)
+    about = metadata(policy, options.act or policy.choice.cfg.act)
     print(f"{out}: {', '.join(about['inputs'])} -> actions (batch, {policy.horizon}, {policy.action_dim})")

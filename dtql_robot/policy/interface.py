@@ -11,6 +11,9 @@ from dtql_robot.errors import InputError
 from dtql_robot.policy.normalize import Affine, concatenate
 from dtql_robot.types import Array, Obs
 
+FAR = 1e4
+"""Deviations from the training data beyond which a network's arithmetic may overflow."""
+
 
 @dataclass(frozen=True)
 class Interface:
@@ -47,15 +50,61 @@ class Interface:
         shapes = dict(zip(self.obs_keys, self.obs_shapes, strict=True))
         return {k: shapes[k] for k in self.image_keys}
 
-    def low_dim(self, obs: Obs) -> Array:
-        """The low-dimensional entries as the networks see them.  obs: key -> (B, ...).  Returns (B, O) normalized."""
-        return self.obs_norm.apply(concatenate(dict(obs), self.low_keys))
+    def read(self, obs: Obs, frames: int = 1) -> Array:
+        """The low-dimensional entries as the networks see them, of observations that are checked (see `check`).
+
+        obs: key -> (B, ...).  Returns (B, O) normalized, finite.
+        """
+        self._check_shapes(obs, frames)
+        rows = self._rows(obs)
+        if not np.isfinite(rows).all():
+            raise InputError(self._not_finite(obs))
+        return self.obs_norm.apply(rows)
 
     def check(self, obs: Obs, frames: int = 1) -> None:
-        """InputError where obs, key -> (B, ...), is not what the policy was trained on.
+        """InputError where obs, key -> (B, ...), is not what the policy was trained on, or is NaN or infinite.
 
         Images: (B, height, width, channels), with several frames (B, frames, height, width, channels).
         """
+        self._check_shapes(obs, frames)
+        if not np.isfinite(self._rows(obs)).all():
+            raise InputError(self._not_finite(obs))
+
+    def check_actions(self, actions: Array, obs: Obs) -> None:
+        """No NaN leaves: FloatingPointError where actions are not finite, which says what obs have to do with it."""
+        if np.isfinite(actions).all():
+            return
+        with np.errstate(all="ignore"):
+            size = np.abs(self.obs_norm.apply(self._rows(obs))).max(axis=0, initial=0)
+        reason = "Its weights have diverged in training."
+        if size.size and size.max() > FAR:
+            reason = f"These are up to {size.max():.1g} deviations away from the training data's."
+        raise FloatingPointError(f"the policy's actions are NaN or infinite for finite observations. {reason}")
+
+    def _rows(self, obs: Obs) -> Array:
+        try:
+            return concatenate(dict(obs), self.low_keys)
+        except (TypeError, ValueError) as error:
+            kinds = ", ".join(f"{k}: {np.asarray(obs[k]).dtype}" for k in self.low_keys)
+            raise InputError(f"observations must be numbers, one row a robot; found {kinds} ({error}).") from error
+
+    def _not_finite(self, obs: Obs) -> str:
+        """Names the first entry that is to blame."""
+        for key in self.low_keys:
+            values = np.asarray(obs[key], np.float32)
+            bad = np.argwhere(~np.isfinite(values))
+            if len(bad):
+                robot, *entry = bad[0].tolist()
+                where = f" entry {entry[0] if len(entry) == 1 else tuple(entry)}" if entry else ""
+                which = f" of robot {robot}" if len(values) > 1 else ""
+                found = np.asarray(obs[key])[tuple(bad[0])]
+                return (
+                    f"observation {key!r}{where}{which} is {found}; expected a finite float32 number. "
+                    f"Look at the sensor or simulator that gave it: the policy is not asked."
+                )
+        return "an observation is NaN or infinite."
+
+    def _check_shapes(self, obs: Obs, frames: int) -> None:
         for key, shape in zip(self.obs_keys, self.obs_shapes, strict=True):
             if key not in obs:
                 raise InputError(f"the policy was trained on observation {key!r}; got {sorted(obs)}.")

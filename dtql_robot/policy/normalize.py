@@ -81,3 +81,8 @@ def concatenate(obs: dict[str, Array], keys: Iterable[str]) -> Array:
     """
     rows = [np.asarray(obs[k], np.float32).reshape(len(obs[k]), -1) for k in keys]
     return np.concatenate(rows or [np.empty((len(next(iter(obs.values()))), 0), np.float32)], axis=1)
+
+
+def action_std(actions: Array) -> float:
+    """Root mean square of the actions' per-dimension standard deviations: EDM's sigma_data.  actions: (N, A)."""
+    return float(max(np.sqrt(actions.var(axis=0).mean()), 1e-2))

@@ -19,6 +19,7 @@ from dtql_robot.checkpoint import make_agent
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.normalize import action_std
 from dtql_robot.run_folder import describe, flatten
 from dtql_robot.system.files import write_json
 from dtql_robot.system.progress import progress_bar
@@ -60,7 +61,7 @@ def prepare(
     low_keys, image_keys = split_keys(demos, keys)
     obs_norm, action_norm = fit_normalizers(demos, low_keys, data.action_norm)
     buffer = make_buffer(demos, data, cfg.critic.discount, low_keys, obs_norm, action_norm, device)
-    sigma_data = cfg.diffusion.sigma_data or checkpoint.action_std(buffer.actions.cpu().numpy())
+    sigma_data = cfg.diffusion.sigma_data or action_std(buffer.actions.cpu().numpy())
     policy = dataclasses.replace(cfg.policy, awr_temperature=resolve_temperature(demos, cfg.policy.awr_temperature))
     diffusion = dataclasses.replace(cfg.diffusion, sigma_data=sigma_data)
     cfg = dataclasses.replace(cfg, data=data, diffusion=diffusion, policy=policy)

@@ -92,7 +92,7 @@ def test_update_changes_every_network_and_stays_finite(policy):
         ({"q_weight": 0.0, "trust_region_weight": 0.0}, set()),
         ({"q_weight": 0.0}, {"denoiser"}),
         ({"trust_region_weight": 0.0}, {"q", "v", "target_q"}),
-        ({"q_weight": 0.0, "trust_region_weight": 0.0, "act": "best"}, {"q", "v", "target_q"}),
+        ({"q_weight": 0.0, "trust_region_weight": 0.0, "act": "best", "nll": "tanh"}, {"q", "v", "target_q"}),
         ({"q_weight": 0.0, "trust_region_weight": 0.0, "act": "diffusion"}, {"denoiser"}),
     ],
 )
@@ -289,7 +289,7 @@ def test_config_rejects_what_cannot_work():
 def test_config_survives_json():
     import json
 
-    cfg = small_config(act="best")
+    cfg = small_config(act="best", nll="tanh")
     assert Config.from_dict(json.loads(json.dumps(cfg.to_dict()))) == cfg
     assert Config.from_dict({"steps": 3, "optim": {"lr": 0.1}}) == Config(steps=3, optim=OptimConfig(lr=0.1))
     former = cfg.to_dict()

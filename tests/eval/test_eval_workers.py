@@ -158,7 +158,7 @@ def test_a_policy_of_low_dimensional_observations_acts_in_the_workers():
     assert [run.where for run in runs] == ["in-process", "processes", "processes"]
     assert runs[0].per_episode == runs[1].per_episode == runs[2].per_episode
     assert policy.portable() is not None
-    policy.cfg = dataclasses.replace(policy.cfg, act="sample")
+    policy.set_act("diffusion")
     assert policy.portable() is None
 
 

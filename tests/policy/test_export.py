@@ -9,19 +9,19 @@ import torch
 
 from dtql_robot import checkpoint
 from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.checkpoint import load_policy
 from dtql_robot.cli import main
 from dtql_robot.config import Config, DataConfig, PolicyConfig
 from dtql_robot.errors import InputError
 from dtql_robot.policy.export import METADATA, draw_inputs, export_policy
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.normalize import Affine
-from dtql_robot.policy.one_step import load_policy
 
 TOLERANCE = 1e-5
 ACTS = ("mean", "sample", "best", "softmax")
 POLICIES = {
-    "gaussian": PolicyConfig(),
-    "ensemble": PolicyConfig(policy_members=3),
+    "gaussian": PolicyConfig(nll="tanh"),
+    "ensemble": PolicyConfig(policy_members=3, nll="tanh"),
     "implicit": PolicyConfig(policy="implicit", tr_at="sample"),
 }
 
@@ -64,7 +64,7 @@ def observations(count=1, seed=3):
 def acting(run, act):
     """The run's policy, acting so."""
     policy = load_policy(run)
-    policy.cfg = type(policy.cfg)(**{**vars(policy.cfg), "act": act})
+    policy.set_act(act)
     return policy
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dtql_robot import checkpoint, run_folder
+from dtql_robot.checkpoint import load_policy
 from dtql_robot.config import (
     Config,
     CriticConfig,
@@ -18,7 +19,7 @@ from dtql_robot.config import (
 )
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
-from dtql_robot.policy.one_step import OneStepPolicy, load_policy
+from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.training.buffer import choose_obs_keys
 from dtql_robot.training.chunk_weights import fit_chunk_weights
 from dtql_robot.training.loop import prepare, train
@@ -151,7 +152,7 @@ def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path, encoder):
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("act", ["mean", "sample", "best", "diffusion"])
 def test_a_loaded_policy_acts_as_the_agent_did_whatever_shares_its_batch(demos, tmp_path, act, share):
-    cfg = config(3, policy={"act": act, "candidates": 4}, share_networks=share)
+    cfg = config(3, policy={"act": act, "candidates": 4, "nll": "tanh"}, share_networks=share)
     run = train(demos, tmp_path / "run", cfg, progress=False)
     policy = load_policy(run)
     assert isinstance(policy, Policy)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from dtql_robot import run_folder
+from dtql_robot.checkpoint import load_policy
 from dtql_robot.config import Config, CriticConfig, DataConfig, DiffusionConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
-from dtql_robot.policy.one_step import load_policy
 from dtql_robot.run_folder import read_metrics
 from dtql_robot.training.loop import headline, train
 from dtql_robot.types import Policy
@@ -160,7 +160,7 @@ def observations():
 
 @pytest.mark.parametrize("act", ["mean", "sample", "best", "softmax", "diffusion"])
 def test_policy_rows_do_not_depend_on_the_batch(demos, tmp_path, observations, act):
-    policy = load_policy(train(demos, tmp_path / "run", small(5, act=act, candidates=8), progress=False))
+    policy = load_policy(train(demos, tmp_path / "run", small(5, act=act, candidates=8, nll="tanh"), progress=False))
     assert isinstance(policy, Policy)
     together = policy.predict(observations, [np.random.default_rng(i) for i in range(5)])
     assert together.shape == (5, 4, 2)
@@ -185,14 +185,16 @@ def test_act_executes_the_chunk_then_looks_again(demos, tmp_path, observations):
 
 
 def test_best_candidate_has_the_highest_target_q(demos, tmp_path, observations):
-    policy = load_policy(train(demos, tmp_path / "run", small(5, act="best", candidates=16), progress=False))
+    policy = load_policy(
+        train(demos, tmp_path / "run", small(5, act="best", candidates=16, nll="tanh"), progress=False)
+    )
     state = policy.interface.obs_norm.apply(observations["state"][0])
-    chosen = policy._chunk(state, np.random.default_rng(0))
+    chosen = policy.choice.chunk(state, np.random.default_rng(0))
     noise = np.random.default_rng(0).standard_normal((16, 4, 2), dtype=np.float32)
     obs = torch.from_numpy(state).expand(16, -1)
     with torch.no_grad():
         chunks = policy.network(obs, torch.from_numpy(noise))
-        q = policy.critic(obs, chunks).min(dim=0).values
+        q = policy.choice.critic(obs, chunks).min(dim=0).values
     np.testing.assert_array_equal(chosen, chunks[q.argmax()])
 
 

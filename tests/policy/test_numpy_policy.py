@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dtql_robot.algorithm.networks import GaussianPolicy, ImplicitPolicy
-from dtql_robot.policy.numpy_mean import numpy_mean
+from dtql_robot.policy.numpy_policy import numpy_mean
 
 
 def policy(activation="relu", hidden=(256, 48, 7), members=1):

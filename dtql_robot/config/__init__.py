@@ -1,0 +1,100 @@
+"""Every setting of the package and its default: the one home of both.
+
+Frozen dataclasses, one comment a field (the command line shows them as help), checked when made,
+written to `config.json` in the run folder and read back from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dtql_robot.config.checks import Activation, SettingError, check_types, in_range, require
+from dtql_robot.config.critic import CriticConfig
+from dtql_robot.config.data import DataConfig, Reward
+from dtql_robot.config.diffusion import DiffusionConfig, SigmaDensity
+from dtql_robot.config.encoder import EncoderConfig, Network
+from dtql_robot.config.optim import OptimConfig
+from dtql_robot.config.policy import Act, PolicyConfig
+from dtql_robot.errors import InputError
+
+__all__ = [
+    "Act",
+    "Activation",
+    "Config",
+    "CriticConfig",
+    "DataConfig",
+    "DiffusionConfig",
+    "EncoderConfig",
+    "Network",
+    "OptimConfig",
+    "PolicyConfig",
+    "Reward",
+    "SigmaDensity",
+]
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole recipe: what `train` uses and `config.json` holds."""
+
+    steps: int = 6_000
+    """Updates."""
+    seed: int = 0
+    """Seed of weights, batches and noise."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train. auto: cuda if there is one, else cpu."""
+    threads: int | None = None
+    """CPU threads. Default: torch's own choice, but no more than the cores this process may use."""
+    log_every: int = 100
+    """Updates between two rows of metrics.csv."""
+    checkpoint_every: int = 5_000
+    """Updates between two checkpoints."""
+    data: DataConfig = field(default_factory=DataConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        in_range(self, 1, 10**12, "steps", "log_every", "checkpoint_every")
+        in_range(self, 0, 2**63 - 1, "seed")
+        in_range(self, 1, 512, "threads")
+        p = self.policy
+        if p.policy == "implicit" and p.nll == "tanh":
+            require(p.nll_weight == 0, "nll_weight", p.nll_weight, "0 with {policy=implicit}, which has no likelihood")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Config:
+        """Inverse of `to_dict`.
+
+        A setting that is missing was added after the file was written and takes the value that keeps the former
+        behaviour.  An unknown one is an InputError: the file is of a newer version.
+        """
+        if isinstance(values, dict) and isinstance(data := values.get("data"), dict):
+            values = {**values, "data": {"temporal_ensemble_coeff": None, **data}}
+        return _build(Config, values, "config")
+
+
+def _build(cls: type, values: Any, where: str) -> Any:
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    if not isinstance(values, dict) or not set(values) <= set(known):
+        found = sorted(set(values) - set(known)) if isinstance(values, dict) else type(values).__name__
+        raise InputError(f"{where} holds what this version does not know ({found}); use the version that trained it.")
+    made = {}
+    for name in values:
+        f, value = known[name], values[name]
+        if dataclasses.is_dataclass(default := f.default_factory) and isinstance(default, type):
+            value = _build(default, value, f"{where}.{name}")
+        made[name] = value
+    try:
+        return cls(**made)
+    except SettingError as error:
+        raise InputError(f"{where}: {error}") from error

@@ -1,0 +1,31 @@
+"""Settings: implicit Q-learning over action chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dtql_robot.config.checks import WIDEST, check_types, in_range, require
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Implicit Q-learning (Kostrikov et al. 2021) over action chunks."""
+
+    critic_hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the Q and V networks' hidden layers."""
+    expectile: float = 0.7
+    """Expectile of V's regression on Q."""
+    discount: float = 0.99
+    """Discount factor per environment step."""
+    v_target: Literal["target", "online"] = "target"
+    """Which Q the value function regresses on. target: the paper. online: the authors' code."""
+    tau: float = 0.005
+    """Polyak step of the target Q networks, per update."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        in_range(self, 1, WIDEST, "critic_hidden")
+        require(0 < self.expectile < 1, "expectile", self.expectile, "between 0 and 1")
+        require(0 <= self.discount <= 1, "discount", self.discount, "0 to 1")
+        require(0 < self.tau <= 1, "tau", self.tau, "above 0, at most 1")

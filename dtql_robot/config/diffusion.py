@@ -1,0 +1,47 @@
+"""Settings: the behaviour-cloning denoiser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from dtql_robot.config.checks import WIDEST, check_types, in_range, require
+
+SigmaDensity = Literal["log-logistic", "log-normal", "log-uniform"]
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """The behaviour-cloning denoiser: EDM preconditioning (Karras et al. 2022) and noise densities."""
+
+    sigma_data: float | None = None
+    """Standard deviation of the normalized actions. Default: measured on the data (the paper: 0.5)."""
+    sigma_min: float = 0.002
+    """Smallest noise level."""
+    sigma_max: float = 80.0
+    """Largest noise level."""
+    sigma_density: SigmaDensity = "log-logistic"
+    """Density of the noise levels, truncated to [sigma_min, sigma_max] (the paper: log-logistic; EDM: log-normal)."""
+    sigma_loc: float = math.log(0.5)
+    """Location of log sigma's density; unused by log-uniform."""
+    sigma_scale: float = 0.5
+    """Scale of log sigma's density; unused by log-uniform."""
+    sampler_steps: int = 12
+    """Heun steps when the denoiser itself acts (act=diffusion)."""
+    denoiser_net: Literal["residual", "mlp"] = "residual"
+    """residual: a state encoder and residual blocks. mlp: one MLP over action, state and noise level (the paper)."""
+    denoiser_width: int = 256
+    """Width of the denoiser's layers."""
+    denoiser_blocks: int = 2
+    """Residual blocks of the denoiser, or hidden layers of the MLP (the paper: 4)."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        in_range(self, 1e-6, 1e6, "sigma_min", "sigma_max", "sigma_data")
+        require(self.sigma_min < self.sigma_max, "sigma_min", self.sigma_min, "below {sigma_max}")
+        in_range(self, -20.0, 20.0, "sigma_loc")
+        in_range(self, 1e-3, 100.0, "sigma_scale")
+        in_range(self, 1, 10_000, "sampler_steps")
+        in_range(self, 1, WIDEST, "denoiser_width")
+        in_range(self, 1, 1_000, "denoiser_blocks")

@@ -1,0 +1,45 @@
+"""Settings: optimization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dtql_robot.config.checks import Activation, check_types, in_range, require
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimization."""
+
+    batch_size: int = 128
+    """Samples per update."""
+    lr: float = 3e-4
+    """Adam's learning rate, for every network."""
+    lr_decay: bool = True
+    """Cosine decay of the learning rate to 0 over the run."""
+    pretrain_steps: int = 0
+    """Updates of denoiser and critics alone before the policy starts."""
+    ema_decay: float = 0.999
+    """Decay of the policy's moving average, which is what acts. 0: the policy itself acts."""
+    obs_noise: float = 0.0
+    """Standard deviation of Gaussian noise added to normalized observations in training."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the losses with torch.compile: one to three minutes at the start, faster updates after.
+    auto: where the run is long enough to win and there is a C++ compiler."""
+    cuda_graph: bool = False
+    """Replay each update as one CUDA graph (NVIDIA GPUs only)."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Precision of matrix products. tf32: NVIDIA GPUs only. bf16: autocast; weights stay float32."""
+    activation: Activation = "relu"
+    """Activation of all networks (the paper: mish, but for the policy)."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.compile, bool):  # as config.json of version 0.1.0 has it
+            object.__setattr__(self, "compile", "on" if self.compile else "off")
+        check_types(self)
+        in_range(self, 1, 10_000_000, "batch_size")
+        require(self.lr > 0, "lr", self.lr, "a finite number above 0")
+        require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 up to, not including, 1")
+        in_range(self, 0, 10**12, "pretrain_steps")
+        in_range(self, 0, 1e6, "obs_noise")

@@ -1,0 +1,92 @@
+"""Settings: the one-step policy, its loss, and how an action is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dtql_robot.config.checks import WIDEST, Activation, check_types, in_range, require
+
+Act = Literal["sample", "mean", "best", "softmax", "diffusion"]
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """The one-step policy, its loss, and how an action is chosen."""
+
+    policy: Literal["gaussian", "implicit"] = "gaussian"
+    """gaussian: tanh of a Gaussian given the state. implicit: noise in, action out."""
+    policy_hidden: tuple[int, ...] = (256, 256, 256)
+    """Widths of the policy's hidden layers."""
+    policy_members: int = 1
+    """Networks in the Gaussian policy: above 1 an ensemble whose mean acts. For few, good demonstrations, not for mixed
+    ones (docs/recipe.md)."""
+    policy_activation: Activation | None = None
+    """Activation of the policy. Default: that of all networks (the paper: relu)."""
+    log_std_min: float = -5.0
+    """Lower bound of the Gaussian's log standard deviation (before tanh)."""
+    log_std_max: float = 2.0
+    """Upper bound of the Gaussian's log standard deviation (before tanh)."""
+    regularizer: Literal["trust_region", "kl"] = "trust_region"
+    """What ties the policy to the data. kl: distillation with a second denoiser (section 3 of the paper)."""
+    trust_region_weight: float = 1.0
+    """Weight of that regularizer (the paper's alpha)."""
+    tr_sigma_min: float = 0.5
+    """Smallest noise level at which the regularizer is taken (the paper: 0.002)."""
+    tr_sigma_max: float = 3.0
+    """Largest noise level at which the regularizer is taken (the paper: 80)."""
+    tr_at: Literal["sample", "mean"] = "mean"
+    """The policy's action that the regularizer and Q see: a sample (the paper) or the mean."""
+    nll: Literal["tanh", "mse"] = "mse"
+    """Likelihood of recorded actions. tanh: under the Gaussian (the paper). mse: squared error of the mean."""
+    nll_weight: float = 1.0
+    """Weight of the likelihood term (the paper's gamma)."""
+    awr_temperature: float | None = None
+    """Recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL). Default: 3 times
+    the share of episodes that do not end in success, so that good data counts evenly; 0 without a success signal."""
+    q_weight: float = 0.05
+    """Weight of the Q term. 0 makes DTQL plain behaviour cloning inside the trust region."""
+    normalize_q: bool = True
+    """Divide Q by its spread over the batch, so that weights mean the same on every reward scale."""
+    act: Act = "mean"
+    """Action choice: a sample, the mean, of `candidates` samples the best or a softmax draw by target min-Q,
+    or the denoiser's own many-step sampler (a baseline, not DTQL)."""
+    candidates: int = 32
+    """Samples to choose from with act=best and act=softmax (the paper's code: 1024, softmax)."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        in_range(self, 1, WIDEST, "policy_hidden")
+        in_range(self, -20.0, 20.0, "log_std_min", "log_std_max")
+        require(self.log_std_min < self.log_std_max, "log_std_min", self.log_std_min, "below {log_std_max}")
+        in_range(self, 1, 1_000_000, "candidates")
+        in_range(self, 1, 1_000, "policy_members")
+        alone = self.policy == "gaussian" or self.policy_members == 1
+        require(alone, "policy_members", self.policy_members, "1 with {policy=implicit}")
+        in_range(self, 1e-6, 1e6, "tr_sigma_min", "tr_sigma_max")
+        require(self.tr_sigma_min < self.tr_sigma_max, "tr_sigma_min", self.tr_sigma_min, "below {tr_sigma_max}")
+        in_range(self, 0, 1e9, "trust_region_weight", "nll_weight", "q_weight", "awr_temperature")
+        remedy = "mean or diffusion, since nothing trains the noise: that takes {tr_at=sample}"
+        remedy += " or {nll=tanh}" if self.policy == "gaussian" else ""
+        require(self.act in ("mean", "diffusion") or self.trains_noise, "act", self.act, remedy)
+
+    @property
+    def trains_noise(self) -> bool:
+        """Does any term of the loss read the policy's noise: the standard deviation, or the implicit policy's input?"""
+        likelihood = self.policy == "gaussian" and self.nll == "tanh" and self.nll_weight > 0
+        return likelihood or (self.tr_at == "sample" and (self.trust_region_weight > 0 or self.q_weight > 0))
+
+    @property
+    def compares_candidates(self) -> bool:
+        """Is the action one of several candidates?"""
+        return self.act in ("best", "softmax")
+
+    @property
+    def uses_critic(self) -> bool:
+        """Does any term of the loss, or the choice of actions, read Q?"""
+        return self.q_weight > 0 or bool(self.awr_temperature) or self.compares_candidates
+
+    @property
+    def uses_denoiser(self) -> bool:
+        """Does the regularizer, or the choice of actions, read the denoiser?"""
+        return self.trust_region_weight > 0 or self.act == "diffusion"
