@@ -1,5 +1,7 @@
 """Presets are complete, valid and hold the published hyperparameters."""
 
+from operator import attrgetter
+
 import pytest
 
 from dtql_robot.config import Config
@@ -8,8 +10,11 @@ from dtql_robot.presets import PRESETS, override, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_makes_a_valid_config(name):
-    assert isinstance(preset(name), Config)
+def test_every_setting_of_a_preset_is_in_its_config(name):
+    config = preset(name)
+    assert config != Config()
+    for path, value in PRESETS[name].items():
+        assert attrgetter(path)(config) == value, path
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dtql_robot.eval.pools.env_pool import in_full_rounds, make_pool, suitable_e
 from dtql_robot.eval.pools.process_pool import ProcessPool, pack, unpack
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.system.workers import WorkerError
-from tests.helpers.eval_policies import ConstantPolicy, RandomPolicy, ScriptedPolicy, TravellingPolicy
+from tests.helpers.eval_policies import ConstantPolicy, RecordingPolicy, ScriptedPolicy, TravellingPolicy
 
 TASK = "FetchPush-v4"
 TIMED = 3 + LATENCY_CALLS  # calls that measure how fast a policy is
@@ -27,14 +27,16 @@ TIMED = 3 + LATENCY_CALLS  # calls that measure how fast a policy is
 @pytest.mark.parametrize(("spec", "action_dim", "steps"), [("AdroitHandDoor-v1", 28, 40), ("FrankaKitchen-v1", 9, 8)])
 def test_results_do_not_depend_on_the_number_of_environments(spec, action_dim, steps):
     def run(num_envs):
-        policy = RandomPolicy(action_dim)
-        return evaluate(policy, spec, episodes=9, num_envs=num_envs, max_episode_steps=steps, progress=False)
+        policy = RecordingPolicy(action_dim)
+        result = evaluate(policy, spec, episodes=9, num_envs=num_envs, max_episode_steps=steps, progress=False)
+        return result, policy.seen
 
-    alone = run(1)
+    alone, seen = run(1)
     assert alone.where == "in-process"
-    assert len({e.episode_return for e in alone.per_episode}) > 1 or spec.startswith("Franka")
+    assert len(seen) >= 9 * steps // RecordingPolicy(action_dim).n_action_steps  # no two observations are the same
     for num_envs in (2, 8):
-        together = run(num_envs)
+        together, seen_together = run(num_envs)
+        assert seen_together == seen
         assert together.where == "processes"
         assert together.per_episode == alone.per_episode
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from dtql_robot.commands import bench
+from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.suites import METHODS, SUITES, suite
 from dtql_robot.presets import preset
@@ -38,9 +39,13 @@ def test_suites_and_methods_are_consistent():
     for name in SUITES:
         tasks = suite(name)
         assert len({t.name for t in tasks}) == len(tasks)
-        assert all(t.data is not None or t.source for t in tasks)
-    for name in METHODS.values():
-        assert name is None or preset(name)
+        assert all((t.data is None) == bool(t.source) for t in tasks)
+
+
+def test_no_two_methods_are_the_same_and_one_is_the_default():
+    configs = [Config() if name is None else preset(name) for name in METHODS.values()]
+    assert configs.count(Config()) == 1
+    assert all(configs.count(config) == 1 for config in configs)
 
 
 @pytest.mark.slow

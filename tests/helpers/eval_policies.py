@@ -62,3 +62,16 @@ class RandomPolicy:
 
     def predict(self, obs, rngs):
         return np.stack([rng.uniform(-1, 1, (self.n_action_steps, self.action_dim)) for rng in rngs])
+
+
+class RecordingPolicy(RandomPolicy):
+    """Random actions, and in `seen` every observation that they answered."""
+
+    def __init__(self, action_dim: int) -> None:
+        super().__init__(action_dim)
+        self.seen: set[bytes] = set()
+
+    def predict(self, obs, rngs):
+        rows = [np.concatenate([obs[key][b].ravel() for key in sorted(obs)]) for b in range(len(rngs))]
+        self.seen |= {row.tobytes() for row in rows}
+        return super().predict(obs, rngs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import h5py
@@ -93,14 +94,31 @@ def test_what_cannot_be_replayed_is_said(tmp_path: Path) -> None:
         play_back(other, progress=False)
 
 
-@pytest.mark.slow
-def test_raw_recording_without_robosuite_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with h5py.File(tmp_path / "raw.hdf5", "w") as file:
+def write_raw(path: Path) -> str:
+    """A recording of robosuite states in which a state has 5 entries, too few for any scene."""
+    with h5py.File(path, "w") as file:
         data = file.create_group("data")
         data.attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_kwargs": {"robots": "Panda"}})
         data["demo_0/states"], data["demo_0/actions"] = np.zeros((4, 5)), np.zeros((4, 7))
-    assert main(["playback", str(tmp_path / "raw.hdf5")]) == 2
-    error = capsys.readouterr().err.strip()
-    assert "pip install 'dtql-robot[robosuite]'" in error or "its states have 5 entries" in error
-    assert main(["convert", str(tmp_path / "raw.hdf5"), str(tmp_path / "out.hdf5"), "--workers", "1"]) == 2
+    return str(path)
+
+
+def test_a_raw_recording_without_robosuite_names_its_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "robosuite", None)  # as if it were not installed
+    assert main(["playback", write_raw(tmp_path / "raw.hdf5")]) == 2
+    assert "pip install 'dtql-robot[robosuite]'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_raw_recording_whose_states_do_not_fit_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("robosuite", reason="robosuite is not installed (pip install 'dtql-robot[robosuite]')")
+    raw = write_raw(tmp_path / "raw.hdf5")
+    assert main(["playback", raw]) == 2
+    assert "its states have 5 entries" in capsys.readouterr().err
+    assert main(["convert", raw, str(tmp_path / "out.hdf5"), "--workers", "1"]) == 2
+    assert "its states have 5 entries" in capsys.readouterr().err
     assert not (tmp_path / "out.hdf5").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dtql_robot.algorithm.agent import DTQL
@@ -36,6 +37,7 @@ def stacked(batches):
 
 
 def assert_same_weights(a: DTQL, b: DTQL, tolerance: float):
+    assert a.networks.keys() == b.networks.keys() >= {"policy", "ema_policy"}
     for name, network in a.networks.items():
         for key, value in network.state_dict().items():
             other = b.networks[name].state_dict()[key]
@@ -229,12 +231,14 @@ def test_a_compiled_ensemble_equals_eager_agents(threads, together):
     threads(2)
     members = [DTQL(dataclasses.replace(cfg, seed=s), 5, 2, 0.5, torch.device("cpu")) for s in (0, 1)]
     ensemble = together(members)
+    counters.clear()
     ensemble.compile_losses()
     for i in range(5):
         batches = [b._replace(action=b.action[:, :1], valid=b.valid[:, :1]) for b in map(random_batch, (i, i + 9))]
         for agent, b in zip(alone, batches, strict=True):
             agent.update(b)
         ensemble.update(stacked(batches))
+    assert counters["frames"]["ok"] >= 3  # critic, denoiser and policy losses were compiled, not run as they are
     ensemble.scatter()
     for one, member in zip(alone, members, strict=True):
         assert_same_weights(one, member, 1e-4)
