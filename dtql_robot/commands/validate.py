@@ -87,7 +87,7 @@ def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
     reading = read_source(
         data, obs_keys=cfg.obs_keys or None, filter_key=cfg.filter_key, success_reward=cfg.success_reward
     )
-    found = validate_reading(reading, Use(cfg.action_norm, cfg.reward, cfg.obs_keys))
+    found = validate_reading(reading, Use(cfg.action_norm, cfg.reward, cfg.obs_keys, cfg.horizon))
     for finding in found.warnings:
         print(finding, file=sys.stderr)
     if found.errors:

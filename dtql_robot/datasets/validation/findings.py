@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from dtql_robot.types import Episode
 
 Severity = Literal["error", "warning"]
 
@@ -37,6 +39,12 @@ def error(code: str, place: str, problem: str, remedy: str = "") -> Finding:
 def warning(code: str, place: str, problem: str, remedy: str = "") -> Finding:
     """Something suspicious."""
     return Finding("warning", code, place, problem, remedy)
+
+
+def names(episodes: Sequence[Episode]) -> str:
+    """The first few names: "demo_0, demo_3, demo_7 and 12 more"."""
+    shown = ", ".join(e.name for e in episodes[:3])
+    return shown + (f" and {len(episodes) - 3} more" if len(episodes) > 3 else "")
 
 
 @dataclass(frozen=True)
@@ -73,8 +81,10 @@ class Use:
     action_norm  "range" fits the recorded range; "none" takes actions for [-1, 1] as they are
     reward       "success" needs a success signal
     obs_keys     observations the policy will use; empty: every low-dimensional one
+    horizon      actions predicted at once
     """
 
     action_norm: str = "range"
     reward: str = "auto"
     obs_keys: tuple[str, ...] = ()
+    horizon: int = 1

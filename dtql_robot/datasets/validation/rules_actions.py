@@ -44,10 +44,10 @@ def outside(reading: Reading, use: Use) -> list[Finding]:
     problem = f"actions leave [-1, 1]: {spans}."
     place = f"{first_place(demos, dims[0])} in {demos.source}"
     if use.action_norm == "none":
-        remedy = "Use --action-norm range, or write clipped actions with `convert --clip-actions`."
+        remedy = "Use --action-norm range."
         return [error("actions-outside", place, problem, remedy)]
-    remedy = ("Most simulators clip them: where yours does, train on `convert --clip-actions`; where its own action "
-              "range is wider, nothing needs to be done (the recorded range is rescaled).")  # fmt: skip
+    remedy = ("Nothing needs to be done: the recorded range is rescaled, and the environment does with such an action "
+              "what it did in the recording (robosuite, Fetch and Adroit clip it to [-1, 1]).")  # fmt: skip
     return [warning("actions-outside", place, problem, remedy)]
 
 
@@ -114,18 +114,3 @@ def absolute(reading: Reading, use: Use) -> list[Finding]:
                                                         else ".")  # fmt: skip
         return [warning("absolute-actions", place, text, "Train on delta actions where the file has them.")]
     return []
-
-
-def constant(reading: Reading, use: Use) -> list[Finding]:
-    """Action entries that never change."""
-    demos = reading.demos
-    low, high = action_range(demos)
-    dims = [int(i) for i in np.flatnonzero(low == high)]
-    if not dims:
-        return []
-    if len(dims) == demos.action_dim:
-        return [error("constant-actions", demos.source, "no action ever changes: there is nothing to learn.",
-                      "Record the commanded actions.")]  # fmt: skip
-    values = ", ".join(f"dim {i} = {low[i]:.3g}" for i in dims)
-    return [warning("constant-actions", demos.source, f"action entries never change: {values}.",
-                    "Expected where the robot does not use them; the policy will repeat these values.")]  # fmt: skip

@@ -1,62 +1,15 @@
-"""Rules of `validate` about episodes: success, rewards, how they end, whether they repeat each other."""
+"""Rules of `validate` about episodes: how long they are, how they end, whether they repeat each other."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from dtql_robot.datasets.duplicates import duplicate_episodes
-from dtql_robot.datasets.episode_edits import suggested_reward
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.formats.robomimic_layout import CLAIMED_STEPS, NEXT_OBS_DIFFERS
-from dtql_robot.datasets.validation.findings import Finding, Use, error, warning
-from dtql_robot.types import Demonstrations, Episode
+from dtql_robot.datasets.validation.findings import Finding, Use, error, names, warning
+from dtql_robot.types import Demonstrations
 
 _SHORT = 2
 _MANY = 0.2  # share of the terminated episodes that have one and the same, largest length
-
-
-def names(episodes: list[Episode]) -> str:
-    """The first few names: "demo_0, demo_3, demo_7 and 12 more"."""
-    shown = ", ".join(e.name for e in episodes[:3])
-    return shown + (f" and {len(episodes) - 3} more" if len(episodes) > 3 else "")
-
-
-def success(reading: Reading, use: Use) -> list[Finding]:
-    """A missing success signal, or one that never comes on."""
-    demos = reading.demos
-    unknown = [e for e in demos.episodes if e.success is None]
-    if unknown:
-        where = demos.source if len(unknown) == len(demos) else f"{names(unknown)} in {demos.source}"
-        hint = suggested_reward(demos)
-        remedy = "Rewards are used as recorded."
-        if hint is not None:
-            remedy += (f" {hint[1]} of {len(demos)} episodes end at the highest reward, {hint[0]:.9g}; if that means "
-                       f"success, write it into a new file: `convert --success-reward {hint[0]:.9g}`.")  # fmt: skip
-        if use.reward == "success":
-            return [error("no-success", where, "reward=success, and there is no success signal.", remedy)]
-        return [warning("no-success", where, "there is no success signal.", remedy)]
-    if not any(bool(np.any(e.success)) for e in demos.episodes):
-        text = "no episode ever succeeds."
-        if use.reward == "success":
-            return [error("never-success", demos.source, f"reward=success, and {text}", "Use --reward dataset.")]
-        return [warning("never-success", demos.source, text, "Check the success signal of the recording.")]
-    return []
-
-
-def rewards(reading: Reading, use: Use) -> list[Finding]:
-    """Rewards that are missing or constant while they would be learnt from."""
-    demos = reading.demos
-    missing = [e for e in demos.episodes if e.attrs.get("rewards_missing")]
-    from_success = use.reward != "dataset" and all(e.success is not None for e in demos.episodes)
-    if missing and not from_success:
-        return [warning("no-rewards", f"{names(missing)} in {demos.source}", "there are no rewards; zeros stand in, "
-                        "so the critic learns nothing.", "Train with --q-weight 0, or record rewards.")]  # fmt: skip
-    low = min(float(e.rewards.min()) for e in demos.episodes)
-    high = max(float(e.rewards.max()) for e in demos.episodes)
-    if low == high and not from_success:
-        return [warning("constant-rewards", demos.source, f"every reward is {low:g}: the critic learns nothing.",
-                        "Train with --q-weight 0, or recompute the rewards.")]  # fmt: skip
-    return []
 
 
 def time_limit(demos: Demonstrations) -> int | None:
@@ -97,6 +50,18 @@ def short(reading: Reading, use: Use) -> list[Finding]:
         return []
     return [warning("short-episode", f"{names(few)} in {demos.source}", f"{len(few)} of {len(demos)} episodes have "
                     f"fewer than {_SHORT} steps.", "Leave them out with a filter key.")]  # fmt: skip
+
+
+def shorter_than_chunks(reading: Reading, use: Use) -> list[Finding]:
+    """Chunks of actions that no episode is long enough for: their ends are made up."""
+    demos = reading.demos
+    few = [e for e in demos.episodes if len(e) < use.horizon]
+    if len(few) <= len(demos) / 2:
+        return []
+    longest = max(len(e) for e in demos.episodes)
+    return [warning("shorter-than-chunks", demos.source, f"{len(few)} of {len(demos)} episodes (the longest has "
+                    f"{longest} steps) are shorter than the {use.horizon} actions that are predicted at once; past the "
+                    "end the last one is repeated.", f"Choose --horizon {max(1, longest // 2)} or less.")]  # fmt: skip
 
 
 def final_obs(reading: Reading, use: Use) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Rules of `validate` about the file as a whole: images, constant observations, filter keys, versions."""
+"""Rules of `validate` about the file as a whole: images, filter keys, versions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 
-import numpy as np
-
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.validation.findings import Finding, Use, error, warning
-from dtql_robot.types import image_fault, is_image
+from dtql_robot.types import image_fault
 
 
 def images(reading: Reading, use: Use) -> list[Finding]:
@@ -28,24 +26,6 @@ def images(reading: Reading, use: Use) -> list[Finding]:
         elif (fault := image_fault(shape, stored.dtype)) is not None and (key in use.obs_keys or 3 in shape):
             code = "image-dtype" if shape[-1:] == (3,) and len(shape) == 3 else "image-layout"
             found.append(make(code, place, fault))
-    return found
-
-
-def constant_obs(reading: Reading, use: Use) -> list[Finding]:
-    """Observation entries that never change tell nothing, and differ in evaluation at the first surprise."""
-    demos = reading.demos
-    found = []
-    for key in demos.obs_shapes:
-        if is_image(demos.obs_shapes[key], demos.episodes[0].obs[key].dtype):
-            continue
-        arrays = [e.obs[key].reshape(len(e), -1) for e in demos.episodes]
-        low = np.min([a.min(axis=0) for a in arrays], axis=0)
-        high = np.max([a.max(axis=0) for a in arrays], axis=0)
-        dims = [int(i) for i in np.flatnonzero(low == high)]
-        if dims:
-            which = "all entries" if len(dims) == len(low) else f"entries {dims[:8]}{'...' if len(dims) > 8 else ''}"
-            found.append(warning("constant-obs", f"observation {key!r} in {demos.source}", f"{which} never change.",
-                                 "Harmless where the task leaves them fixed; else leave the key out."))  # fmt: skip
     return found
 
 

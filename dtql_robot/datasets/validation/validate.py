@@ -7,7 +7,14 @@ from pathlib import Path
 
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.loader import read_source
-from dtql_robot.datasets.validation import rules_actions, rules_episodes, rules_file
+from dtql_robot.datasets.validation import (
+    rules_actions,
+    rules_episodes,
+    rules_file,
+    rules_leaks,
+    rules_rewards,
+    rules_scale,
+)
 from dtql_robot.datasets.validation.findings import Finding, Use, Validation, error
 from dtql_robot.errors import InputError
 
@@ -15,17 +22,21 @@ Rule = Callable[[Reading, Use], "list[Finding]"]
 RULES: tuple[Rule, ...] = (
     rules_actions.outside,
     rules_actions.absolute,
-    rules_actions.constant,
-    rules_episodes.success,
-    rules_episodes.rewards,
+    rules_scale.constants,
+    rules_scale.outliers,
+    rules_leaks.action_in_obs,
+    rules_rewards.success,
+    rules_rewards.always_success,
+    rules_rewards.rewards,
+    rules_rewards.mixed_rewards,
     rules_episodes.endings,
     rules_episodes.short,
+    rules_episodes.shorter_than_chunks,
     rules_episodes.final_obs,
     rules_episodes.next_obs,
     rules_episodes.duplicates,
     rules_episodes.sample_counts,
     rules_file.images,
-    rules_file.constant_obs,
     rules_file.filter_keys,
     rules_file.versions,
 )
