@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[Any]
+Frame = NDArray[np.uint8]
+"""(H, W, 3) colours, 0 to 255."""
+Vector = NDArray[np.float64]
 Obs = Mapping[str, Array]
 
 _PICTURE = 1024  # values from which an array of two or more axes, or any bytes, are taken for a picture

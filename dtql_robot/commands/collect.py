@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    from dtql_robot.envs.collection.collect import Recording
+    from dtql_robot.envs.collection.plan import Plan
+    from dtql_robot.types import Demonstrations, Episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,31 +53,84 @@ class Options:
     """Height and width of those images."""
     workers: int | None = None
     """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
+    worker_timeout: float = 300.0
+    """Seconds for one episode, after which its simulator is replaced and the episode recorded again."""
     overwrite: bool = False
     """Replace --out if it exists."""
+    resume: bool = False
+    """Continue a collection that was interrupted: record the episodes that --out lacks."""
 
 
 def run(options: Options) -> None:
-    from dtql_robot.datasets import format_summary, inspect, save_minari, save_robomimic
-    from dtql_robot.datasets.formats.minari_write import minari_id
-    from dtql_robot.envs.collection.collect import collect
+    from dtql_robot.datasets import format_summary, inspect
+    from dtql_robot.envs.collection.collect import Recording
+    from dtql_robot.system.workers import WorkerError
 
-    if options.out.exists() and not options.overwrite:
-        raise InputError(f"{options.out} exists already; choose another --out or add --overwrite.")
+    plan = _plan(options)
+    recording = Recording(plan, _recorded(options, plan))
+    try:
+        recording.run(workers=options.workers, timeout=options.worker_timeout)
+    except BaseException:  # Ctrl-C above all: what has been recorded is worth keeping, whatever stopped the rest
+        _keep(recording, options)
+        raise
+    _save(recording.demonstrations(), options)
+    print(format_summary(inspect(options.out)))
+    if recording.missing:
+        raise WorkerError(_missing_text(recording.missing))
+
+
+def _plan(options: Options) -> Plan:
+    """The plan, after all that could stop it from being written has been looked for."""
+    from dtql_robot.datasets.formats.minari_write import minari_id
+    from dtql_robot.envs.collection.plan import Plan
+    from dtql_robot.system.files import check_writable
+
+    if options.out.exists() and not (options.overwrite or options.resume):
+        raise InputError(f"{options.out} exists already; choose another --out, or add --overwrite or --resume.")
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers must be 1 or more, found {options.workers}.")
+    if not options.worker_timeout > 0:
+        raise InputError(f"--worker-timeout must be above 0 seconds, found {options.worker_timeout:g}.")
     if options.format == "minari":
         minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
-    demos = collect(
-        options.task,
-        options.episodes,
-        seed=options.seed,
-        noise=options.noise,
-        record=options.record,
-        lapses=options.lapses,
-        successes_only=options.successes_only,
-        workers=options.workers,
-        cameras=tuple(name for text in options.cameras for name in text.split(",")),
-        size=options.size,
-    )
+    else:
+        check_writable(options.out)
+    cameras = tuple(name for text in options.cameras for name in text.split(","))
+    names = ("task", "episodes", "seed", "noise", "record", "lapses", "successes_only", "size")
+    return Plan(cameras=cameras, **{name: getattr(options, name) for name in names})
+
+
+def _recorded(options: Options, plan: Plan) -> tuple[Episode, ...]:
+    """With --resume the episodes that --out holds already; none where it is not there yet."""
+    if not (options.resume and options.out.exists()):
+        return ()
+    from dtql_robot.datasets.loader import read_source
+
+    keys = tuple(k for k, stored in read_source(options.out).available.items() if stored.is_numeric)
+    demos = read_source(options.out, obs_keys=keys, cached=False).demos
+    plan.check_continues(demos.attrs, options.out)
+    return demos.episodes[: plan.episodes]
+
+
+def _save(demos: Demonstrations, options: Options) -> None:
+    from dtql_robot.datasets import save_minari, save_robomimic
+
     save = save_minari if options.format == "minari" else save_robomimic
-    save(demos, options.out, overwrite=options.overwrite)
-    print(format_summary(inspect(options.out)))
+    save(demos, options.out, overwrite=options.overwrite or options.resume)
+
+
+def _keep(recording: Recording, options: Options) -> None:
+    """Write what there is of a collection that stopped, and say so."""
+    if not recording.episodes:
+        return
+    _save(recording.demonstrations(), options)
+    count, wanted = len(recording.episodes), recording.plan.episodes
+    print(f"\nkept: {count} of {wanted} episodes in {options.out}; the same command with --resume records the others.",
+          file=sys.stderr)  # fmt: skip
+
+
+def _missing_text(missing: Mapping[int, str]) -> str:
+    """The sentence about episodes that could not be recorded."""
+    number, reason = next(iter(missing.items()))
+    names = ", ".join(map(str, list(missing)[:8])) + (", ..." if len(missing) > 8 else "")
+    return f"{len(missing)} episodes could not be recorded and are left out (number {names}); number {number}: {reason}"

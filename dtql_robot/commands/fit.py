@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dtql_robot.env_record import choose_env
 from dtql_robot.envs import EnvInfo, env_info
+from dtql_robot.envs.rendering.gl import prepare_gl
 from dtql_robot.errors import InputError
 from dtql_robot.training.pixel_buffer import split_keys
 from dtql_robot.types import Demonstrations, ImageObs
@@ -21,6 +22,7 @@ def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -
     chosen = choose_env(env, demos.env_spec, demos.env_args, source=demos.source)
     if chosen.spec is None:
         return ["The data names no environment: evaluation will need --env."]
+    prepare_gl()  # a wrong MUJOCO_GL is the user's, whatever the environment
     images = split_keys(demos, obs_keys)[1]
     try:
         facts = env_info(chosen.require(), env_args=chosen.env_args)

@@ -1,8 +1,8 @@
 """`make_env(spec)`: from a name to an environment, one file per simulator family behind it.
 
 A spec is a Gymnasium id ("FetchPush-v4", "AdroitHandDoor-v1", "my_package:MyEnv-v0") or "family:task".  To add a
-family, write a module with `make(task, request) -> gymnasium.Env` and list it in FAMILIES.  After the name may follow
-observations to compose, see dtql_robot.envs.compose.
+family, write `families/NAME_tasks.py` with `make(task, request) -> gymnasium.Env` and list NAME in
+`env_record.FAMILIES`.  After the name may follow observations to compose, see dtql_robot.envs.compose.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dtql_robot.env_record import FAMILIES, MAX_STEPS
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.rendering.gl import prepare_gl, require_gl
 from dtql_robot.errors import InputError
@@ -19,11 +20,7 @@ from dtql_robot.types import ImageObs
 if TYPE_CHECKING:
     import gymnasium
 
-FAMILIES: dict[str, str] = {
-    "robosuite": "dtql_robot.envs.families.robosuite_tasks",
-    "metaworld": "dtql_robot.envs.families.metaworld_tasks",
-    "ogbench": "dtql_robot.envs.families.ogbench_tasks",
-}
+MODULES = {name: f"dtql_robot.envs.families.{name}_tasks" for name in FAMILIES}
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class EnvRequest:
 def split_spec(spec: str) -> tuple[str, str]:
     """("robosuite", "Lift") for "robosuite:Lift", ("gymnasium", spec) for everything else."""
     family, colon, task = spec.partition(":")
-    if colon and family in FAMILIES:
+    if colon and family in MODULES:
         return family, task
     return "gymnasium", spec
 
@@ -70,8 +67,9 @@ def make_env(
     """
     if not spec or not isinstance(spec, str):
         raise InputError(f"Expected an environment id such as 'FetchPickAndPlace-v4', found {spec!r}.")
-    if max_episode_steps is not None and max_episode_steps < 1:
-        raise InputError(f"{spec}: max_episode_steps must be at least 1, found {max_episode_steps}.")
+    if max_episode_steps is not None and not 1 <= max_episode_steps <= MAX_STEPS:
+        wanted = "at least 1" if max_episode_steps < 1 else f"at most {MAX_STEPS}"
+        raise InputError(f"{spec}: max_episode_steps must be {wanted}, found {max_episode_steps}.")
     from dtql_robot.envs.compose import ComposedObs, split_recipes
     from dtql_robot.envs.rendering.image_obs import ImageObsEnv
 
@@ -82,7 +80,7 @@ def make_env(
     else:
         prepare_gl()
     request = EnvRequest(base, render, width, height, max_episode_steps, dict(env_args or {}), camera)
-    module = importlib.import_module(FAMILIES.get(family, "dtql_robot.envs.families.gymnasium_ids"))
+    module = importlib.import_module(MODULES.get(family, "dtql_robot.envs.families.gymnasium_ids"))
     env = module.make(task, request)
     if recipes:
         env = ComposedObs(env, spec, recipes, getattr(module, "expand", lambda part: (part,)))

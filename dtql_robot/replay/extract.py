@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,10 +23,13 @@ from dtql_robot.replay.robosuite_states import StateReplayer
 from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.system.remembered import content_digest
-from dtql_robot.system.workers import Worker, map_as_ready
+from dtql_robot.system.task_pool import Failed, TaskPool
+from dtql_robot.system.workers import Worker, WorkerError
 from dtql_robot.types import Episode
 
 RECIPE = "recipe.json"
+TIMEOUT = 3600.0
+"""Seconds in which a worker must have replayed a demonstration, its images drawn."""
 
 
 def extract_observations(
@@ -106,7 +110,7 @@ def _replay(
     arguments = (str(recording.path), recording.env_spec, recording.env_args, list(cameras), size)
     count = max(1, min(workers or usable_cores(), len(missing)))
     with contextlib.ExitStack() as stack:
-        results: Iterator[dict[str, Any]]
+        results: Iterator[dict[str, Any] | Failed]
         bar = stack.enter_context(
             progress_bar("replay", total=len(names), unit="demo", initial=len(outcomes), enabled=progress)
         )
@@ -117,14 +121,21 @@ def _replay(
             results = map(replayer.write, missing)
         else:
             factory = "dtql_robot.replay.robosuite_states:StateReplayer"
-            pool = [stack.enter_context(contextlib.closing(Worker(factory, *arguments))) for _ in range(count)]
-            results = map_as_ready(pool, "write", missing)
+            pool = TaskPool(lambda: Worker(factory, *arguments), count, timeout=TIMEOUT, report=_tell)
+            results = stack.enter_context(contextlib.closing(pool)).map("write", missing)
         for outcome in results:
+            if isinstance(outcome, Failed):
+                what = f"{outcome.item[0]} could not be replayed: {outcome.reason}"
+                raise WorkerError(f"{what} What is done is kept; the same command continues from there.")
             outcomes[outcome["name"]] = outcome
             _note(parts, outcome["name"]).write_text(json.dumps(outcome))
             bar.set_postfix_str(f"success {sum(o['success'] for o in outcomes.values())}/{len(outcomes)}")
             bar.update()
     return [outcomes[name] for name in names]
+
+
+def _tell(sentence: str) -> None:
+    print(f"replay: {sentence}", file=sys.stderr)
 
 
 def _note(parts: Path, name: str) -> Path:

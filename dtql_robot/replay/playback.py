@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dtql_robot.env_record import choose_env
-from dtql_robot.envs.collection.collect import NOISE_ATTRS
+from dtql_robot.envs.collection.plan import NOISE_ATTRS
 from dtql_robot.errors import InputError
 from dtql_robot.eval.intervals import episode_success, wilson_interval
 from dtql_robot.eval.video.film import HOLD_SECONDS, mp4_writer

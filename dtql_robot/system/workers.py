@@ -20,7 +20,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dtql_robot.errors import InputError
@@ -141,35 +140,3 @@ class Worker:
                 data = data[os.write(self._process.stdin.fileno(), data) :]
         except BrokenPipeError:
             pass  # the reason is waiting in the worker's last answer, or in its exit status: recv reports it
-
-
-def map_ordered(workers: Sequence[Worker], method: str, items: Sequence[Any]) -> Iterator[Any]:
-    """method(item) for every item, in the order of `items`, spread over the workers; two calls queued on each."""
-    ahead = 2 * len(workers)
-    for i, item in enumerate(items[:ahead]):
-        workers[i % len(workers)].send(method, item)
-    for i in range(len(items)):
-        worker = workers[i % len(workers)]
-        result = worker.recv()
-        if i + ahead < len(items):
-            worker.send(method, items[i + ahead])
-        yield result
-
-
-def map_as_ready(workers: Sequence[Worker], method: str, items: Sequence[Any]) -> Iterator[Any]:
-    """method(item) for every item, as they are ready; whichever worker is free takes the next one."""
-    waiting = list(reversed(items))
-    busy: list[Worker] = []
-    for worker in workers:
-        if waiting:
-            worker.send(method, waiting.pop())
-            busy.append(worker)
-    while busy:
-        ready = [w for w in busy if w.has_answer] or select.select(busy, [], [])[0]
-        for worker in ready:
-            result = worker.recv()
-            if waiting:
-                worker.send(method, waiting.pop())
-            else:
-                busy.remove(worker)
-            yield result

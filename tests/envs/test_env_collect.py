@@ -6,7 +6,6 @@ from dtql_robot.envs.collection.collect import collect
 from dtql_robot.envs.collection.fetch_expert import expert
 from dtql_robot.envs.seeding import check_run, collection_seed, evaluation_seed
 from dtql_robot.errors import InputError
-from dtql_robot.system.workers import Worker, WorkerError, map_as_ready, map_ordered
 
 
 @pytest.fixture(scope="module")
@@ -114,84 +113,6 @@ def test_the_expert_is_a_function_of_the_observation():
     policy = expert("FetchPickAndPlace-v4")
     assert np.array_equal(policy(obs), policy(obs))
     env.close()
-
-
-class Echo:
-    """Runs inside a worker."""
-
-    def __init__(self, fail: str | None = None, closed: str | None = None) -> None:
-        self._closed = closed
-        print("a line that must not reach the answers")
-        if fail:
-            raise InputError(fail)
-
-    def double(self, x):
-        print("nor this one")
-        return 2 * x
-
-    def close(self) -> None:
-        from pathlib import Path
-
-        if self._closed:
-            Path(self._closed).write_text("closed")
-
-    def crash(self, code):
-        import os
-
-        os._exit(code)
-
-    def torch_is_loaded(self, _):
-        import sys
-
-        return "torch" in sys.modules
-
-
-def worker(*args):
-    import sys
-    from pathlib import Path
-
-    folder = str(Path(__file__).parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
-    return Worker("test_env_collect:Echo", *args)
-
-
-def test_workers_answer_in_order_and_start_without_torch():
-    workers = [worker(), worker()]
-    assert list(map_ordered(workers, "double", range(11))) == [2 * i for i in range(11)]
-    assert list(map_ordered(workers, "torch_is_loaded", [0, 0])) == [False, False]
-    for w in workers:
-        w.close()
-
-
-def test_results_come_as_they_are_ready_and_workers_close_what_they_hold(tmp_path):
-    workers = [worker(None, str(tmp_path / str(i))) for i in range(2)]
-    assert sorted(map_as_ready(workers, "double", range(11))) == [2 * i for i in range(11)]
-    assert list(map_as_ready(workers, "double", [])) == []
-    failing = map_as_ready(workers, "double", [1, None, 2])
-    with pytest.raises(WorkerError, match="TypeError"):
-        list(failing)
-    for w in workers:
-        w.close()
-    assert [(tmp_path / str(i)).read_text() for i in range(2)] == ["closed", "closed"]
-
-
-def test_a_workers_errors_reach_the_caller():
-    refusing = worker("expected a robot")
-    refusing.send("double", 1)
-    with pytest.raises(InputError, match="expected a robot"):
-        refusing.recv()
-    failing = worker()
-    failing.send("double", None)
-    with pytest.raises(WorkerError, match="TypeError"):
-        failing.recv()
-    dying = worker()
-    dying.send("crash", 3)
-    with pytest.raises(WorkerError, match="exit status 3"):
-        dying.recv()
-    for w in (refusing, failing, dying):
-        w.close()
-        w.close()
 
 
 @pytest.mark.slow

@@ -72,6 +72,7 @@ class TestBackend:
     @pytest.fixture(autouse=True)
     def linux_without_display(self, monkeypatch):
         monkeypatch.delenv("MUJOCO_GL", raising=False)
+        monkeypatch.delenv("PYOPENGL_PLATFORM", raising=False)
         monkeypatch.delenv("DISPLAY", raising=False)
         monkeypatch.setattr(gl.sys, "platform", "linux")
 

@@ -3,90 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from dtql_robot.env_record import record_as
-from dtql_robot.envs.collection.fetch_expert import expert
-from dtql_robot.envs.collection.lapses import Lapse, draw_lapse
-from dtql_robot.envs.info import SuccessRule
-from dtql_robot.envs.make import env_info, make_env
-from dtql_robot.envs.rendering.image_obs import camera_record, check_images, square_images
-from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run, collection_seed, episode_rng
+from dtql_robot.envs.collection.collector import Collector
+from dtql_robot.envs.collection.plan import NOISE_ATTRS, PLAN_ATTR, Plan, Record
+from dtql_robot.envs.make import env_info
+from dtql_robot.envs.rendering.gl import prepare_gl
+from dtql_robot.envs.seeding import collection_seed
 from dtql_robot.errors import InputError
 from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.progress import progress_bar
-from dtql_robot.system.workers import Worker, map_ordered
-from dtql_robot.types import Array, Demonstrations, Episode, ImageObs
+from dtql_robot.system.task_pool import Failed, TaskPool
+from dtql_robot.system.workers import Worker, WorkerError
+from dtql_robot.types import Demonstrations, Episode
 
-Record = Literal["executed", "intended"]
-NOISE_ATTRS = {"executed": "noise", "intended": "disturbance"}
-"""The episode attribute that tells the noise's amplitude: noise is in the recorded actions, a disturbance is not."""
 HOPELESS = 50  # with fewer successes than one in so many episodes, waiting for more is no use
+TIMEOUT = 300.0
+"""Seconds in which a worker must have recorded an episode."""
+TOO_MANY = 5  # episodes that cannot be recorded, with no more that can, before the collection stops
 
-
-class Collector:
-    """Records episodes of one task; lives in a worker process."""
-
-    def __init__(
-        self,
-        task: str,
-        seed: int,
-        noise: float,
-        lapses: float = 0.0,
-        images: ImageObs | None = None,
-        record: Record = "executed",
-    ) -> None:
-        self._expert = expert(task)
-        self._env = make_env(task, images=images)
-        self._horizon = self._env.get_wrapper_attr("facts").horizon
-        self._seed, self._noise, self._lapses, self._record = seed, noise, lapses, record
-
-    def episode(self, index: int) -> Episode:
-        """Episode `index`, a function of (task, seed, noise, lapses, record, index) alone."""
-        env_seed = collection_seed(self._seed, index)
-        rng = episode_rng(env_seed)
-        scale = self._noise * rng.random()
-        attrs: dict[str, Any] = {"seed": env_seed, NOISE_ATTRS[self._record]: round(scale, 6)}
-        operate: Lapse | None = None
-        if self._lapses:
-            attrs["lapse"], operate = draw_lapse(rng, self._lapses, self._horizon)
-        obs, _ = self._env.reset(seed=env_seed)
-        steps: list[tuple[dict[str, Array], Array, float, bool]] = []
-        terminated = truncated = False
-        while not (terminated or truncated):
-            wanted = self._expert(obs)
-            if operate is not None:
-                wanted = operate(len(steps), wanted)
-            action = np.clip(wanted + scale * rng.standard_normal(wanted.shape), -1.0, 1.0).astype(np.float32)
-            next_obs, reward, terminated, truncated, info = self._env.step(action)
-            if self._record == "intended":
-                action = np.clip(wanted, -1.0, 1.0).astype(np.float32)
-            steps.append((obs, action, float(reward), info["success"]))
-            obs = next_obs
-        return _episode(index, steps, obs, terminated, attrs)
-
-    def close(self) -> None:
-        self._env.close()
-
-
-def _episode(index: int, steps: list, final_obs: dict[str, Array], terminated: bool, attrs: dict[str, Any]) -> Episode:
-    observations, actions, rewards, successes = zip(*steps, strict=True)
-    return Episode(
-        name=f"demo_{index}",
-        obs={key: np.stack([obs[key] for obs in observations]) for key in final_obs},
-        final_obs=final_obs,
-        actions=np.stack(actions),
-        rewards=np.asarray(rewards, np.float32),
-        terminated=terminated,
-        truncated=not terminated,
-        success=np.asarray(successes, bool),
-        attrs=attrs,
-    )
+__all__ = ["NOISE_ATTRS", "Collector", "Plan", "Recording", "collect"]
 
 
 def collect(
@@ -117,72 +58,125 @@ def collect(
     cameras: names of cameras; each gives an observation "<camera>_image", (size, size, 3) uint8.
     Other observations are float32; actions are float32, after clipping to [-1, 1].
     The same (task, episodes, seed, noise, record, lapses) give the same data whatever the number of workers (default:
-    one per core).
+    one per core) and whatever happens to them.  To keep what is there when this is interrupted, use `Recording`.
     """
-    expert(task)  # an unknown task is the first thing to report
-    check_run(seed, episodes)
-    if not 0.0 <= noise <= 2.0:
-        raise InputError(f"noise must be between 0 and 2 (actions are in [-1, 1]), found {noise}.")
-    if not 0.0 <= lapses <= 1.0:
-        raise InputError(f"lapses is a share of the episodes between 0 and 1, found {lapses}.")
-    images = square_images(cameras, size) if cameras else None
-    env_args = _env_args(task) | (camera_record_of(task, images) if images else {})
-    attempts = EPISODES_PER_SEED if successes_only else episodes
-    count = max(1, min(workers or usable_cores(), episodes))
-    bar = progress_bar(f"collect {task}", total=episodes, unit="ep", enabled=progress)
-    with _attempts(attempts, count, task, seed, noise, lapses, images, record) as results, bar:
-        if successes_only:
-            results = _successes(results, task, env_info(task).success_rule)
-        recorded: list[Episode] = []
-        successes = 0
-        for episode in itertools.islice(results, episodes):
-            recorded.append(replace(episode, name=f"demo_{len(recorded)}"))
-            successes += episode.ends_in_success
-            bar.set_postfix_str(f"success {successes}/{len(recorded)}", refresh=False)
-            bar.update()
-    source = f"scripted expert, seed {seed}, {NOISE_ATTRS[record]} {noise:g}"
-    source += f", lapses {lapses:g}" if lapses else ""
-    source += ", successes only" if successes_only else ""
-    return Demonstrations(tuple(recorded), source, "robomimic", env_spec=task, env_args=env_args)
+    plan = Plan(task, episodes, seed, noise, record, lapses, successes_only, tuple(cameras), size)
+    recording = Recording(plan)
+    recording.run(workers=workers, progress=progress)
+    return recording.demonstrations()
+
+
+class Recording:
+    """The episodes of a plan as they come: when `run` is interrupted or fails, those so far are still here.
+
+    episodes  recorded so far, in order
+    missing   number of an episode that cannot be recorded -> why
+    """
+
+    def __init__(self, plan: Plan, recorded: Sequence[Episode] = ()) -> None:
+        """recorded: the first episodes of the plan, from a collection to be continued."""
+        prepare_gl()
+        self.plan, self._env_args = plan, plan.env_args()
+        self.episodes = list(recorded)
+        self.missing: dict[int, str] = {}
+        self._rule = env_info(plan.task).success_rule if plan.successes_only else None
+
+    def run(self, *, workers: int | None = None, progress: bool = True, timeout: float = TIMEOUT) -> None:
+        """Record what is missing from the plan.
+
+        workers: simulators at once, None: one per core; a single one runs in this process.  timeout: seconds for an
+        episode, after which its worker counts as hung.  A worker that dies or hangs is replaced and its episode
+        recorded again; one that fails TRIES times is left out and listed in `missing`.
+        """
+        plan, first = self.plan, self._next()
+        wanted = plan.episodes - len(self.episodes)
+        if wanted < 1:
+            return
+        count = max(1, min(workers or usable_cores(), wanted))
+        bar = progress_bar(
+            f"collect {plan.task}", total=plan.episodes, unit="ep", enabled=progress, initial=len(self.episodes)
+        )
+        numbers = range(first, plan.attempts)
+        won = sum(e.ends_in_success for e in self.episodes)
+        with _attempts(plan, numbers, count, timeout) as results, bar:
+            for tried, (number, episode) in enumerate(zip(numbers, results, strict=False), start=1):
+                if isinstance(episode, Failed):
+                    self._miss(number, episode.reason)
+                elif self._counts(episode, tried):
+                    self.episodes.append(replace(episode, name=f"demo_{len(self.episodes)}"))
+                    won += episode.ends_in_success
+                    bar.set_postfix_str(f"success {won}/{len(self.episodes)}", refresh=False)
+                    bar.update()
+                if len(self.episodes) == plan.episodes:
+                    return
+
+    def _next(self) -> int:
+        """Number of the first episode that has not been tried."""
+        if not self.episodes:
+            return 0
+        return int(self.episodes[-1].attrs["seed"]) - collection_seed(self.plan.seed, 0) + 1
+
+    def _miss(self, number: int, reason: str) -> None:
+        """Note an episode that cannot be recorded.  WorkerError where more cannot than can."""
+        self.missing[number] = reason
+        if len(self.missing) >= TOO_MANY and len(self.missing) > len(self.episodes):
+            raise WorkerError(f"{len(self.missing)} episodes of {self.plan.task} could not be recorded; the last: "
+                               f"{reason}")  # fmt: skip
+
+    def _counts(self, episode: Episode, tried: int) -> bool:
+        """Whether the plan wants this episode.  InputError where hardly any succeeds, and successes are wanted."""
+        if self._rule is None:
+            return True
+        assert episode.success is not None
+        if bool(episode.ends_in_success if self._rule == "last" else np.any(episode.success)):
+            return True
+        found = len(self.episodes)
+        if found * HOPELESS < tried - HOPELESS:
+            raise InputError(f"{self.plan.task}: only {found} of {tried} episodes succeed, too few to record successes "
+                             "only.")  # fmt: skip
+        return False
+
+    def demonstrations(self) -> Demonstrations:
+        """What has been recorded so far."""
+        plan: dict[str, Any] = self.plan.to_dict()
+        if self.missing:
+            plan["missing"] = {str(number): reason for number, reason in self.missing.items()}
+        return Demonstrations(
+            tuple(self.episodes),
+            self.plan.source,
+            "robomimic",
+            env_spec=self.plan.task,
+            env_args=self._env_args,
+            attrs={PLAN_ATTR: plan},
+        )
+
+
+def _alone(plan: Plan, numbers: range) -> Generator[Episode | Failed, None, None]:
+    """These episodes in order, recorded in this process."""
+    with contextlib.ExitStack() as stack:
+        collector = stack.enter_context(contextlib.closing(Collector(plan)))
+        for number in numbers:
+            try:
+                episode: Episode | Failed = collector.episode(number)
+            except InputError:
+                raise
+            except Exception as error:  # a simulator may raise anything; the next episode gets a new one
+                episode = Failed(number, f"{type(error).__name__}: {error}.")
+                collector = stack.enter_context(contextlib.closing(Collector(plan)))
+            yield episode
 
 
 @contextlib.contextmanager
-def _attempts(attempts: int, workers: int, *args: Any) -> Iterator[Iterator[Episode]]:
-    """Episodes 0, 1, ... in order, recorded by that many workers; one is this process.  args: of `Collector`."""
+def _attempts(plan: Plan, numbers: range, workers: int, timeout: float) -> Iterator[Iterator[Episode | Failed]]:
+    """These episodes in order, recorded by that many workers; one is this process."""
     with contextlib.ExitStack() as stack:
         if workers == 1:
-            collector = stack.enter_context(contextlib.closing(Collector(*args)))
-            yield map(collector.episode, range(attempts))
+            yield stack.enter_context(contextlib.closing(_alone(plan, numbers)))
         else:
-            made = (Worker("dtql_robot.envs.collection.collect:Collector", *args) for _ in range(workers))
-            pool = [stack.enter_context(contextlib.closing(worker)) for worker in made]
-            yield map_ordered(pool, "episode", range(attempts))
-
-
-def _successes(episodes: Iterator[Episode], task: str, rule: SuccessRule) -> Iterator[Episode]:
-    """Those that succeed, as an evaluation counts it.  InputError where hardly any does."""
-    found = 0
-    for tried, episode in enumerate(episodes, start=1):
-        if episode.ends_in_success if rule == "last" else np.any(episode.success):
-            found += 1
-            yield episode
-        elif found * HOPELESS < tried - HOPELESS:
-            raise InputError(f"{task}: only {found} of {tried} episodes succeed, too few to record successes only.")
-
-
-def camera_record_of(task: str, images: ImageObs) -> dict[str, Any]:
-    """What env_args tell about the images of `task`.  InputError for a camera that it has not."""
-    facts = env_info(task)
-    check_images(images, facts, {})
-    return camera_record(images, facts)
-
-
-PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
-
-
-def _env_args(task: str) -> dict[str, Any]:
-    """robomimic's record of an environment.  Other families than robosuite keep their name in ours."""
-    from importlib.metadata import version
-
-    package = PACKAGES.get(task.partition(":")[0], "gymnasium-robotics")
-    return record_as(task, {"env_version": version(package), "env_kwargs": {}})
+            pool = TaskPool(
+                lambda: Worker("dtql_robot.envs.collection.collector:Collector", plan),
+                workers,
+                timeout=timeout,
+                report=lambda sentence: print(f"collect: {sentence}", file=sys.stderr),
+            )
+            yield stack.enter_context(contextlib.closing(pool)).map("episode", numbers)

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dtql_robot.envs.collection.lift_expert import lift
 from dtql_robot.errors import InputError
-from dtql_robot.types import Obs
+from dtql_robot.types import Obs, Vector
 
-Vector = NDArray[np.float64]
 Expert = Callable[[Obs], Vector]
 
 GAIN = 12.0  # action units per metre of position error; 20 would cancel the error in one ideal step

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from dtql_robot.types import Vector
+
 Lapse = Callable[[int, Vector], Vector]
 
 DRIFT, MEMORY = 0.3, 0.8

@@ -7,11 +7,8 @@ moves the target by 5 cm a step, the gripper closes at +1.  Lengths in metres.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dtql_robot.types import Obs
-
-Vector = NDArray[np.float64]
+from dtql_robot.types import Obs, Vector
 
 GAIN = 10.0  # action units per metre; 20 would command the whole error in one step
 TURN_GAIN = 1.5  # action units per radian; 2 would command the whole error in one step

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 import re
 import warnings
@@ -11,12 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
-import numpy as np
 
 from dtql_robot.env_record import recorded_kwargs
-from dtql_robot.envs.info import EnvInfo, SuccessRule
+from dtql_robot.envs.info import EnvInfo, SuccessRule, as_flag
+from dtql_robot.envs.rendering.own_render import OwnFrames
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from dtql_robot.envs.make import EnvRequest
@@ -64,30 +63,38 @@ def unknown_id(env_id: str) -> InputError:
     name = env_id.rpartition("-v")[0] or env_id
     usable = [i for i, env in gymnasium.registry.items() if i != env_id and "MujocoPy" not in str(env.entry_point)]
     same = sorted(i for i in usable if i.rpartition("-v")[0].lower() == name.lower())
-    close = same[::-1] or difflib.get_close_matches(env_id, usable, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(close)}?" if close else "FetchPickAndPlace-v4 is one that exists."
+    hint = f"Did you mean {' or '.join(same[::-1])}?" if same else ""
+    hint = hint or did_you_mean(env_id, usable, n=3, otherwise="FetchPickAndPlace-v4 is one that exists.")
     return InputError(f"Environment {env_id!r} is not known to the installed gymnasium. {hint}")
 
 
 def _build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
-    """gymnasium.make with every failure that is the user's to mend turned into an InputError."""
+    """gymnasium.make with every failure turned into an InputError: environment and arguments are the user's."""
+    errors = gymnasium.error
     try:
         with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
-    except (gymnasium.error.NameNotFound, gymnasium.error.VersionNotFound, gymnasium.error.NamespaceNotFound):
+    except (errors.NameNotFound, errors.VersionNotFound, errors.NamespaceNotFound, errors.DeprecatedEnv):
         raise unknown_id(env_id) from None
-    except gymnasium.error.DeprecatedEnv:
-        raise unknown_id(env_id) from None
-    except gymnasium.error.DependencyNotInstalled as error:
+    except errors.DependencyNotInstalled as error:
         if "mujoco_py" in str(error):
             raise unknown_id(env_id) from None
         raise InputError(f"{env_id}: a package is missing ({error}).") from error
     except ModuleNotFoundError as error:
-        package = error.name or env_id.partition(":")[0]
-        raise InputError(f"{env_id}: package {package!r} is missing; `pip install {package}`.") from error
-    except (TypeError, gymnasium.error.Error) as error:
-        raise InputError(f"{env_id}: the environment cannot be made with arguments {kwargs}: {error}.") from error
+        raise _missing_module(env_id, error) from error
+    except Exception as error:  # an environment may raise anything while it is made
+        reason = f"{type(error).__name__}: {error}"
+        arguments = f" with arguments {kwargs}" if kwargs else ""
+        raise InputError(f"{env_id}: the environment cannot be made{arguments}: {reason}.") from error
+
+
+def _missing_module(env_id: str, error: ModuleNotFoundError) -> InputError:
+    """The error for a module that is not there: the one that the id names, or one that it needs."""
+    named = env_id.partition(":")[0] if ":" in env_id else ""
+    cause = error.__cause__ or error.__context__
+    missing = error.name or (cause.name if isinstance(cause, ModuleNotFoundError) else None) or named
+    return InputError(f"{env_id}: package {missing!r} is missing; `pip install {missing}`, or put it on Python's path.")
 
 
 def read_success(env: gymnasium.Env, info: dict[str, Any]) -> bool | None:
@@ -100,7 +107,7 @@ def read_success(env: gymnasium.Env, info: dict[str, Any]) -> bool | None:
         return set(env.unwrapped.goal) <= set(info["episode_task_completions"])  # type: ignore[attr-defined]
     for key in ("success", "is_success"):
         if key in info:
-            return bool(info[key])
+            return as_flag(info[key], key, env)
     return None
 
 
@@ -128,19 +135,6 @@ def _fetch_scene(sim: Any, show_goal: bool) -> Callable[[], None]:
     return place_goal
 
 
-class GymFrames:
-    """Frames of an environment that is not MuJoCo: whatever its own `render` returns."""
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        self._env = env
-
-    def frame(self) -> Any:
-        return np.asarray(self._env.render(), np.uint8)
-
-    def close(self) -> None:
-        pass
-
-
 def _camera_names(env: gymnasium.Env) -> tuple[str, ...]:
     model: Any = getattr(env.unwrapped, "model", None)
     return tuple(model.camera(i).name for i in range(model.ncam)) if hasattr(model, "ncam") else ()
@@ -157,7 +151,7 @@ def _camera_maker(
     def make_camera(env: gymnasium.Env) -> Any:
         sim: Any = env.unwrapped
         if not (hasattr(sim, "model") and hasattr(sim, "data")):
-            return GymFrames(env)
+            return OwnFrames(env, env_id, width, height)
         from dtql_robot.envs.rendering.camera import Camera
 
         usual = next((v for prefix, v in VIEWS.items() if env_id.startswith(prefix)), {})

@@ -12,7 +12,7 @@ from gymnasium.wrappers import TimeLimit
 
 from dtql_robot.env_record import recorded_kwargs
 from dtql_robot.envs.global_rng import global_seed
-from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.info import EnvInfo, as_flag
 from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError, did_you_mean
@@ -109,7 +109,7 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
 
 
 def _success(env: gymnasium.Env, info: dict[str, Any]) -> bool:
-    return bool(info["success"])
+    return as_flag(info["success"], "success", env)
 
 
 def expert(task: str) -> Callable[[Any], Any]:

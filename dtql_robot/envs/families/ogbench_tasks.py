@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from dtql_robot.env_record import OGBENCH_KINDS, recorded_kwargs
 from dtql_robot.envs.global_rng import global_seed
-from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.info import EnvInfo, as_flag
 from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError, did_you_mean
@@ -81,7 +81,13 @@ class OGBenchEnv(gymnasium.Wrapper):
 
     def step(self, action: Any) -> tuple[dict, Any, bool, bool, dict]:
         obs, reward, terminated, truncated, info = self.env.step(action)
-        return self._dict(obs), reward, terminated, truncated, {"success": bool(info["success"])}
+        return (
+            self._dict(obs),
+            reward,
+            terminated,
+            truncated,
+            {"success": as_flag(info["success"], "success", self.env)},
+        )
 
 
 def make(task: str, request: EnvRequest) -> gymnasium.Env:

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dtql_robot.envs.rendering.gl import require_gl
-
-Frame = NDArray[np.uint8]
+from dtql_robot.envs.rendering.gl import APT_LINE_OSMESA, require_gl
+from dtql_robot.errors import InputError
+from dtql_robot.types import Frame
 
 
 def check_frame(frame: Frame) -> None:
@@ -35,14 +34,22 @@ def check_frame(frame: Frame) -> None:
 
 
 def _gl_context(backend: str, width: int, height: int) -> Any:
-    """An OpenGL context of the backend, whatever MUJOCO_GL was when mujoco was imported."""
-    if backend == "egl":
-        from mujoco.egl import GLContext
-    elif backend == "osmesa":
-        from mujoco.osmesa import GLContext
-    else:
-        from mujoco.glfw import GLContext
-    return GLContext(width, height)
+    """An OpenGL context of the backend, whatever MUJOCO_GL was when mujoco was imported.
+
+    InputError where the backend's library is there but gives none: no usable graphics device, or no display.
+    """
+    try:
+        if backend == "egl":
+            from mujoco.egl import GLContext
+        elif backend == "osmesa":
+            from mujoco.osmesa import GLContext
+        else:
+            from mujoco.glfw import GLContext
+        return GLContext(width, height)
+    except Exception as error:  # the three libraries raise errors of their own, or whatever ctypes does
+        raise InputError(f"Frames of {width}x{height} pixels cannot be drawn with {backend} ({type(error).__name__}: "
+                         f"{error}). Set MUJOCO_GL to osmesa (`{APT_LINE_OSMESA}`), or draw smaller frames."
+                         ) from error  # fmt: skip
 
 
 class Camera:

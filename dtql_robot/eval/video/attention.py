@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dtql_robot.eval.video.labels import INK, PAPER, Frame
+from dtql_robot.eval.video.labels import INK, PAPER
 from dtql_robot.eval.video.spec import Overlay
-from dtql_robot.types import Array, ImageObs, Obs
+from dtql_robot.types import Array, Frame, ImageObs, Obs
 
 SHARP = 0.12  # of an image's width: keypoints that are spread over more are averages of many places, and not drawn
 GLOW = (255, 120, 0)

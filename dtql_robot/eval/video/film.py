@@ -24,10 +24,10 @@ from dtql_robot.eval.pools.env_pool import LocalPool
 from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video.attention import Looking, beside, column_width
-from dtql_robot.eval.video.labels import PAPER, WIDE, Frame, caption, card
+from dtql_robot.eval.video.labels import PAPER, WIDE, caption, card
 from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
 from dtql_robot.system.files import new_file
-from dtql_robot.types import Policy
+from dtql_robot.types import Frame, Policy
 
 if TYPE_CHECKING:
     import gymnasium

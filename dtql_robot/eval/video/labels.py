@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from dtql_robot.types import Frame
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
 
-Frame = NDArray[np.uint8]
 
 STRIP = 48  # height of the caption below the picture; a multiple of 16 keeps the video's size one
 WIDE = 240  # pixels from which a caption has room for everything

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.eval.video.labels import Frame
+from dtql_robot.types import Frame
 
 
 def read_video(path: Path, stride: int = 1) -> tuple[list[Frame], float]:

@@ -1,0 +1,92 @@
+"""What a collection is: its task, its seeds, and how good its demonstrator is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from dtql_robot.env_record import record_as
+from dtql_robot.envs.collection.fetch_expert import expert
+from dtql_robot.envs.make import env_info
+from dtql_robot.envs.rendering.image_obs import camera_record, check_images, square_images
+from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run
+from dtql_robot.errors import InputError
+from dtql_robot.types import ImageObs
+
+Record = Literal["executed", "intended"]
+NOISE_ATTRS = {"executed": "noise", "intended": "disturbance"}
+"""The episode attribute that tells the noise's amplitude: noise is in the recorded actions, a disturbance is not."""
+PLAN_ATTR = "collection"
+"""The file attribute that says how the data was collected."""
+PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a collection's data depends on.  For what each means see `collect`.
+
+    Raises InputError, on creation, for a task without an expert and for numbers out of range.
+    """
+
+    task: str
+    episodes: int
+    seed: int = 0
+    noise: float = 0.3
+    record: Record = "executed"
+    lapses: float = 0.0
+    successes_only: bool = False
+    cameras: tuple[str, ...] = ()
+    size: int = 84
+
+    def __post_init__(self) -> None:
+        expert(self.task)  # an unknown task is the first thing to report
+        check_run(self.seed, self.episodes)
+        if not 0.0 <= self.noise <= 2.0:
+            raise InputError(f"noise must be between 0 and 2 (actions are in [-1, 1]), found {self.noise}.")
+        if not 0.0 <= self.lapses <= 1.0:
+            raise InputError(f"lapses is a share of the episodes between 0 and 1, found {self.lapses}.")
+
+    @property
+    def images(self) -> ImageObs | None:
+        """The image observations to record."""
+        return square_images(self.cameras, self.size) if self.cameras else None
+
+    @property
+    def attempts(self) -> int:
+        """Episodes that may be tried."""
+        return EPISODES_PER_SEED if self.successes_only else self.episodes
+
+    @property
+    def source(self) -> str:
+        """The collection in words."""
+        text = f"scripted expert, seed {self.seed}, {NOISE_ATTRS[self.record]} {self.noise:g}"
+        text += f", lapses {self.lapses:g}" if self.lapses else ""
+        return text + (", successes only" if self.successes_only else "")
+
+    def env_args(self) -> dict[str, Any]:
+        """robomimic's record of the environment.  InputError for a camera that it has not."""
+        from importlib.metadata import version
+
+        package = PACKAGES.get(self.task.partition(":")[0], "gymnasium-robotics")
+        record = record_as(self.task, {"env_version": version(package), "env_kwargs": {}})
+        if self.images is None:
+            return record
+        facts = env_info(self.task)
+        check_images(self.images, facts, {})
+        return record | camera_record(self.images, facts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; with the number of episodes left out, the same for a collection and its continuation."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k != "episodes"}
+
+    def check_continues(self, recorded: Mapping[str, Any], path: object) -> None:
+        """InputError unless the file at `path`, whose attributes say `recorded`, is of this plan."""
+        found = recorded.get(PLAN_ATTR)
+        if not isinstance(found, Mapping):
+            raise InputError(f"{path} does not say how it was collected, so it cannot be continued.")
+        mine = self.to_dict()
+        other = [f.name for f in fields(self) if f.name in mine and found.get(f.name) != mine[f.name]]
+        if other:
+            what = ", ".join(f"{k} was {found.get(k)!r}, now {mine[k]!r}" for k in other)
+            raise InputError(f"{path} was collected otherwise: {what}; continue it with the same options.")
