@@ -141,7 +141,7 @@ class TaskPool:
         slot.worker = None
         task = slot.tasks.popleft()
         task.tries += 1
-        reason = _last_line(reason)
+        reason = reason if reason.endswith(".") else f"{reason}."
         if task.tries < TRIES:
             self._report(f"{reason} Its work is done again ({task.tries} of {TRIES - 1}).")
             again.append(task)
@@ -158,9 +158,3 @@ class TaskPool:
                     slot.worker.kill() if slot.tasks else slot.worker.close()
             slot.worker = None
             slot.tasks.clear()
-
-
-def _last_line(text: str) -> str:
-    """Of a traceback the error itself."""
-    line = (text.strip().splitlines() or [""])[-1].strip()
-    return line if line.endswith(".") else f"{line}."
