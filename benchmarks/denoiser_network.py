@@ -22,7 +22,7 @@ from dtql_robot.algorithm.networks import DenoiserNet, SinusoidalEmbedding, mlp
 from dtql_robot.config import Config
 from dtql_robot.datasets import load
 from dtql_robot.training.buffer import ChunkBuffer, make_buffer
-from dtql_robot.training.loop import prepare
+from dtql_robot.training.prepare import prepare
 
 LEVELS = (0.1, 0.25, 0.5, 1.0, 3.0, 20.0)
 HELD_OUT = 4
@@ -76,7 +76,7 @@ def main() -> None:
     demos = load(args.data)
     seen = dataclasses.replace(demos, episodes=demos.episodes[:-HELD_OUT])
     unseen = dataclasses.replace(demos, episodes=demos.episodes[-HELD_OUT:])
-    cfg, face, train = prepare(seen, Config(), torch.device("cpu"))
+    cfg, face, train, _ = prepare(seen, Config(), torch.device("cpu"))
     norms = (face.obs_norm, face.action_norm)
     held = make_buffer(unseen, cfg.data, cfg.critic.discount, face.obs_keys, *norms, torch.device("cpu"))
     chunk, d = (cfg.data.horizon, face.action_dim), cfg.diffusion

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from dtql_robot.config import Config, DataConfig
 from dtql_robot.datasets import load
 from dtql_robot.datasets.loader import read_source
-from dtql_robot.training.loop import prepare
+from dtql_robot.training.prepare import prepare
 from dtql_robot.types import Demonstrations
 
 STEPS = 50
@@ -119,7 +119,7 @@ def sources(path: Path, batch: int, workers: int, device: torch.device) -> dict[
 
     def buffer(limit: str) -> Iterator[Any]:
         os.environ["DTQL_ROBOT_MEMORY_GB"] = limit
-        _, _, made = prepare(demos, cfg, device)
+        _, _, made, _ = prepare(demos, cfg, device)
         return made.batches(batch, 0, 0)  # type: ignore[union-attr]
 
     return {

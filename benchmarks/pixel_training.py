@@ -23,8 +23,8 @@ from dtql_robot.checkpoint import make_agent
 from dtql_robot.config import Config, EncoderConfig
 from dtql_robot.datasets import load
 from dtql_robot.datasets.loader import read_source
-from dtql_robot.training.loop import prepare
 from dtql_robot.training.pixel_buffer import PixelBuffer
+from dtql_robot.training.prepare import prepare
 from dtql_robot.types import Demonstrations, Episode
 
 STEPS = 50
@@ -66,7 +66,7 @@ def seconds(call: Callable[[], Any], device: torch.device) -> float:
 def measure(demos: Demonstrations, cfg: Config, device: torch.device, rounds: int) -> dict[str, float]:
     """Mean seconds of a whole update and its parts."""
     cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, obs_keys=tuple(demos.obs_shapes)))
-    cfg, face, buffer = prepare(demos, cfg, device)
+    cfg, face, buffer, _ = prepare(demos, cfg, device)
     assert isinstance(buffer, PixelBuffer)
     agent = make_agent(cfg, face, device)
     batches = buffer.batches(cfg.optim.batch_size, 0, 0)

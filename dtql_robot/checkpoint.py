@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import warnings
@@ -19,7 +20,7 @@ from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.one_step import OneStepPolicy
-from dtql_robot.run_folder import CHECKPOINT
+from dtql_robot.run_folder import CHECKPOINT, CONFIG, read_config
 from dtql_robot.system.files import new_file
 
 FORMAT = 1
@@ -44,9 +45,9 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
     """
     target = torch.device(device)
     cfg, face, state = read(Path(run), target)
-    networks = make_networks(cfg, face.obs_dim, face.action_dim, face.sigma_data, target, face.image_shapes)
-    model = Model(cfg, networks, target)
     try:
+        networks = make_networks(cfg, face.obs_dim, face.action_dim, face.sigma_data, target, face.image_shapes)
+        model = Model(cfg, networks, target)
         model.load_networks(state["networks"])
     except UNREADABLE as error:
         raise _damaged(Path(run) / CHECKPOINT, error) from error
@@ -58,42 +59,62 @@ def save(run: Path, agent: DTQL, interface: Interface) -> None:
 
     FloatingPointError where a weight is NaN or infinite; the checkpoint that was there stays.
     """
-    trained = agent.state_dict()
+    path = run / CHECKPOINT
+    require_finite(agent, f"{path} keeps the last good ones" if path.exists() else "nothing was saved")
+    content = to_bytes(agent, interface)
+    with new_file(path, overwrite=True) as temporary:
+        temporary.write_bytes(content)
+
+
+def require_finite(agent: DTQL, kept: str) -> None:
+    """FloatingPointError where a weight is NaN or infinite, with the words `kept` on what is left."""
+    if bad := not_finite({name: network.state_dict() for name, network in agent.networks.items()}):
+        raise FloatingPointError(
+            f"weights became NaN or infinite by step {agent.step} (in {', '.join(bad)}): {kept}; lower --lr or check "
+            f"the data."
+        )
+
+
+def to_bytes(agent: DTQL, interface: Interface) -> memoryview:
+    """What `save` writes.  In memory first: torch's own writer may end the process where the disk is full."""
     state = {
         "format": FORMAT,
         "config": json.dumps(agent.cfg.to_dict()),
         "interface": interface.to_dict(),
-        "agent": trained,
+        "agent": agent.state_dict(),
     }
-    path = run / CHECKPOINT
-    if bad := not_finite(trained["networks"]):
-        kept = f"{path} keeps the last good ones" if path.exists() else "nothing was saved"
-        raise FloatingPointError(
-            f"weights became NaN or infinite by step {agent.step} (in {', '.join(bad)}): {kept}; lower lr or check "
-            f"the data."
-        )
-    with new_file(path, overwrite=True) as temporary:
-        torch.save(state, temporary)
+    content = io.BytesIO()
+    torch.save(state, content)
+    return content.getbuffer()
+
+
+def estimated_size(agent: DTQL) -> int:
+    """Bytes of the agent's checkpoint, somewhat more rather than less."""
+    networks = [t for network in agent.networks.values() for t in network.state_dict().values()]
+    trained = [p for o in agent.optimizers.values() for group in o.param_groups for p in group["params"]]
+    size = sum(t.numel() * t.element_size() for t in (*networks, *trained, *trained))
+    return size + 1024 * (len(networks) + 3 * len(trained)) + 100_000
 
 
 def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, Any]]:
     """The checkpoint of a run folder: its config, its interface, and the agent's state.
 
-    InputError where there is none, where it is damaged, and where its weights are not finite.
+    InputError where there is none, where it is damaged, where its weights are not finite, and where config.json is of
+    another run.
     """
     path = run / CHECKPOINT
     if not path.is_file():
         raise InputError(f"{run} holds no {CHECKPOINT}; expected the folder that `dtql-robot train --out` wrote.")
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except UNREADABLE as error:
-        raise _damaged(path, error) from error
+    state = _load(path, device)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version (expected format {FORMAT}); train again.")
     try:
         config = Config.from_dict(_as_trained(json.loads(state["config"]), path))
         interface = Interface.from_dict(state["interface"])
-        bad = not_finite(state["agent"]["networks"])
+        agent = {key: state["agent"][key] for key in ("networks", "optimizers", "generator", "step")}
+        if [type(agent[key]) for key in ("networks", "optimizers", "step")] != [dict, dict, int]:
+            raise TypeError("the agent's state is of another form")
+        bad = not_finite(agent["networks"])
     except InputError:
         raise
     except UNREADABLE as error:
@@ -103,7 +124,44 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
             f"{path} holds weights that are NaN or infinite (in {', '.join(bad)}): the training diverged. Train again "
             f"with a lower --lr, and let `dtql-robot validate` look at the data."
         )
-    return config, interface, state["agent"]
+    if (run / CONFIG).exists():
+        _check_is_of(run, config)
+    return config, interface, agent
+
+
+def step_of(path: Path) -> int | None:
+    """The update that a checkpoint was written after; None where it is missing or damaged."""
+    try:
+        return int(_load(path, torch.device("cpu"))["agent"]["step"])
+    except UNREADABLE:
+        return None
+
+
+def load_into(agent: DTQL, state: dict[str, Any], run: Path) -> None:
+    """Give the agent the state that was read from `run`.  InputError where it does not fit the agent's networks."""
+    try:
+        agent.load_state_dict(state)
+    except UNREADABLE as error:
+        raise _damaged(run / CHECKPOINT, error) from error
+
+
+def _load(path: Path, device: torch.device) -> Any:
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+
+
+def _check_is_of(run: Path, config: Config) -> None:
+    """InputError where config.json has another training's settings than the checkpoint beside it."""
+    written = Config.from_dict(_as_trained(read_config(run)["config"], run / CONFIG))
+    parts = [name for name in ("seed", "data", "diffusion", "policy", "critic", "encoder")
+             if getattr(written, name) != getattr(config, name)]  # fmt: skip
+    if parts:
+        raise InputError(
+            f"{run}: {CONFIG} and {CHECKPOINT} are of different trainings (they differ in {', '.join(parts)}); "
+            f"put back the one that belongs here, or train again."
+        )
 
 
 def not_finite(networks: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
@@ -134,4 +192,4 @@ def _as_trained(values: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, error: Exception) -> InputError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return InputError(f"{path} is damaged or not a checkpoint ({reason}); train again.")
+    return InputError(f"{path} is damaged or not a checkpoint ({reason[:200]}); train again.")

@@ -30,6 +30,11 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
             module.requires_grad_(True)
 
 
+def lr_factor(cfg: Config, step: int) -> float:
+    """What the learning rate is multiplied by in update number `step`: a cosine from 1 to 0 over the run, or 1."""
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, step / cfg.steps))) if cfg.optim.lr_decay else 1.0
+
+
 class Algorithm1(Objectives, ABC):
     """Algorithm 1 over a set of networks: their losses, optimizers, schedule and averages.
 
@@ -121,7 +126,7 @@ class Algorithm1(Objectives, ABC):
     def schedule(self) -> None:
         """Set what depends on the step: the learning rate, and the weight of the policy in its moving average."""
         o, updates = self.cfg.optim, self.step - self.cfg.optim.pretrain_steps
-        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.cfg.steps))) if o.lr_decay else 1.0
+        factor = lr_factor(self.cfg, self.step)
         # The average forgets the initial weights: its decay is smaller in the first updates.
         decay = min(o.ema_decay, (1 + updates) / (10 + updates)) if updates >= 0 else 1.0
         if isinstance(self.lr, Tensor) and isinstance(self.ema_step, Tensor):

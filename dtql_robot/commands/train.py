@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from dtql_robot.config import Config
 from dtql_robot.env_record import is_module_id
 from dtql_robot.errors import InputError
+from dtql_robot.system.files import expanded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,22 +39,25 @@ class Options:
 
 
 def defaults(arguments: Sequence[str]) -> Options | None:
-    """With --resume the run's own settings are the defaults, with --preset the preset's."""
-    out, name = _value(arguments, "--out"), _value(arguments, "--preset")
-    if "--resume" in arguments and out is not None:
-        from dtql_robot.run_folder import read_config, seed_runs
-
-        runs = seed_runs(Path(out))
-        saved = read_config(next(iter(runs.values()), Path(out)))
-        config = Config.from_dict(saved["config"])
-        seeds = tuple(str(seed) for seed in runs)
-        return Options(out=Path(out), data=saved["data"], env=saved["env"], resume=True, seeds=seeds, config=config)
+    """With --resume the settings of the run that is there are the defaults, with --preset the preset's."""
+    given, name = _value(arguments, "--out"), _value(arguments, "--preset")
+    if given is None:
+        return None
+    out, config = expanded(Path(given)), None
     if name is not None:
         from dtql_robot.presets import preset
 
         config = preset(name)
-        return Options(out=Path(out), preset=name, config=config) if out is not None else None
-    return None
+    if "--resume" in arguments:
+        from dtql_robot.run_folder import CONFIG, read_config, seed_runs
+
+        runs = seed_runs(out)
+        if runs or (out / CONFIG).exists():
+            saved = read_config(next(iter(runs.values()), out))
+            seeds = tuple(str(seed) for seed in runs)
+            config = config or Config.from_dict(saved["config"])
+            return Options(out=out, data=saved["data"], env=saved["env"], resume=True, seeds=seeds, config=config)
+    return None if config is None else Options(out=out, preset=name, config=config)
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
@@ -85,22 +90,31 @@ def _typed_env(options: Options) -> str | None:
 
 
 def run(options: Options) -> None:
+    out, cfg, seeds = expanded(options.out), options.config, parse_seeds(options.seeds)
     if options.data is None:
-        raise InputError("--data is missing; give a demonstration file (see --help).")
+        nothing = f"; there is no run in {out} to continue" if options.resume else ""
+        raise InputError(f"--data is missing{nothing}; give a demonstration file (see --help).")
     from dtql_robot.commands.fit import check_fit
     from dtql_robot.commands.validate import load_valid
     from dtql_robot.datasets import inspect
-    from dtql_robot.training import loop as training
-    from dtql_robot.training.buffer import choose_obs_keys
-    from dtql_robot.training.hardware import peak_memory
+    from dtql_robot.training.claim import claimed
+    from dtql_robot.training.hardware import hardware, peak_memory
+    from dtql_robot.training.loop import train_into
+    from dtql_robot.training.prepare import headline, resolve
 
-    cfg, seeds = options.config, parse_seeds(options.seeds)
-    demos = load_valid(options.data, cfg.data)
-    notes = check_fit(demos, _typed_env(options), choose_obs_keys(demos, cfg.data.obs_keys))
-    print(training.headline(demos, cfg))
-    for note in notes:
-        print(note)
-    summary = inspect(demos)
-    run = training.train(demos, options.out, cfg, seeds=seeds, env=options.env, resume=options.resume, summary=summary)
-    print(f"trained: {run} (peak memory {peak_memory()})")
-    print(f"next:    dtql-robot eval {run} --video {run / 'rollouts.mp4'}")
+    resume = options.resume
+    with hardware(cfg), claimed(out, cfg.seed, seeds, resume=resume) as folders:
+        demos = load_valid(options.data, cfg.data)
+        settings = resolve(demos, cfg)
+        notes = check_fit(demos, _typed_env(options), settings.cfg.data.obs_keys)
+        for line in (headline(demos, settings.cfg), *notes):
+            print(line)
+        summary = inspect(demos)
+        train_into(folders, demos, settings, env=options.env, resume=resume, summary=summary, say=_say)
+    print(f"trained: {out} (peak memory {peak_memory()})")
+    words = ["dtql-robot", "eval", str(out), "--video", str(out / "rollouts.mp4")]
+    print(f"next:    {shlex.join(words)}")
+
+
+def _say(sentence: str) -> None:
+    print(f"  {sentence}")

@@ -37,6 +37,18 @@ def new_file(path: Path, overwrite: bool, suffix: str = "") -> Iterator[Path]:
             os.replace(temporary, target)
 
 
+def expanded(path: Path) -> Path:
+    """The path with ~ as the home folder, which a shell leaves as it is in --out=~/runs.
+
+    InputError for a user that does not exist.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path} names the home folder of a user that does not exist; write ./{path} for a folder of "
+                         "that name.") from error  # fmt: skip
+
+
 def _real(path: Path) -> Path:
     """What `path` is at the end of all links; OSError where they lead back to themselves."""
     target = Path(os.path.realpath(path))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -16,6 +17,8 @@ from dtql_robot.algorithm.agent import DTQL, Algorithm1
 from dtql_robot.algorithm.model import Networks
 from dtql_robot.algorithm.objectives import Loss, Losses
 from dtql_robot.config import Config
+from dtql_robot.training.buffer import ChunkBuffer
+from dtql_robot.training.cuda_graph import GraphedUpdate
 from dtql_robot.types import Batch
 
 
@@ -67,6 +70,16 @@ class Ensemble(Algorithm1):
 
     def _uniform(self, like: Tensor) -> Tensor:
         return torch.stack([a._uniform(row) for a, row in zip(self.agents, like, strict=True)])
+
+    def updates(self, buffer: ChunkBuffer) -> Generator[Losses, None, None]:
+        """See `training.learner.Learner`."""
+        sample = functools.partial(buffer.sample_each, self.cfg.optim.batch_size, self.generators)
+        if self.cfg.optim.cuda_graph:
+            return forever(GraphedUpdate(self, sample))
+        return forever(lambda: self.update(sample()))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
     def scatter(self) -> None:
         """Write weights, optimizer moments and step into the agents, for instance to save them."""
@@ -131,6 +144,11 @@ class ParallelEnsembles:
         size = len(self.parts[0])
         return {k: torch.cat([log[k].expand(size) for log in logs]) for k in logs[0]}
 
+    def updates(self, buffer: ChunkBuffer) -> Generator[Losses, None, None]:
+        """See `training.learner.Learner`."""
+        size, generators = self.cfg.optim.batch_size, self.generators
+        return forever(lambda: self.update(buffer.sample_each(size, generators)))
+
     def scatter(self) -> None:
         """See `Ensemble.scatter`."""
         for part in self.parts:
@@ -138,6 +156,12 @@ class ParallelEnsembles:
 
     def close(self) -> None:
         self.pool.shutdown()
+
+
+def forever(update: Callable[[], Losses]) -> Generator[Losses, None, None]:
+    """What each update returns."""
+    while True:
+        yield update()
 
 
 def stack(modules: Sequence[nn.Module]) -> nn.Module:

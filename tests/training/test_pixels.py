@@ -22,8 +22,9 @@ from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.training.buffer import choose_obs_keys
 from dtql_robot.training.chunk_weights import fit_chunk_weights
-from dtql_robot.training.loop import prepare, train
+from dtql_robot.training.loop import train
 from dtql_robot.training.pixel_buffer import split_keys
+from dtql_robot.training.prepare import prepare
 from dtql_robot.types import Demonstrations, Episode, Policy
 
 SIDE, CPU = 36, torch.device("cpu")
@@ -80,7 +81,7 @@ def observation(demos: Demonstrations, t: int) -> dict:
 @pytest.mark.parametrize("frames", [1, 3])
 def test_batches_hold_the_frames_up_to_the_state_and_after_the_chunk(demos, monkeypatch, limit, frames):
     monkeypatch.setenv("DTQL_ROBOT_MEMORY_GB", limit)
-    _, face, buffer = prepare(demos, config(frame_stack=frames), CPU)
+    _, face, buffer, _ = prepare(demos, config(frame_stack=frames), CPU)
     assert (face.low_keys, face.image_keys, face.obs_dim) == (("state",), ("front_image", "wrist_image"), 2)
     assert buffer.on_disk == (limit != "1")
     b = buffer.batch(torch.arange(len(buffer)))
@@ -101,7 +102,7 @@ def test_disk_and_memory_give_the_same_batches_and_any_step_can_be_first(demos, 
     found = []
     for limit in ("1", "0.0000001"):
         monkeypatch.setenv("DTQL_ROBOT_MEMORY_GB", limit)
-        _, _, buffer = prepare(demos, config(), CPU)
+        _, _, buffer, _ = prepare(demos, config(), CPU)
         batches = buffer.batches(8, seed=5, step=0)
         found.append([next(batches) for _ in range(5)])
         batches.close()
@@ -124,7 +125,7 @@ def test_images_are_used_when_named_only(demos):
     )  # fmt: skip
     with pytest.raises(InputError, match=r"holds images alone.*--obs-keys"):
         choose_obs_keys(alone, ())
-    run_config, face, buffer = prepare(alone, config(keys=("front_image",)), CPU)
+    run_config, face, buffer, _ = prepare(alone, config(keys=("front_image",)), CPU)
     assert face.obs_dim == 0
     assert buffer.batch(torch.arange(3)).low.obs.shape == (3, 0)
     agent = checkpoint.make_agent(run_config, face, CPU)
@@ -216,7 +217,7 @@ def test_the_action_is_learnt_from_the_image_alone():
     cfg = config(150, ("state", "front_image"), policy={"q_weight": 0.0}, augment_pixels=1)
     optim = OptimConfig(batch_size=16, lr=2e-3, ema_decay=0.9)
     cfg = dataclasses.replace(cfg, optim=optim, data=dataclasses.replace(cfg.data, horizon=1, n_action_steps=1))
-    cfg, face, buffer = prepare(demos, cfg, CPU)
+    cfg, face, buffer, _ = prepare(demos, cfg, CPU)
     agent = checkpoint.make_agent(cfg, face, CPU)
     batches = buffer.batches(16, 0, 0)
     for _ in range(cfg.steps):
@@ -231,7 +232,7 @@ def test_the_action_is_learnt_from_the_image_alone():
 
 
 def test_interfaces_without_images_are_as_before(demos):
-    _, face, _ = prepare(demos, config(keys=("state",)), CPU)
+    _, face, _, _ = prepare(demos, config(keys=("state",)), CPU)
     old = {k: v for k, v in face.to_dict().items() if k != "image_keys"}
     assert Interface.from_dict(old).image_keys == ()
     assert Interface.from_dict(face.to_dict()).obs_keys == ("state",)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -93,13 +95,13 @@ def test_interrupted_seeds_are_all_saved(demos, tmp_path, monkeypatch):
 
     def interrupted(self, batch):
         if self.step == 7:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
         return plain(self, batch)
 
     monkeypatch.setattr(Algorithm1, "update", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(demos, tmp_path / "runs", small(), seeds=(0, 1), progress=False)
-    assert [load_state(tmp_path / "runs" / f"seed{s}")["step"] for s in (0, 1)] == [7, 7]
+    assert [load_state(tmp_path / "runs" / f"seed{s}")["step"] for s in (0, 1)] == [8, 8]
 
 
 def test_a_folder_holds_one_run_or_several(demos, tmp_path):

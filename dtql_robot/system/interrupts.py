@@ -1,0 +1,51 @@
+"""Ctrl-C and SIGTERM, noted instead of raised, for work that must end between two of its steps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Interrupts:
+    """How often this process has been asked to stop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+
+@contextmanager
+def deferred_interrupts(first: str, further: str) -> Iterator[Interrupts]:
+    """Count the signals that ask this process to stop; the block looks and ends by itself.
+
+    first, further: sentences for stderr when the first signal and each further one arrives.
+    A signal that is ignored (nohup, background jobs of a shell) stays ignored.  Only the main thread is told of
+    signals: in another one nothing changes.
+    """
+    found = Interrupts()
+
+    def note(*_: object) -> None:
+        found.count += 1
+        with contextlib.suppress(OSError):  # by the descriptor: a stream may be in the middle of a line of its own
+            os.write(2, f"\n{first if found.count == 1 else further}\n".encode("ascii", "replace"))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield found
+        return
+    before = {s: signal.getsignal(s) for s in SIGNALS}
+    taken = [s for s, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    try:
+        for s in taken:
+            signal.signal(s, note)
+        yield found
+    finally:
+        for s in taken:
+            signal.signal(s, before[s])

@@ -1,0 +1,125 @@
+"""What the data decides: observations, reward, scalings and the settings that were left to it; and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from dtql_robot.config import Config
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.normalize import action_std
+from dtql_robot.training.buffer import ChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
+from dtql_robot.training.hardware import resolve_device
+from dtql_robot.training.pixel_buffer import PixelBuffer, make_pixel_buffer, split_keys
+from dtql_robot.types import Demonstrations
+
+TEMPERATURE_PER_FAILURE = 3.0
+"""Temperature of the likelihood's advantage weights if every episode failed (docs/recipe.md)."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings after a look at the demonstrations, before anything is laid out.
+
+    cfg        with observations, reward and temperature decided
+    low_keys   low-dimensional observations, in order; image_keys: those that are images
+    decisions  what was decided from the data and why, a sentence each; nothing of what the user chose
+    """
+
+    cfg: Config
+    low_keys: tuple[str, ...]
+    image_keys: tuple[str, ...]
+    decisions: tuple[str, ...]
+
+
+class Prepared(NamedTuple):
+    """All that training needs of the demonstrations.  `cfg` and `decisions` as in `Resolved`, now complete."""
+
+    cfg: Config
+    interface: Interface
+    buffer: ChunkBuffer | PixelBuffer
+    decisions: tuple[str, ...]
+
+
+def resolve(demos: Demonstrations, cfg: Config) -> Resolved:
+    """Decide what `cfg` leaves to the data.  InputError where the data does not hold what it asks for."""
+    keys = choose_obs_keys(demos, cfg.data.obs_keys)
+    low_keys, image_keys = split_keys(demos, keys)
+    reward = resolve_reward(demos, cfg.data.reward)
+    temperature = resolve_temperature(demos, cfg.policy.awr_temperature)
+    resolved = dataclasses.replace(
+        cfg,
+        data=dataclasses.replace(cfg.data, obs_keys=keys, reward=reward),
+        policy=dataclasses.replace(cfg.policy, awr_temperature=temperature),
+    )
+    return Resolved(resolved, low_keys, image_keys, _decisions(demos, cfg, resolved))
+
+
+def prepare(demos: Demonstrations, settings: Config | Resolved, device: torch.device) -> Prepared:
+    """Fit the scalings, lay out the buffer on `device`, and decide what depends on the scaled data."""
+    found = resolve(demos, settings) if isinstance(settings, Config) else settings
+    cfg, decisions = found.cfg, found.decisions
+    obs_norm, action_norm = fit_normalizers(demos, found.low_keys, cfg.data.action_norm)
+    buffer = make_buffer(demos, cfg.data, cfg.critic.discount, found.low_keys, obs_norm, action_norm, device)
+    sigma_data = cfg.diffusion.sigma_data
+    if sigma_data is None:
+        sigma_data = action_std(buffer.actions.cpu().numpy())
+        cfg = dataclasses.replace(cfg, diffusion=dataclasses.replace(cfg.diffusion, sigma_data=sigma_data))
+        decisions += (f"sigma_data {sigma_data:.3g}: the standard deviation of the scaled actions.",)
+    shapes = tuple(demos.obs_shapes[k] for k in cfg.data.obs_keys)
+    face = Interface(
+        cfg.data.obs_keys, shapes, obs_norm, action_norm, demos.action_dim, sigma_data, found.image_keys
+    )  # fmt: skip
+    if not found.image_keys:
+        return Prepared(cfg, face, buffer, decisions)
+    frames, with_next = cfg.encoder.frame_stack, cfg.policy.uses_critic
+    pixels = make_pixel_buffer(demos, buffer, found.image_keys, frames, with_next, device)
+    return Prepared(cfg, face, pixels, decisions)
+
+
+def resolve_temperature(demos: Demonstrations, choice: float | None) -> float:
+    """The choice, or what suits the data: nothing to select where all succeed, much where most fail."""
+    if choice is not None:
+        return choice
+    failures, labelled = _failures(demos)
+    return TEMPERATURE_PER_FAILURE * failures / labelled if labelled else 0.0
+
+
+def _failures(demos: Demonstrations) -> tuple[int, int]:
+    """(episodes that do not end in success, episodes with a success signal)."""
+    labelled = [e for e in demos.episodes if e.success is not None]
+    return sum(not e.ends_in_success for e in labelled), len(labelled)
+
+
+def _decisions(demos: Demonstrations, asked: Config, resolved: Config) -> tuple[str, ...]:
+    """A sentence for everything in which `resolved` answers what `asked` left open."""
+    failures, labelled = _failures(demos)
+    said = []
+    unused = [k for k in demos.obs_shapes if k not in resolved.data.obs_keys]
+    if not asked.data.obs_keys and unused:
+        said.append(f"observations {', '.join(resolved.data.obs_keys)}: all but images ({', '.join(unused)}), which "
+                    "are used where --obs-keys names them.")  # fmt: skip
+    if asked.data.reward == "auto" and resolved.data.reward == "success":
+        said.append("reward 0 at a successful step and -1 elsewhere: the data says which steps succeed.")
+    elif asked.data.reward == "auto":
+        why = "no step of the data succeeds" if labelled == len(demos) else "not every episode has a success signal"
+        said.append(f"rewards as recorded: {why}.")
+    if asked.policy.awr_temperature is None:
+        why = f"{failures} of {labelled} episodes do not end in success" if labelled else "there is no success signal"
+        said.append(f"awr_temperature {resolved.policy.awr_temperature:.3g}: {why}.")
+    if asked.data.temporal_ensemble_coeff == "fit":
+        said.append("what chunks of different age count is fitted to the demonstrations at every save.")
+    return tuple(said)
+
+
+def headline(demos: Demonstrations, cfg: Config) -> str:
+    """One line that says what is about to be trained on.  cfg: resolved."""
+    failures, labelled = _failures(demos)
+    success = f"{labelled - failures} end in success" if labelled else "no success signal"
+    return (
+        f"{demos.source} ({demos.format}): {len(demos)} episodes, {demos.num_transitions} transitions, {success}; "
+        f"reward: {cfg.data.reward}; {cfg.steps} updates of {cfg.optim.batch_size} on {resolve_device(cfg.device)}"
+    )
