@@ -39,6 +39,8 @@ class Options:
     """Environment to name in the new file, where the old one names none or an old one."""
     success_reward: float | None = None
     """A step counts as a success where its reward is at least this."""
+    episode_length: int | None = None
+    """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
     time_limit: int | None = None
     """Episodes of this many steps that do not end in success were cut off by time, not terminal."""
     clip_actions: bool = False
@@ -138,9 +140,11 @@ def _extract(options: Options, out: Path, overwrite: bool) -> None:
 
     outcomes = extract_observations(
         options.data, out, cameras=options.cameras, size=options.size, filter_key=options.filter_key,
-        workers=options.workers, overwrite=overwrite,
+        workers=options.workers, overwrite=overwrite, env=options.env,
     )  # fmt: skip
     print(success_line(outcomes))
+    for key in outcomes[0].get("empty", []):
+        print(f"note: observation {key!r} has no values and was left out")
     _tell_unread(open_recording(options.data).unread)
 
 
@@ -159,8 +163,14 @@ def _read_all(data: str, options: Options) -> Reading:
 
     keys = options.obs_keys
     if not keys:
-        first = read_source(data, filter_key=options.filter_key)
+        first = read_source(data, filter_key=options.filter_key, episode_length=options.episode_length)
         keys = tuple(k for k, stored in first.available.items() if stored.is_numeric)
         if set(keys) == set(first.demos.obs_shapes) and options.success_reward is None:
             return first
-    return read_source(data, obs_keys=keys, filter_key=options.filter_key, success_reward=options.success_reward)
+    return read_source(
+        data,
+        obs_keys=keys,
+        filter_key=options.filter_key,
+        success_reward=options.success_reward,
+        episode_length=options.episode_length,
+    )

@@ -19,6 +19,8 @@ class Options:
     """robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, or minari:NAMESPACE/ID. Several: A,B."""
     filter_key: str | None = None
     """Only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
+    episode_length: int | None = None
+    """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
     tree: bool = False
     """Show the layout of the file too: every group, array and attribute of one episode."""
     json: bool = False
@@ -32,7 +34,7 @@ def run(options: Options) -> None:
     from dtql_robot.datasets.file_tree import file_tree, format_tree
     from dtql_robot.datasets.loader import split_sources
 
-    summary = summarize(options.data, options.filter_key)
+    summary = summarize(options.data, options.filter_key, options.episode_length)
     sources = split_sources(options.data) if options.tree or options.json else []
     trees = {source: file_tree(source) for source in sources}
     if options.json:
@@ -44,7 +46,7 @@ def run(options: Options) -> None:
         print("\n".join(format_tree(tree)))
 
 
-def summarize(data: str, filter_key: str | None) -> dict[str, Any]:
+def summarize(data: str, filter_key: str | None, episode_length: int | None = None) -> dict[str, Any]:
     """As `datasets.inspect`; of a recording of simulator states, what can be told without its observations."""
     from dtql_robot.datasets import inspect
     from dtql_robot.datasets.formats.robosuite_recording import is_raw, open_recording, read_raw
@@ -52,7 +54,7 @@ def summarize(data: str, filter_key: str | None) -> dict[str, Any]:
 
     sources = split_sources(data)
     if len(sources) > 1 or not is_raw(sources[0]):
-        return inspect(data, filter_key=filter_key)
+        return inspect(data, filter_key=filter_key, episode_length=episode_length)
     summary = inspect(read_raw(data, filter_key))
     note = "a recording of simulator states: `dtql-robot convert` replays them for observations, rewards and success."
     about_actions = [text for text in summary["warnings"] if text.startswith("action")]

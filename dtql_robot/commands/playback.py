@@ -50,7 +50,7 @@ def run(options: Options) -> None:
     from dtql_robot.replay.playback import play_back
 
     video = VideoSpec(options.video, episodes=options.video_episodes) if options.video else None
-    demos = read(options.data, options.filter_key)
+    demos = read(options.data, options.filter_key, options.env)
     if options.episodes is not None:
         demos = replace(demos, episodes=demos.episodes[: max(1, options.episodes)])
     found = play_back(demos, env=options.env, use=options.use, video=video, camera=options.camera)
@@ -59,7 +59,7 @@ def run(options: Options) -> None:
         print(f"  {found.video}")
 
 
-def read(data: str, filter_key: str | None) -> Demonstrations:
+def read(data: str, filter_key: str | None, env: str | None = None) -> Demonstrations:
     """Demonstrations, also of recordings of states alone, whose episodes then have no observations."""
     from dtql_robot.datasets import load
     from dtql_robot.datasets.formats.robosuite_recording import is_raw, read_raw
@@ -67,5 +67,5 @@ def read(data: str, filter_key: str | None) -> Demonstrations:
 
     sources = split_sources(data)
     if len(sources) == 1 and is_raw(sources[0]):
-        return read_raw(sources[0], filter_key)
+        return read_raw(sources[0], filter_key, env)
     return load(data, filter_key=filter_key)

@@ -30,6 +30,8 @@ class Options:
     """Look at the demonstrations listed under `mask/<filter_key>` only (robomimic files)."""
     obs_keys: tuple[str, ...] = ()
     """Observation keys that will be used. Default: every low-dimensional key."""
+    episode_length: int | None = None
+    """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
     reward: Literal["auto", "success", "dataset"] = "auto"
     """As `train` will use it: success needs a success signal."""
     action_norm: Literal["range", "none"] = "range"
@@ -49,9 +51,14 @@ def run(options: Options) -> None:
     from dtql_robot.datasets.validation.validate import validate
 
     use = Use(options.action_norm, options.reward, options.obs_keys)
-    found = validate(options.data, filter_key=options.filter_key, use=use)
+    found = validate(options.data, filter_key=options.filter_key, episode_length=options.episode_length, use=use)
     if not {"unreadable", "simulator-missing"} & {f.code for f in found.findings}:
-        demos = load(options.data, obs_keys=options.obs_keys or None, filter_key=options.filter_key)
+        demos = load(
+            options.data,
+            obs_keys=options.obs_keys or None,
+            filter_key=options.filter_key,
+            episode_length=options.episode_length,
+        )
         found = replace(found, findings=(*fit(demos, options.env), *found.findings))
     print(json.dumps(found.to_dict(), indent=2) if options.json else describe(found))
     if found.errors:
@@ -85,7 +92,11 @@ def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
     from dtql_robot.datasets.validation.validate import validate_reading
 
     reading = read_source(
-        data, obs_keys=cfg.obs_keys or None, filter_key=cfg.filter_key, success_reward=cfg.success_reward
+        data,
+        obs_keys=cfg.obs_keys or None,
+        filter_key=cfg.filter_key,
+        success_reward=cfg.success_reward,
+        episode_length=cfg.episode_length,
     )
     found = validate_reading(reading, Use(cfg.action_norm, cfg.reward, cfg.obs_keys, cfg.horizon))
     for finding in found.warnings:

@@ -18,6 +18,8 @@ class DataConfig:
     """Observation keys to use, in this order; images are named here. Default: every low-dimensional key."""
     filter_key: str | None = None
     """Use only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
+    episode_length: int | None = None
+    """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
     reward: Reward = "auto"
     """success: 0 at a successful step, -1 elsewhere. dataset: as recorded. auto: success where the data has it."""
     success_reward: float | None = None
@@ -40,6 +42,8 @@ class DataConfig:
         check_types(self)
         in_range(self, 1, 10_000, "horizon")
         require(1 <= self.n_action_steps <= self.horizon, "n_action_steps", self.n_action_steps, "1 to {horizon}")
+        if self.episode_length is not None:
+            in_range(self, 1, 10**9, "episode_length")
         in_range(self, -1e6, 1e6, "reward_scale", "reward_shift")
         if isinstance(self.temporal_ensemble_coeff, int | float):
             in_range(self, -100.0, 100.0, "temporal_ensemble_coeff")

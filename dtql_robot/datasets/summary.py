@@ -19,7 +19,11 @@ _SHORT = 2
 
 
 def inspect(
-    data: Demonstrations | str | Path, *, obs_keys: Sequence[str] | None = None, filter_key: str | None = None
+    data: Demonstrations | str | Path,
+    *,
+    obs_keys: Sequence[str] | None = None,
+    filter_key: str | None = None,
+    episode_length: int | None = None,
 ) -> dict[str, Any]:
     """JSON-able summary of demonstrations or of the source behind `data` (as for `load`, with its errors).
 
@@ -32,7 +36,7 @@ def inspect(
     {recorded: what the source says, installed: {package: version}}, notes and warnings (sentences).
     """
     reading = Reading(data) if isinstance(data, Demonstrations) else read_source(
-        data, obs_keys=obs_keys, filter_key=filter_key
+        data, obs_keys=obs_keys, filter_key=filter_key, episode_length=episode_length
     )  # fmt: skip
     demos = reading.demos
     episodes = demos.episodes

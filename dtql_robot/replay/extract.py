@@ -39,6 +39,7 @@ def extract_observations(
     cameras: Sequence[str] = (),
     size: tuple[int, int] = (84, 84),
     filter_key: str | None = None,
+    env: str | None = None,
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -46,12 +47,14 @@ def extract_observations(
     """Replay the states of `source` in robosuite and write the robomimic file `out`.
 
     cameras: names of the simulation's cameras; each gives "<camera>_image", size (height, width) in pixels.
-    Returns per demo {"name", "steps", "success", "ends_in_success"}.  The data does not depend on `workers`.
+    env: the environment, where the file names none.
+    Returns per demo {"name", "steps", "success", "ends_in_success", "empty" (observations without values)}.
+    The data does not depend on `workers`.
     """
     out = Path(out).expanduser()
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already. Choose another name or allow overwriting.")
-    recording = open_recording(source)
+    recording = open_recording(source, env)
     names = choose_names(recording, filter_key)
     parts = out.with_name(f".{out.name}.parts")
     _prepare(parts, _recipe(recording, cameras, size))
@@ -69,6 +72,7 @@ def extract_observations(
 def _recipe(recording: StateRecording, cameras: Sequence[str], size: tuple[int, int]) -> dict[str, Any]:
     return {
         "source": content_digest(recording.path),
+        "env": recording.robosuite_spec,
         "cameras": list(cameras),
         "size": list(size),
         "robosuite": _robosuite_version(),
@@ -107,7 +111,7 @@ def _replay(
     """Make the parts that are missing; the outcome of every demo, in order."""
     outcomes = {name: json.loads(_note(parts, name).read_text()) for name in names if _note(parts, name).exists()}
     missing = [(name, str(parts / f"{name}.hdf5")) for name in names if name not in outcomes]
-    arguments = (str(recording.path), recording.env_spec, recording.env_args, list(cameras), size)
+    arguments = (str(recording.path), recording.robosuite_spec, recording.env_args, list(cameras), size)
     count = max(1, min(workers or usable_cores(), len(missing)))
     with contextlib.ExitStack() as stack:
         results: Iterator[dict[str, Any] | Failed]

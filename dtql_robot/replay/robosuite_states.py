@@ -151,7 +151,7 @@ def episode_from_states(simulation: StateSimulation, demo: StateDemo) -> Episode
         observations.append(simulation.observe())
         rewards.append(float(simulation.sim_env.reward(action)))
         success.append(simulation.success)
-    obs = {key: np.stack([o[key] for o in observations]) for key in observations[0]}
+    obs = {key: np.stack([o[key] for o in observations]) for key, v in observations[0].items() if np.size(v)}
     attrs: dict[str, Any] = {**demo.attrs, SOURCE_DEMO: demo.name}
     if demo.model is not None:
         attrs["model_file"] = demo.model
@@ -189,6 +189,7 @@ class StateReplayer:
             "steps": len(episode),
             "success": bool(episode.success.any()),
             "ends_in_success": episode.ends_in_success,
+            "empty": sorted(k for k, v in self._simulation.observe().items() if not np.size(v)),
         }
 
     def close(self) -> None:

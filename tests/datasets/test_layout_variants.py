@@ -100,7 +100,10 @@ def test_robosuite_info_of_old_collections(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "demo.hdf5", "a") as file:
         del file["data"].attrs["env"], file["data"].attrs["env_info"]
     with pytest.raises(InputError, match="does not name its environment"):
-        open_recording(tmp_path / "demo.hdf5")
+        _ = open_recording(tmp_path / "demo.hdf5").robosuite_spec
+    assert open_recording(tmp_path / "demo.hdf5", "robosuite:Door").robosuite_spec == "robosuite:Door"
+    with pytest.raises(InputError, match="replayed in robosuite only, not in FetchPush-v4"):
+        _ = open_recording(tmp_path / "demo.hdf5", "FetchPush-v4").robosuite_spec
 
 
 def test_kitchen_success_from_its_nested_goals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

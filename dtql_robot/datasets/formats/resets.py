@@ -10,6 +10,7 @@ _SHARE = 0.75  # of the entries that a reset moves farther than usual, at least 
 _ORDINARY = 0.9  # quantile of an entry's own changes that counts as an ordinary step of it
 _FARTHER = 5.0  # ordinary steps, the least that a reset is
 _APART = 1.7  # times as far as the largest of all other steps is the smallest reset; real data: 1.9 and more
+_LOOKED_AT = 30_000  # rows in which `jumps_inside` looks, in the first episodes
 _MOST = 0.1  # share of steps that may be resets: episodes shorter than ten steps are not told apart
 
 
@@ -43,15 +44,17 @@ def visible_resets(sizes: Array) -> Array:
 
 
 def jumps_inside(demos: Demonstrations) -> list[tuple[str, int]]:
-    """(episode, step) for every place inside an episode where the observations jump as at a reset.
+    """(episode, step) for every place inside one of the first episodes where the observations jump as at a reset.
 
     Resets between one episode and the next are in the same list of sizes, so what stands out is measured against them.
     """
     keys = [k for k, s in demos.obs_shapes.items() if not is_image(s, demos.episodes[0].obs[k].dtype)]
     if not keys:
         return []
-    rows = np.concatenate([np.hstack([e.obs[k].reshape(len(e), -1) for k in keys]) for e in demos.episodes])
     starts = np.cumsum([0, *(len(e) for e in demos.episodes)])
+    starts = starts[: max(2, int(np.searchsorted(starts, _LOOKED_AT, side="right")))]
+    episodes = demos.episodes[: len(starts) - 1]
+    rows = np.concatenate([np.hstack([e.obs[k].reshape(len(e), -1) for k in keys]) for e in episodes])
     resets = visible_resets(jump_sizes(rows))
     resets[starts[1:-1] - 1] = False
     found = np.flatnonzero(resets)

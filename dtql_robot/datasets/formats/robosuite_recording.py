@@ -8,6 +8,7 @@ flattened MuJoCo state (time, qpos, qvel) before action t.  The environment is i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +28,12 @@ from dtql_robot.datasets.formats.robomimic_layout import (
     step_extras,
     unread_arrays,
 )
-from dtql_robot.env_record import ENV_TYPE_ROBOSUITE, check_record, env_spec_of
+from dtql_robot.env_record import ENV_TYPE_ROBOSUITE, check_record, env_spec_of, record_as
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
+
+_MODEL_NAME = re.compile(r"[\w-][\w.-]*\.xml")
+_LARGEST_MODEL = 2**26  # bytes
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class StateDemo:
 class StateRecording:
     """What a file of states says as a whole.
 
+    env_spec     the environment it names, or the one that the user names where it names none; None without either
     names        its demos in order
     filter_keys  name -> names of demos
     attrs        what it says about itself, besides the environment
@@ -62,12 +67,23 @@ class StateRecording:
     """
 
     path: Path
-    env_spec: str
+    env_spec: str | None
     env_args: dict[str, Any]
     names: tuple[str, ...]
     filter_keys: dict[str, list[str]]
     attrs: dict[str, Any] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def robosuite_spec(self) -> str:
+        """The environment to replay the states in.  InputError unless it is one of robosuite."""
+        if self.env_spec is None:
+            raise InputError(f"{self.path.name} does not name its environment ('data' has neither 'env_args' nor "
+                             "'env_info'). Name it with --env robosuite:NAME.")  # fmt: skip
+        if not self.env_spec.startswith("robosuite:"):
+            raise InputError(f"{self.path.name}: states are replayed in robosuite only, not in {self.env_spec}. Name "
+                             "one of its environments with --env robosuite:NAME.")  # fmt: skip
+        return self.env_spec
 
 
 def is_raw(data: str | Path) -> bool:
@@ -81,8 +97,8 @@ def is_raw(data: str | Path) -> bool:
     return "states" in keys and "obs" not in keys
 
 
-def open_recording(data: str | Path) -> StateRecording:
-    """The file's demos and environment; InputError where it has no states or names no robosuite environment."""
+def open_recording(data: str | Path, env: str | None = None) -> StateRecording:
+    """The file's demos and environment (`env` where it names none); InputError where it has no states."""
     path = resolve(data)
     with open_file(path) as file:
         group = hdf5.subgroup(file, "data")
@@ -96,11 +112,9 @@ def open_recording(data: str | Path) -> StateRecording:
         filters = read_filters(file)
         attrs = file_attrs(group, path.name)
         unread = unread_arrays(first, next(iter(hdf5.describe(first, "states")[0]), 0))
+    if not env_args and env is not None:
+        env_args = record_as(env, {})
     spec = env_spec_of(env_args)
-    if spec is None or not spec.startswith("robosuite:"):
-        raise InputError(
-            f"{path.name} names the environment {spec or 'nothing'}; states are replayed in robosuite only."
-        )
     return StateRecording(path, spec, env_args, tuple(names), filters, attrs, unread)
 
 
@@ -121,11 +135,27 @@ def read_state_demo(path: Path, name: str) -> StateDemo:
         model = attrs.pop("model_file", None)
         extras = step_extras(demo, len(actions))
         extras.pop("states", None)
-    return StateDemo(name, actions, states, model if isinstance(model, str) else None, extras, attrs)
+        xml = _model_xml(model, path, place) if isinstance(model, str) else None
+    return StateDemo(name, actions, states, xml, extras, attrs)
+
+
+def _model_xml(model: str, path: Path, place: Place) -> str:
+    """The model itself: robosuite 1.0 kept only the name of a file in the folder "models" beside the recording."""
+    if not _MODEL_NAME.fullmatch(model.strip()):
+        return model
+    folder = (path.parent / "models").resolve()
+    file = folder / model.strip()
+    if not file.is_file() or file.resolve().parent != folder:  # a link may lead anywhere
+        raise place.error(f"the model is said to be in models/{model.strip()}, which is not there",
+                          "Put the folder 'models' of the recording beside the file.")  # fmt: skip
+    size = file.stat().st_size
+    if size > _LARGEST_MODEL:
+        raise place.error(f"the model models/{model.strip()} has {size} bytes; up to {_LARGEST_MODEL} were expected")
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def recorded_env_args(attrs: Mapping[str, Any], file: str) -> dict[str, Any]:
-    """robomimic's environment record, or the same made from robosuite's own attributes."""
+    """robomimic's environment record, or the same made from robosuite's own attributes; {} where neither is there."""
     if "env_args" in attrs:
         place = f"attribute 'env_args' of 'data' in {file}"
         return check_record(hdf5_attrs.parse_json_object(attrs["env_args"], place), place)
@@ -134,8 +164,7 @@ def recorded_env_args(attrs: Mapping[str, Any], file: str) -> dict[str, Any]:
         info = hdf5_attrs.parse_json_object(attrs["env_info"], f"attribute 'env_info' of 'data' in {file}")
     name = info.pop("env_name", None) or attrs.get("env")
     if not isinstance(name, str) or not name:
-        raise InputError(f"{file} does not name its environment: 'data' has neither 'env_args' nor 'env_info' "
-                         f"(only {', '.join(attrs) or 'nothing'}).")  # fmt: skip
+        return {}
     record: dict[str, Any] = {"env_name": name, "type": ENV_TYPE_ROBOSUITE, "env_kwargs": info}
     if attrs.get("repository_version"):
         record["env_version"] = str(attrs["repository_version"])
@@ -156,9 +185,9 @@ def choose_names(recording: StateRecording, filter_key: str | None) -> list[str]
     return chosen
 
 
-def read_raw(data: str | Path, filter_key: str | None = None) -> Demonstrations:
+def read_raw(data: str | Path, filter_key: str | None = None, env: str | None = None) -> Demonstrations:
     """Actions and states of every demo as episodes without observations or rewards: enough to play them back."""
-    recording = open_recording(data)
+    recording = open_recording(data, env)
     demos = (read_state_demo(recording.path, name) for name in choose_names(recording, filter_key))
     episodes = tuple(
         Episode(

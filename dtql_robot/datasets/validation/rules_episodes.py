@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.formats.reading import Reading
+from dtql_robot.datasets.formats.resets import jumps_inside
 from dtql_robot.datasets.formats.robomimic_layout import CLAIMED_STEPS, NEXT_OBS_DIFFERS
 from dtql_robot.datasets.validation.findings import Finding, Use, error, names, warning
 from dtql_robot.types import Demonstrations
@@ -86,6 +87,19 @@ def next_obs(reading: Reading, use: Use) -> list[Finding]:
                     "which stands in for it inside an episode.",
                     "Where steps were left out, chunks of actions are not what happened: record every step; else "
                     "repair next_obs.")]  # fmt: skip
+
+
+def jumps(reading: Reading, use: Use) -> list[Finding]:
+    """Resets inside an episode: chunks of actions and targets would go across them."""
+    demos = reading.demos
+    found = jumps_inside(demos)
+    if not found:
+        return []
+    place = f"{found[0][0]}, step {found[0][1]} in {demos.source}"
+    return [warning("jump", place, "the observations jump there as at a reset, and so they do at "
+                    f"{len(found)} places in {len({n for n, _ in found})} episodes: several episodes in one, or steps "
+                    "are missing.", "Write each as an episode of its own; of D4RL files, see --episode-length N."
+                    )]  # fmt: skip
 
 
 def duplicates(reading: Reading, use: Use) -> list[Finding]:

@@ -34,6 +34,7 @@ RULES: tuple[Rule, ...] = (
     rules_episodes.shorter_than_chunks,
     rules_episodes.final_obs,
     rules_episodes.next_obs,
+    rules_episodes.jumps,
     rules_episodes.duplicates,
     rules_episodes.sample_counts,
     rules_file.images,
@@ -48,6 +49,7 @@ def validate(
     *,
     filter_key: str | None = None,
     success_reward: float | None = None,
+    episode_length: int | None = None,
     use: Use | None = None,
 ) -> Validation:
     """Look at a source as `load` would read it.  Never raises for what the file holds: that becomes an error."""
@@ -55,7 +57,12 @@ def validate(
     problems: list[str] = []
     try:
         reading = read_source(
-            data, obs_keys=use.obs_keys or None, filter_key=filter_key, success_reward=success_reward, problems=problems
+            data,
+            obs_keys=use.obs_keys or None,
+            filter_key=filter_key,
+            success_reward=success_reward,
+            episode_length=episode_length,
+            problems=problems,
         )
     except InputError as refused:
         return Validation(str(data), tuple(_unreadable(str(data), [*problems, str(refused)])), {})
