@@ -137,14 +137,17 @@ class Demonstrations:
 
     @property
     def action_dim(self) -> int:
+        """Entries of an action."""
         return int(self.episodes[0].actions.shape[1])
 
     @property
     def obs_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Observation -> shape of one step."""
         return {k: tuple(v.shape[1:]) for k, v in self.episodes[0].obs.items()}
 
     @property
     def num_transitions(self) -> int:
+        """Steps of all episodes together."""
         return sum(len(e) for e in self.episodes)
 
 

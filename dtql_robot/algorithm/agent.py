@@ -216,6 +216,7 @@ class DTQL(Algorithm1):
 
     @property
     def generators(self) -> list[torch.Generator]:
+        """The agent's one source of random numbers."""
         return [self.generator]
 
     def _normal(self, like: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class SpatialSoftmax(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(3.0))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (B, K, h, w).  Returns (B, 2 K): horizontal positions, then vertical ones."""
         return torch.cat(self.points(x), dim=1)
 
     def weights(self, x: Tensor) -> Tensor:
@@ -60,6 +61,7 @@ class ImpalaBlock(nn.Module):
         nn.init.zeros_(self.body[-1].weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W).  Returns the same shape."""
         return x + self.body(x)
 
 
@@ -91,6 +93,7 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W).  Returns (B, channels, H / stride, W / stride)."""
         return torch.relu(self.body(x) + self.skip(x))
 
 
@@ -137,6 +140,7 @@ class Backbone(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Backbone:
+        """Stay in evaluation mode, whatever is asked for: normalization layers keep their statistics."""
         return super().train(False)  # its normalization layers keep their statistics
 
     def forward(self, x: Tensor) -> Tensor:

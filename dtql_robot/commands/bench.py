@@ -46,6 +46,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Run what is missing of the suite and write its table.  InputError before anything runs."""
     out = options.out or Path("runs") / f"bench-{options.suite}"
     tasks, data = _choose(options, out)
     jobs = [

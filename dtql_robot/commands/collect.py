@@ -62,6 +62,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Record the demonstrations and write them.  InputError for a task without a script."""
     from dtql_robot.datasets import format_summary, inspect
     from dtql_robot.envs.collection.collect import Recording
     from dtql_robot.system.workers import WorkerError

@@ -35,6 +35,7 @@ def names(paths: tuple[Path, ...]) -> list[str]:
 
 
 def run(options: Options) -> None:
+    """Print the comparison.  InputError for fewer than two runs, or runs of different environments."""
     import json
 
     from dtql_robot.eval.comparison import compare

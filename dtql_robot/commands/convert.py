@@ -56,6 +56,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Write the data in the format that the output's name asks for."""
     from dtql_robot.datasets import format_summary, inspect
     from dtql_robot.datasets.formats.robosuite_recording import is_raw
     from dtql_robot.datasets.loader import split_sources

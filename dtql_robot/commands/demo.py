@@ -37,6 +37,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Collect, train, evaluate and report in one go."""
     start = time.perf_counter()
     out, data = options.out, options.out / "demos.hdf5"
     if options.fresh and out.exists():

@@ -68,6 +68,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Evaluate the run, or each seed's, write the results, and print them."""
     from dtql_robot.run_folder import seed_runs
 
     runs = seed_runs(options.run)

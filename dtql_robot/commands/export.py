@@ -30,6 +30,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Write the policy as one file.  InputError for a policy that cannot be exported."""
     from dtql_robot.checkpoint import load_policy
     from dtql_robot.policy.export import export_policy, metadata
 

@@ -28,6 +28,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Print the summary, and the file's layout if asked for."""
     import json
 
     from dtql_robot.datasets import format_summary

@@ -43,6 +43,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Replay the demonstrations and print how many still succeed."""
     import json
     from dataclasses import replace
 

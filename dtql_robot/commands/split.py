@@ -41,6 +41,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Write the filter keys into the file."""
     from dtql_robot.datasets.split import split_demos
 
     left_out: list[str] = []

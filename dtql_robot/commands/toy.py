@@ -23,6 +23,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Train on the bandits, draw the figure and print the table."""
     from dtql_robot.experiments import bandits as toy
     from dtql_robot.system.progress import progress_bar
 

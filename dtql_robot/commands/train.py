@@ -90,6 +90,7 @@ def _typed_env(options: Options) -> str | None:
 
 
 def run(options: Options) -> None:
+    """Check the data, train, and print the run folder and the next command."""
     out, cfg, seeds = expanded(options.out), options.config, parse_seeds(options.seeds)
     if options.data is None:
         nothing = f"; there is no run in {out} to continue" if options.resume else ""

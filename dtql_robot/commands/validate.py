@@ -43,6 +43,7 @@ class Options:
 
 
 def run(options: Options) -> None:
+    """Print the findings; exit code 2 where one of them is an error."""
     import json
     from dataclasses import replace
 

@@ -78,10 +78,12 @@ class ComposedObs(gymnasium.Wrapper):
         return {**obs, **{key: compose(obs, parts) for key, parts in self._recipes.items()}}
 
     def reset(self, **kwargs: Any) -> tuple[dict, dict]:
+        """As the environment's, with the composed observations."""
         obs, info = self.env.reset(**kwargs)
         return self._add(obs), info
 
     def step(self, action: Any) -> tuple[dict, Any, bool, bool, dict]:
+        """As the environment's, with the composed observations."""
         obs, *rest = self.env.step(action)
         return (self._add(obs), *rest)  # type: ignore[return-value]
 

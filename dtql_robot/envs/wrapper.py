@@ -75,10 +75,12 @@ class UniformEnv(gymnasium.Wrapper):
         self.observation_space = spaces.Dict(dict(flat_space(env.observation_space, facts.spec)))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """Begin an episode.  Returns ({key: float32 array}, info)."""
         obs, info = self.env.reset(seed=seed, options=options)
         return flatten_obs(obs), info
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
+        """One step with the action clipped to its bounds.  `info["success"]` is a bool."""
         obs, reward, terminated, truncated, info = self.env.step(self._clipped(action))
         success = self._success(self.env, info)
         if success is not None:
@@ -120,6 +122,7 @@ class UniformEnv(gymnasium.Wrapper):
         return self._camera.frame()
 
     def close(self) -> None:
+        """Free the simulator and its renderer; a second call does nothing."""
         if self._camera is not None:
             self._camera.close()
             self._camera = None

@@ -20,14 +20,17 @@ class SeedsResult:
 
     @property
     def env(self) -> str:
+        """The environment that all seeds were evaluated in."""
         return str(next(iter(self.runs.values()))["env"])
 
     @property
     def rates(self) -> list[float]:
+        """Each seed's success rate."""
         return [float(found["success_rate"]) for found in self.runs.values()]
 
     @property
     def mean(self) -> float:
+        """The mean of the seeds' success rates."""
         return statistics.fmean(self.rates)
 
     @property
@@ -50,6 +53,7 @@ class SeedsResult:
         }
 
     def save(self, path: Path) -> Path:
+        """Write the results whole or not at all."""
         return write_json(path, self.to_dict())
 
     def __str__(self) -> str:

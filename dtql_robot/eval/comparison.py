@@ -67,6 +67,7 @@ class Pair:
 
     @property
     def significant(self) -> bool:
+        """Whether the adjusted p-value is below 0.05."""
         return self.p_adjusted < SIGNIFICANT
 
     @property
@@ -83,10 +84,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
+    """Runs side by side, and each pair of them tested over the seeds that both played."""
+
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
 
     def to_dict(self) -> dict[str, Any]:
+        """The content of `compare --json`."""
         pairs = [{**vars(p), "significant": p.significant, "verdict": p.verdict} for p in self.pairs]
         rows = [{**vars(r), "ci95": list(r.ci95), "success_rate": r.successes / r.episodes} for r in self.rows]
         return {"runs": rows, "pairs": pairs, "test": "exact McNemar, Holm-adjusted", "significance": SIGNIFICANT}

@@ -28,6 +28,7 @@ class EpisodeResult:
     subtasks: dict[str, bool] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
+        """An entry of `per_episode` in results.json."""
         return {
             "seed": self.seed,
             "success": self.success,
@@ -47,6 +48,7 @@ class Restart:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
+        """An entry of `restarts` in results.json."""
         return {"seed": self.seed, "steps": self.steps, "reason": self.reason}
 
 
@@ -80,14 +82,17 @@ class EvalResult:
 
     @property
     def episodes(self) -> int:
+        """The number of episodes."""
         return len(self.per_episode)
 
     @property
     def successes(self) -> int:
+        """The number of episodes that succeeded."""
         return sum(episode.success for episode in self.per_episode)
 
     @property
     def success_rate(self) -> float:
+        """The share of episodes that succeeded."""
         return self.successes / self.episodes
 
     @property

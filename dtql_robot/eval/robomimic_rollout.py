@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 class ActingPolicy(Protocol):
     """What robomimic's rollout needs of a policy: `OneStepPolicy` is one."""
 
-    def reset(self, seed: int | None = None) -> None: ...
-    def act(self, obs: Obs) -> Array: ...
+    def reset(self, seed: int | None = None) -> None:
+        """Begin an episode."""
+
+    def act(self, obs: Obs) -> Array:
+        """The action, (A,), for one observation, key -> array."""
 
 
 def _robomimic() -> tuple[Any, Any]:

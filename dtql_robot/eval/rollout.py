@@ -35,10 +35,12 @@ class Running:
     successes: list[bool] = field(default_factory=list)
 
     def add(self, outcome: ChunkResult) -> None:
+        """Count what a chunk of actions brought."""
         self.rewards += outcome.rewards
         self.successes += outcome.successes
 
     def finish(self, facts: EnvInfo, last: ChunkResult) -> EpisodeResult:
+        """The episode's result, after its last chunk."""
         return EpisodeResult(
             seed=self.seed,
             success=episode_success(self.successes, facts.success_rule),
@@ -65,6 +67,7 @@ class Rollout:
         self._idle: set[int] = set()
 
     def run(self, num_envs: int, report: Callable[[EpisodeResult], None]) -> list[EpisodeResult]:
+        """Run all episodes, `num_envs` at a time, and report each as it ends.  Returned in the order of seeds."""
         self._idle = set(range(num_envs))
         self._begin_waiting()
         while self._running:

@@ -29,6 +29,7 @@ class Job:
 
     @property
     def label(self) -> str:
+        """What the table and the progress line call it."""
         return f"{self.task.name}-{self.method}-seed{self.seed}"
 
 

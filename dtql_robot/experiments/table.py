@@ -34,6 +34,7 @@ class Cell:
 
     @property
     def mean(self) -> float:
+        """The mean success rate over training seeds."""
         return statistics.fmean(self.rates)
 
     @property

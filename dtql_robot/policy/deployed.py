@@ -39,6 +39,9 @@ class DeployedPolicy(nn.Module):
             self.register_buffer(f"{name}_scale", torch.from_numpy(np.array(norm.scale, np.float32)))
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        """Observations in the order of the interface, then any noise.  Returns the chunk, (B, H, A), in the robot's
+        units.
+        """
         extra = {"mean": 0, "sample": 1, "best": 1, "softmax": 2}[self.act]
         observations, drawn = inputs[: len(inputs) - extra], inputs[len(inputs) - extra :]
         state = torch.cat([o.flatten(1) for o in observations], dim=1)

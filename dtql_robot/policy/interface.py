@@ -43,10 +43,12 @@ class Interface:
 
     @property
     def low_keys(self) -> tuple[str, ...]:
+        """The observations that are no images, in order."""
         return tuple(k for k in self.obs_keys if k not in self.image_keys)
 
     @property
     def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Image -> (H, W, C)."""
         shapes = dict(zip(self.obs_keys, self.obs_shapes, strict=True))
         return {k: shapes[k] for k in self.image_keys}
 
@@ -135,6 +137,7 @@ class Interface:
 
     @staticmethod
     def from_dict(d: dict[str, Any]) -> Interface:
+        """The interface that `to_dict` described.  InputError where it is not one."""
         norms = {k: Affine(d[k]["shift"].numpy(), d[k]["scale"].numpy()) for k in ("obs_norm", "action_norm")}
         return Interface(
             tuple(d["obs_keys"]),

@@ -57,6 +57,7 @@ class NumpyMean:
         self._activation, self._chunk = activation, chunk
 
     def __call__(self, states: Array) -> Array:
+        """states: (B, O) normalized.  Returns chunks, (B, H, A), normalized."""
         *hidden, last = self._layers
         x = np.ascontiguousarray(states, np.float32)
         for layer in hidden:
@@ -76,6 +77,7 @@ class NumpyPolicy:
 
     @property
     def action_dim(self) -> int:
+        """Entries of an action."""
         return self.interface.action_dim
 
     def predict(self, obs: Obs, rngs: Sequence[np.random.Generator]) -> Array:

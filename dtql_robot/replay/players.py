@@ -27,17 +27,23 @@ class Player(Protocol):
 
     facts: EnvInfo
 
-    def start(self, episode: Episode) -> dict[str, Array]: ...
+    def start(self, episode: Episode) -> dict[str, Array]:
+        """Put the simulator into the episode's first state.  Returns the observation there."""
 
-    def step(self, action: Array) -> tuple[dict[str, Array], bool | None]: ...
+    def step(self, action: Array) -> tuple[dict[str, Array], bool | None]:
+        """Execute an action.  Returns the observation and success (None where it is not known)."""
 
-    def put(self, episode: Episode, step: int) -> bool | None: ...
+    def put(self, episode: Episode, step: int) -> bool | None:
+        """Show the recorded state of a step.  Returns success there (None where it is not known)."""
 
-    def ready(self, episode: Episode, step: int) -> None: ...
+    def ready(self, episode: Episode, step: int) -> None:
+        """Prepare to `step` on from the recorded state of a step."""
 
-    def frame(self) -> Array: ...
+    def frame(self) -> Array:
+        """The picture of the state, (H, W, 3) uint8."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free the simulator."""
 
 
 def make_player(demos: Demonstrations, chosen: EnvChoice, **frames: Any) -> Player:
@@ -57,6 +63,7 @@ class RobosuitePlayer:
         self.facts: EnvInfo = self._simulation.env.get_wrapper_attr("facts")
 
     def start(self, episode: Episode) -> dict[str, Array]:
+        """Put the simulator into the episode's first state.  Returns the observation there."""
         states = episode.extras.get("states")
         if states is not None:
             model = episode.attrs.get("model_file")
@@ -67,22 +74,27 @@ class RobosuitePlayer:
         return obs
 
     def step(self, action: Array) -> tuple[dict[str, Array], bool | None]:
+        """Execute an action.  Returns the observation and success (None where it is not known)."""
         obs, *_, info = self._simulation.env.step(action)
         return obs, info["success"]
 
     def put(self, episode: Episode, step: int) -> bool | None:
+        """Show the recorded state of a step.  Returns success there (None where it is not known)."""
         if "states" not in episode.extras:
             raise InputError(f"{episode.name} has no recorded 'states'; use --use actions.")
         self._simulation.put(episode.extras["states"][step])
         return self._simulation.success
 
     def ready(self, episode: Episode, step: int) -> None:
+        """Prepare to `step` on from the recorded state of a step."""
         self._simulation.ready_to_step(episode.actions[:step])
 
     def frame(self) -> Array:
+        """The picture of the state, (H, W, 3) uint8."""
         return np.asarray(self._simulation.env.render())
 
     def close(self) -> None:
+        """Free the simulator."""
         self._simulation.close()
 
 
@@ -96,6 +108,7 @@ class GymPlayer:
         self.facts: EnvInfo = self._env.get_wrapper_attr("facts")
 
     def start(self, episode: Episode) -> dict[str, Array]:
+        """Put the simulator into the episode's first state.  Returns the observation there."""
         if not has_positions(episode):
             obs, _ = self._env.reset(seed=recorded_seed(episode))
             return obs
@@ -105,10 +118,12 @@ class GymPlayer:
         return obs if get_obs is None else {"observation": np.asarray(get_obs(), np.float32)}
 
     def step(self, action: Array) -> tuple[dict[str, Array], bool | None]:
+        """Execute an action.  Returns the observation and success (None where it is not known)."""
         obs, *_, info = self._env.step(action)
         return obs, info.get("success")
 
     def put(self, episode: Episode, step: int) -> bool | None:
+        """Show the recorded state of a step.  Returns success there (None where it is not known)."""
         if not has_positions(episode):
             raise InputError(f"{episode.name} has no recorded states (infos/qpos, infos/qvel); use --use actions.")
         qpos, qvel = (np.asarray(episode.extras[f"infos/{k}"][step], np.float64) for k in ("qpos", "qvel"))
@@ -145,12 +160,15 @@ class GymPlayer:
         return guess + recorded[step][handle].astype(np.float64) - self._sim._get_obs()[handle]
 
     def ready(self, episode: Episode, step: int) -> None:
+        """Prepare to `step` on from the recorded state of a step."""
         pass
 
     def frame(self) -> Array:
+        """The picture of the state, (H, W, 3) uint8."""
         return np.asarray(self._env.render())
 
     def close(self) -> None:
+        """Free the simulator."""
         self._env.close()
 
 

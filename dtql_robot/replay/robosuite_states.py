@@ -94,6 +94,7 @@ class StateSimulation:
 
     @property
     def success(self) -> bool:
+        """Whether the task is done in the present state."""
         return bool(self.sim_env._check_success())
 
     def observe(self) -> dict[str, Array]:
@@ -102,6 +103,7 @@ class StateSimulation:
         return obs | {f"{name}_image": camera.frame() for name, camera in self._cameras.items()}
 
     def close(self) -> None:
+        """Free the simulator."""
         for camera in self._cameras.values():
             camera.close()
         self.env.close()
@@ -193,4 +195,5 @@ class StateReplayer:
         }
 
     def close(self) -> None:
+        """Free the simulator."""
         self._simulation.close()

@@ -64,10 +64,12 @@ class PlainStream:
         self.stream = stream
 
     def write(self, text: str) -> int:
+        """Write text without what could drive the terminal.  Returns the number of characters."""
         self.stream.write(printable(text))
         return len(text)
 
     def writelines(self, lines: Iterator[str]) -> None:
+        """Write each of the lines."""
         for line in lines:
             self.write(line)
 

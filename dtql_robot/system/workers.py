@@ -66,6 +66,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
+        """The process's id."""
         return self._process.pid
 
     def fileno(self) -> int:
@@ -74,6 +75,7 @@ class Worker:
         return self._process.stdout.fileno()
 
     def send(self, method: str, *args: Any) -> None:
+        """Ask for a call of a method; `recv` waits for its answer.  WorkerLostError where the process is gone."""
         self._write((method, args))
 
     def recv(self, deadline: float | None = None) -> Any:

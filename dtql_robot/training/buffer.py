@@ -84,6 +84,7 @@ class DiskChunkBuffer(ChunkBuffer):
     mapped: MappedStates | None = None
 
     def rows(self, index: Tensor) -> Tensor:
+        """States of the given rows, read from the file."""
         assert self.mapped is not None
         return torch.from_numpy(self.mapped.rows(index.cpu().numpy())).to(index.device)
 

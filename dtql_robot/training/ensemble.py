@@ -26,6 +26,7 @@ class Bound(nn.ModuleDict):
     """Networks by name, so that `functional_call` can run any function with other weights in them."""
 
     def forward(self, function: Callable[..., Any], *args: Any) -> Any:
+        """function(*args), while other weights are in the networks."""
         return function(*args)
 
 
@@ -55,6 +56,7 @@ class Ensemble(Algorithm1):
 
     @property
     def generators(self) -> list[torch.Generator]:
+        """Each member's source of random numbers."""
         return [a.generator for a in self.agents]
 
     def _batched(self, loss: Loss) -> Loss:
@@ -112,22 +114,27 @@ class ParallelEnsembles:
 
     @property
     def cfg(self) -> Config:
+        """The settings that all members share."""
         return self.parts[0].cfg
 
     @property
     def step(self) -> int:
+        """The number of updates so far."""
         return self.parts[0].step
 
     @property
     def generators(self) -> list[torch.Generator]:
+        """Each member's source of random numbers, in the order of the seeds."""
         return [g for part in self.parts for g in part.generators]
 
     def compile_losses(self) -> None:
+        """Compile each part's losses, as `Algorithm1.compile_losses` does."""
         self.compiled = True
         for part in self.parts:
             part.compile_losses()
 
     def update(self, batch: Batch) -> Losses:
+        """One update of every member.  batch: (N, B, ...).  Returns name -> (N,)."""
         batches = [Batch(*rows) for rows in zip(*(t.chunk(len(self.parts)) for t in batch), strict=True)]
         compiling = self.compiled and self.step in (0, self.cfg.optim.pretrain_steps)
         futures = []
@@ -155,6 +162,7 @@ class ParallelEnsembles:
             part.scatter()
 
     def close(self) -> None:
+        """End the threads."""
         self.pool.shutdown()
 
 

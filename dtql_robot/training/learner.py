@@ -26,10 +26,12 @@ class Learner(Protocol):
     """Agents that are updated together.  cfg: their settings, but for the seed.  step: updates so far."""
 
     @property
-    def cfg(self) -> Config: ...
+    def cfg(self) -> Config:
+        """The settings that it is trained with."""
 
     @property
-    def step(self) -> int: ...
+    def step(self) -> int:
+        """The number of updates so far."""
 
     def compile_losses(self) -> None:
         """Compile what an update computes."""
@@ -55,9 +57,11 @@ class SingleLearner:
 
     @property
     def step(self) -> int:
+        """The number of updates so far."""
         return self.agent.step
 
     def compile_losses(self) -> None:
+        """Compile what an update computes."""
         self.agent.compile_losses()
 
     def updates(self, buffer: ChunkBuffer | PixelBuffer) -> Generator[Losses, None, None]:

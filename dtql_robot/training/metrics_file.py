@@ -39,6 +39,7 @@ class MetricsFile:
             self.lost += 1
 
     def close(self) -> None:
+        """Close the file."""
         self.file.close()
 
     def _append(self, line: bytes) -> None:

@@ -77,6 +77,7 @@ class PixelBuffer:
 
     @property
     def on_disk(self) -> bool:
+        """Whether the images are read from a file instead of memory."""
         return any(rows.mapped is not None for rows in self.images.values())
 
     def batch(self, index: Tensor) -> PixelBatch:

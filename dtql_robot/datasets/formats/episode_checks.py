@@ -19,6 +19,7 @@ class Place:
     file: str
 
     def error(self, text: str, remedy: str = "") -> InputError:
+        """The InputError that says what is wrong at this place."""
         return InputError(f"{self.episode}: {text} in {self.file}{'. ' + remedy if remedy else ''}")
 
 

@@ -17,6 +17,7 @@ _ACHIEVED, _DESIRED = "achieved_goal/", "desired_goal/"
 
 
 def is_kitchen(env_spec: str | None) -> bool:
+    """Whether a spec names FrankaKitchen, whose success is read from nested goals."""
     return bool(env_spec) and str(env_spec).startswith("FrankaKitchen")
 
 

@@ -57,10 +57,12 @@ class Validation:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
+        """The findings that stop training."""
         return tuple(f for f in self.findings if f.severity == "error")
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
+        """The findings that are only suspicious."""
         return tuple(f for f in self.findings if f.severity == "warning")
 
     def to_dict(self) -> dict[str, Any]:

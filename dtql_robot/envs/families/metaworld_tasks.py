@@ -61,6 +61,7 @@ class MetaworldEnv(gymnasium.Env):
         self.observation_space = spaces.Box(-np.inf, np.inf, self.sim_env.observation_space.shape, np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        """Draw goal and object positions from the seed.  Returns (observation, info)."""
         super().reset(seed=seed)
         if seed is not None:
             self.sim_env.seed(seed)
@@ -68,9 +69,11 @@ class MetaworldEnv(gymnasium.Env):
             return self.sim_env.reset()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        """One step; the time limit is a wrapper's.  Returns Gymnasium's five."""
         return self.sim_env.step(np.asarray(action, np.float32))
 
     def close(self) -> None:
+        """Free the simulator."""
         self.sim_env.close()
 
 

@@ -72,6 +72,7 @@ class OGBenchEnv(gymnasium.Wrapper):
         return {"observation": obs, "goal": self._goal} if self._has_goal else {"observation": obs}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """Begin an episode that depends on the seed alone."""
         if seed is not None:
             self.env.unwrapped.action_space.seed(seed)
         with global_seed(None if seed is None else seed % 2**32):
@@ -80,6 +81,7 @@ class OGBenchEnv(gymnasium.Wrapper):
         return self._dict(obs), {}
 
     def step(self, action: Any) -> tuple[dict, Any, bool, bool, dict]:
+        """One step, observed as `reset` observes.  Returns Gymnasium's five."""
         obs, reward, terminated, truncated, info = self.env.step(action)
         return (
             self._dict(obs),

@@ -80,15 +80,18 @@ class RobosuiteEnv(gymnasium.Env):
         return flat
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
+        """Begin an episode that depends on the seed alone.  Returns (observations by name, {})."""
         super().reset(seed=seed)
         with global_seed(None if seed is None else seed % 2**32):
             return self._observation(self.sim_env.reset()), {}
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
+        """One control step.  Returns Gymnasium's five, with `info["success"]`."""
         obs, reward, _, info = self.sim_env.step(np.asarray(action, np.float64))
         success = bool(self.sim_env._check_success())
         ended = success and self._end_at_success
         return self._observation(obs), float(reward), ended, False, {**info, "success": success}
 
     def close(self) -> None:
+        """Free the simulator."""
         self.sim_env.close()

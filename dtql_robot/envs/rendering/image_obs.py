@@ -118,14 +118,17 @@ class ImageObsEnv(gymnasium.Wrapper):
         return found
 
     def reset(self, **kwargs: Any) -> tuple[dict, dict]:
+        """As the environment's, with the cameras' images among the observations."""
         obs, info = self.env.reset(**kwargs)
         return self._with_images(obs, first=True), info
 
     def step(self, action: Any) -> tuple[dict, Any, bool, bool, dict]:
+        """As the environment's, with the cameras' images among the observations."""
         obs, *rest = self.env.step(action)
         return (self._with_images(obs, first=False) if self.drawing or self.watched else obs, *rest)  # type: ignore[return-value]
 
     def close(self) -> None:
+        """Free the renderers, then the environment."""
         for camera in self._cameras.values():
             camera.close()
         self._cameras = {}

@@ -59,9 +59,11 @@ class EnvServer:
         self._steps = self.env.steps if isinstance(self.env, UniformEnv) else self._steps_through_wrappers
 
     def facts(self) -> EnvInfo:
+        """The environment's horizon, success rule, cameras and shapes."""
         return self.env.get_wrapper_attr("facts")
 
     def reset(self, seed: int) -> dict[str, Array]:
+        """Begin an episode.  Returns its first observation, key -> array."""
         return self.env.reset(seed=seed)[0]
 
     def step_seconds(self) -> float:
@@ -105,4 +107,5 @@ class EnvServer:
         return obs, rewards, successes, ended, info
 
     def close(self) -> None:
+        """Free the simulator."""
         self.env.close()

@@ -34,13 +34,26 @@ class EnvPool(Protocol):
     acts: bool
     num_envs: int
 
-    def facts(self) -> EnvInfo: ...
-    def process(self, env: int) -> int: ...
-    def reset(self, env: int, seed: int) -> None: ...
-    def run_chunk(self, env: int, actions: Array) -> None: ...
-    def advance(self, env: int) -> None: ...
-    def wait(self) -> list[tuple[int, Reply]]: ...
-    def close(self) -> None: ...
+    def facts(self) -> EnvInfo:
+        """The environments' horizon, success rule, cameras and shapes."""
+
+    def process(self, env: int) -> int:
+        """The number of the process that holds an environment."""
+
+    def reset(self, env: int, seed: int) -> None:
+        """Ask an environment to begin the episode of a seed."""
+
+    def run_chunk(self, env: int, actions: Array) -> None:
+        """Ask an environment to execute a chunk of actions, (H, A)."""
+
+    def advance(self, env: int) -> None:
+        """Ask an environment whose process holds a policy to go on by itself."""
+
+    def wait(self) -> list[tuple[int, Reply]]:
+        """The answers that have arrived, at least one: (environment, reply)."""
+
+    def close(self) -> None:
+        """End the environments and their processes."""
 
 
 class LocalPool:
@@ -54,25 +67,32 @@ class LocalPool:
         self._queued: dict[int, tuple[str, Any]] = {}
 
     def facts(self) -> EnvInfo:
+        """The environments' horizon, success rule, cameras and shapes."""
         return self.servers[0].facts()
 
     def process(self, env: int) -> int:
+        """The number of the process that holds an environment."""
         return 0
 
     def reset(self, env: int, seed: int) -> None:
+        """Ask an environment to begin the episode of a seed."""
         self._queued[env] = ("reset", seed)
 
     def run_chunk(self, env: int, actions: Array) -> None:
+        """Ask an environment to execute a chunk of actions, (H, A)."""
         self._queued[env] = ("run_chunk", actions)
 
     def advance(self, env: int) -> None:
+        """Ask an environment whose process holds a policy to go on by itself."""
         raise NotImplementedError("in this process the caller has the policy")
 
     def wait(self) -> list[tuple[int, Reply]]:
+        """The answers that have arrived, at least one: (environment, reply)."""
         queued, self._queued = self._queued, {}
         return [(env, getattr(self.servers[env], method)(value)) for env, (method, value) in sorted(queued.items())]
 
     def close(self) -> None:
+        """End the environments and their processes."""
         for server in self.servers:
             server.close()
 

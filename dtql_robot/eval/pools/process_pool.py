@@ -52,9 +52,11 @@ class EnvGroup:
         self._actors: dict[int, Actor] = {}
 
     def facts(self) -> EnvInfo:
+        """The environments' horizon, success rule, cameras and shapes."""
         return self._servers[0].facts()
 
     def step_seconds(self) -> float:
+        """Seconds that a step of the simulator takes, measured."""
         return self._servers[0].step_seconds()
 
     def answer(self, calls: Sequence[Call]) -> list[Packed | tuple]:
@@ -67,6 +69,7 @@ class EnvGroup:
         ]
 
     def reset(self, slot: int, seed: int) -> Packed:
+        """Begin an episode in a slot.  Returns its first observation, packed."""
         if slot not in self._servers:
             self._servers[slot] = EnvServer(*self._args)
             gc.freeze()  # the simulators' many objects stay; searching them for garbage costs a percent of a cheap one
@@ -76,6 +79,7 @@ class EnvGroup:
         return pack(self._actors[slot].reset(seed))
 
     def run_chunk(self, slot: int, chunk: tuple[int, bytes]) -> tuple:
+        """Execute a packed chunk in a slot.  Returns the packed outcome."""
         count, data = chunk
         return _packed(self._servers[slot].run_chunk(np.frombuffer(data, np.float32).reshape(count, -1)))
 
@@ -140,16 +144,20 @@ class ProcessPool:
         return [worker.recv(deadline) for worker in self.workers]
 
     def process(self, env: int) -> int:
+        """The number of the process that holds an environment."""
         return env % len(self.workers)
 
     def reset(self, env: int, seed: int) -> None:
+        """Ask an environment to begin the episode of a seed."""
         self._gone.pop(env, None)
         self._call(env, "reset", seed)
 
     def run_chunk(self, env: int, actions: Array) -> None:
+        """Ask an environment to execute a chunk of actions, (H, A)."""
         self._go_on(env, "run_chunk", (len(actions), np.asarray(actions, np.float32).tobytes()))
 
     def advance(self, env: int) -> None:
+        """Ask an environment whose process holds a policy to go on by itself."""
         self._go_on(env, "advance", None)
 
     def _go_on(self, env: int, method: str, value: Any) -> None:
@@ -224,6 +232,7 @@ class ProcessPool:
         return [(env, lost) for env in waiting]
 
     def close(self) -> None:
+        """End all processes."""
         for worker in self.workers:
             worker.close()
 

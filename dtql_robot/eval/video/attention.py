@@ -20,7 +20,8 @@ class Looking(Protocol):
 
     image_obs: ImageObs | None
 
-    def attention(self, obs: Obs, kind: Overlay) -> dict[str, Array]: ...
+    def attention(self, obs: Obs, kind: Overlay) -> dict[str, Array]:
+        """Where the policy looks in each image, as keypoints or saliency."""
 
 
 def colours(count: int) -> list[tuple[int, int, int]]:
