@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dtql_robot.datasets.validation.lengths import lengths_warning
 from dtql_robot.env_record import choose_env
 from dtql_robot.envs import EnvInfo, env_info
 from dtql_robot.envs.rendering.gl import prepare_gl
@@ -17,7 +18,8 @@ def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -
 
     env: the environment the user asked for, None for the one that the data names.
     obs_keys: observations the policy will use.
-    Returns sentences on what the user should know: what could not be compared, which record is not used.
+    Returns sentences on what the user should know: what could not be compared, which record is not used,
+    that demonstrations take longer than the environment lets a policy try.
     """
     chosen = choose_env(env, demos.env_spec, demos.env_args, source=demos.source)
     if chosen.spec is None:
@@ -30,13 +32,14 @@ def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -
         if env is not None:
             raise
         return [*chosen.notes, f"Not compared with the data's environment: {e}"]
+    slow = lengths_warning(demos, facts.horizon, facts.spec)
     _compare(demos, facts, [k for k in obs_keys if k not in images])
     if images:
         from dtql_robot.envs.rendering.image_obs import check_images
 
         shapes = {k: (s[0], s[1], s[2]) for k in images for s in (demos.obs_shapes[k],)}
         check_images(ImageObs(shapes), facts, chosen.env_args)
-    return list(chosen.notes)
+    return [*chosen.notes, *([slow] if slow else [])]
 
 
 def _compare(demos: Demonstrations, facts: EnvInfo, obs_keys: Sequence[str]) -> None:

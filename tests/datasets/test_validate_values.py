@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dtql_robot.commands.fit import check_fit
 from dtql_robot.datasets import load
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.validation.findings import Finding, Use
+from dtql_robot.datasets.validation.lengths import lengths_warning
 from dtql_robot.datasets.validation.validate import validate_reading
 from dtql_robot.types import Array, Demonstrations, Episode
 
@@ -236,3 +238,45 @@ def test_chunks_longer_than_every_episode() -> None:
     (finding,) = findings(demos, "shorter-than-chunks", Use(horizon=16))
     assert "8 of 8 episodes (the longest has 7 steps)" in finding.problem
     assert not findings(demos, "shorter-than-chunks", Use(horizon=6))
+
+
+def succeeding_at(*steps: int, length: int = 60) -> Demonstrations:
+    return demos_of(lambda i: episode(i, steps=length, success=np.arange(length) == steps[i] - 1), len(steps))
+
+
+def test_demonstrations_slower_than_the_environments_limit() -> None:
+    text = lengths_warning(succeeding_at(30, 51, 55, 59), 50, "AdroitHandDoor-v1")
+    assert text is not None
+    assert "3 of 4 demonstrations first succeed after the 50 steps that AdroitHandDoor-v1 allows" in text
+    assert "(at step 51 to 59)" in text
+    assert "--max-episode-steps 100" in text
+    assert lengths_warning(succeeding_at(30, 49, 50), 50) is None
+    assert lengths_warning(succeeding_at(30, 59), None) is None
+    assert lengths_warning(succeeding_at(*[30] * 19, 59), 50) is None  # one of twenty is an exception
+    unlabelled = demos_of(lambda i: episode(i, steps=60, success=None))
+    assert "8 of 8 demonstrations end after the 50 steps" in (lengths_warning(unlabelled, 50) or "")
+    assert lengths_warning(unlabelled, 60) is None
+    failing = demos_of(lambda i: episode(i, steps=60, success=np.zeros(60, bool)))
+    assert lengths_warning(failing, 50) is None
+
+
+def test_human_doors_are_slower_than_todays_limit(real_file: Callable[[str], Path]) -> None:
+    demos = load(real_file("d4rl_door_human_v0/door-v0_demos_clipped.hdf5"))
+    (note,) = check_fit(demos, "AdroitHandDoor-v1", ["observation"])
+    assert "25 of 25 demonstrations end after the 200 steps" in note
+    assert "--max-episode-steps" in note
+
+
+def joined(i: int) -> Episode:
+    """Two recordings in one episode."""
+    one, two = episode(100 + i), episode(200 + i)
+    if i % 4:
+        return one
+    obs = {k: np.concatenate([v, two.obs[k] + 2]) for k, v in one.obs.items()}
+    rows = {k: np.concatenate([getattr(one, k), getattr(two, k)]) for k in ("actions", "rewards")}
+    return replace(one, obs=obs, success=np.arange(80) == 79, **rows)
+
+
+def test_jumps_inside_an_episode() -> None:
+    (finding,) = findings(demos_of(joined), "jump")
+    assert "demo_100, step 39" in finding.place

@@ -11,6 +11,7 @@ _ORDINARY = 0.9  # quantile of an entry's own changes that counts as an ordinary
 _FARTHER = 5.0  # ordinary steps, the least that a reset is
 _APART = 1.7  # times as far as the largest of all other steps is the smallest reset; real data: 1.9 and more
 _LOOKED_AT = 30_000  # rows in which `jumps_inside` looks, in the first episodes
+_LIKE_A_RESET = 0.5  # of the usual distance from the end of an episode to the start of the next
 _MOST = 0.1  # share of steps that may be resets: episodes shorter than ten steps are not told apart
 
 
@@ -46,7 +47,7 @@ def visible_resets(sizes: Array) -> Array:
 def jumps_inside(demos: Demonstrations) -> list[tuple[str, int]]:
     """(episode, step) for every place inside one of the first episodes where the observations jump as at a reset.
 
-    Resets between one episode and the next are in the same list of sizes, so what stands out is measured against them.
+    It stands out from all other steps inside episodes, and is no smaller than half of a usual reset between them.
     """
     keys = [k for k, s in demos.obs_shapes.items() if not is_image(s, demos.episodes[0].obs[k].dtype)]
     if not keys:
@@ -55,8 +56,12 @@ def jumps_inside(demos: Demonstrations) -> list[tuple[str, int]]:
     starts = starts[: max(2, int(np.searchsorted(starts, _LOOKED_AT, side="right")))]
     episodes = demos.episodes[: len(starts) - 1]
     rows = np.concatenate([np.hstack([e.obs[k].reshape(len(e), -1) for k in keys]) for e in episodes])
-    resets = visible_resets(jump_sizes(rows))
-    resets[starts[1:-1] - 1] = False
+    sizes = jump_sizes(rows)
+    between = np.isin(np.arange(len(sizes)), starts[1:-1] - 1)
+    resets = np.zeros(len(sizes), bool)
+    resets[~between] = visible_resets(sizes[~between])
+    if between.any():
+        resets &= sizes >= _LIKE_A_RESET * np.median(sizes[between])
     found = np.flatnonzero(resets)
     episode = np.searchsorted(starts, found, side="right") - 1
     return [(demos.episodes[e].name, int(t - starts[e])) for e, t in zip(episode, found, strict=True)]

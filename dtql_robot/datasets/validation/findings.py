@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from dtql_robot.types import Episode
+from dtql_robot.types import Demonstrations, Episode
 
 Severity = Literal["error", "warning"]
 
@@ -45,6 +45,12 @@ def names(episodes: Sequence[Episode]) -> str:
     """The first few names: "demo_0, demo_3, demo_7 and 12 more"."""
     shown = ", ".join(e.name for e in episodes[:3])
     return shown + (f" and {len(episodes) - 3} more" if len(episodes) > 3 else "")
+
+
+def some_episodes(demos: Demonstrations, rows: int) -> Demonstrations:
+    """Evenly chosen episodes of about `rows` steps in all; those of smaller data are all of them."""
+    every = max(1, demos.num_transitions // rows)
+    return replace(demos, episodes=demos.episodes[::every])
 
 
 @dataclass(frozen=True)

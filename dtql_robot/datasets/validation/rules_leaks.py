@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dtql_robot.datasets.formats.reading import Reading
-from dtql_robot.datasets.validation.findings import Finding, Use, warning
+from dtql_robot.datasets.validation.findings import Finding, Use, some_episodes, warning
 from dtql_robot.types import Array, Demonstrations, is_image
 
 _AHEAD = 4  # steps: an observation may hold an action of the near future, too
@@ -36,9 +36,8 @@ class _Actions:
 
 def action_in_obs(reading: Reading, use: Use) -> list[Finding]:
     """Observations that equal or determine the action of the same step or of one to come."""
-    demos = reading.demos
+    demos = some_episodes(reading.demos, _ROWS)
     keys = [k for k, s in demos.obs_shapes.items() if not is_image(s, demos.episodes[0].obs[k].dtype)]
-    obs: dict[str, Array] = {}
     found: dict[str, Finding] = {}
     for actions in _actions(demos):
         obs = {k: _rows(demos, k, actions.ahead) for k in keys}
