@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from dtql_robot.datasets.validation.lengths import lengths_warning
-from dtql_robot.env_record import choose_env
+from dtql_robot.env_record import EnvChoice, choose_env
 from dtql_robot.envs import EnvInfo, env_info
 from dtql_robot.envs.rendering.gl import prepare_gl
 from dtql_robot.errors import InputError
 from dtql_robot.training.pixel_buffer import split_keys
 from dtql_robot.types import Demonstrations, ImageObs
+
+COMPARED = 16
+"""Demonstrations whose first images are compared with the environment's."""
 
 
 def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -> list[str]:
@@ -39,7 +44,17 @@ def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -
 
         shapes = {k: (s[0], s[1], s[2]) for k in images for s in (demos.obs_shapes[k],)}
         check_images(ImageObs(shapes), facts, chosen.env_args)
-    return [*chosen.notes, *([slow] if slow else [])]
+    return [*chosen.notes, *([slow] if slow else []), *_conventions(demos, images, chosen)]
+
+
+def _conventions(demos: Demonstrations, images: Sequence[str], chosen: EnvChoice) -> list[str]:
+    """Warnings about images that the environment would draw otherwise: upside down, or with other colours."""
+    if not images:
+        return []
+    from dtql_robot.envs.rendering.convention import convention_warnings
+
+    first = {key: [np.asarray(e.obs[key][0]) for e in demos.episodes[:COMPARED]] for key in images}
+    return convention_warnings(first, chosen.require(), chosen.env_args)
 
 
 def _compare(demos: Demonstrations, facts: EnvInfo, obs_keys: Sequence[str]) -> None:

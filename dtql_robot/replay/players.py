@@ -127,28 +127,40 @@ class GymPlayer:
         if not has_positions(episode):
             raise InputError(f"{episode.name} has no recorded states (infos/qpos, infos/qvel); use --use actions.")
         qpos, qvel = (np.asarray(episode.extras[f"infos/{k}"][step], np.float64) for k in ("qpos", "qvel"))
-        try:
-            if hasattr(self._sim, "set_env_state"):
-                self._sim.set_env_state(self._adroit_state(episode, step, qpos, qvel))
-            else:
-                self._sim.set_state(qpos, qvel)
-        except (AttributeError, AssertionError, ValueError) as error:
-            raise InputError(f"{episode.name}: its recorded state does not fit {self._spec} ({type(error).__name__}); "
-                             "give the environment it was recorded in with --env.") from error  # fmt: skip
+        model = getattr(self._sim, "model", None)
+        expected = (getattr(model, "nq", None), getattr(model, "nv", None))
+        if (*qpos.shape, *qvel.shape) != expected or not hasattr(self._sim, "set_state"):
+            raise InputError(f"{episode.name}: its recorded state does not fit {self._spec}: qpos and qvel have "
+                             f"{qpos.shape} and {qvel.shape} entries, the environment's {expected}; give the "
+                             "environment it was recorded in with --env.")  # fmt: skip
+        if hasattr(self._sim, "set_env_state"):
+            self._sim.set_env_state(self._adroit_state(episode, step, qpos, qvel))
+        else:
+            self._sim.set_state(qpos, qvel)
         return None
 
     def _adroit_state(self, episode: Episode, step: int, qpos: Array, qvel: Array) -> dict[str, Array]:
-        """Adroit's state dictionary: joints, and what its reset moves (door, board, target, object)."""
+        """Adroit's state dictionary: joints, and what its reset moves (door, board, target, object).
+
+        Its entries are those of the environment's state space.  `get_env_state` gives others too (the hammer's target,
+        the palm), which `set_env_state` then refuses.
+        """
         state = {"qpos": qpos, "qvel": qvel}
-        for key in self._sim.get_env_state():
-            if f"infos/{key}" in episode.extras:
-                state.setdefault(key, np.asarray(episode.extras[f"infos/{key}"][step], np.float64))
-        if "Door" in self._spec and "door_body_pos" not in state:
-            state["door_body_pos"] = self._door_position(episode, step, qpos, qvel)
-        missing = [key for key in self._sim.get_env_state() if key not in state]
-        if missing:
-            raise InputError(f"{episode.name}: {missing[0]!r} was not recorded (infos/{missing[0]}), so the scene "
-                             "cannot be put together again.")  # fmt: skip
+        for key, space in self._sim._state_space.spaces.items():
+            recorded = episode.extras.get(f"infos/{key}")
+            if key in state:
+                continue
+            if recorded is None and key == "door_body_pos":
+                state[key] = self._door_position(episode, step, qpos, qvel)
+                continue
+            if recorded is None:
+                raise InputError(f"{episode.name}: {key!r} was not recorded (infos/{key}), so the scene "
+                                 f"of {self._spec} cannot be put together again.")  # fmt: skip
+            # The environment takes obj_pos for the place that the object's joints count from: where it lay at first.
+            state[key] = np.asarray(recorded[0 if key == "obj_pos" else step], np.float64)
+            if state[key].shape != space.shape:
+                raise InputError(f"{episode.name}: infos/{key} has shape {state[key].shape}, {self._spec} expects "
+                                 f"{space.shape}; give the environment it was recorded in with --env.")  # fmt: skip
         return state
 
     def _door_position(self, episode: Episode, step: int, qpos: Array, qvel: Array) -> Array:
