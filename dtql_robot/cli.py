@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dtql_robot import __version__
+from dtql_robot.config.checks import checked, deferred
 from dtql_robot.env_record import FAMILIES
 from dtql_robot.failures import explain
 from dtql_robot.system.terminal import accept_every_character, plain_output
@@ -70,15 +71,16 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
 
     module = importlib.import_module(f"dtql_robot.commands.{command}")
     default = module.defaults(arguments) if hasattr(module, "defaults") else None
-    options = tyro.cli(
-        module.Options,
-        args=list(arguments),
-        default=default,
-        prog=f"dtql-robot {command}",
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    with deferred():
+        options = tyro.cli(
+            module.Options,
+            args=list(arguments),
+            default=default,
+            prog=f"dtql-robot {command}",
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
     trust_named_module(arguments, FAMILIES)
-    return module.run, options
+    return module.run, checked(options)
 
 
 @contextmanager

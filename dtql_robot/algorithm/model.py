@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,6 +15,8 @@ from dtql_robot.algorithm.diffusion import Denoiser
 from dtql_robot.algorithm.encoders import Encoders
 from dtql_robot.algorithm.networks import DENOISERS, GaussianPolicy, ImplicitPolicy, TwinQ, Value
 from dtql_robot.config import Config
+from dtql_robot.config.checks import SettingError
+from dtql_robot.system.memory import free_memory
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,32 @@ def make_denoiser(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float)
     return Denoiser(net, sigma_data)
 
 
+def check_memory(cfg: Config, obs_dim: int, action_dim: int, device: torch.device) -> None:
+    """InputError where networks and batches of this size cannot fit: before they are made, since running out of memory
+    ends the process without a word.  A lower bound: what passes may still be too large."""
+    chunk, width = cfg.data.horizon * action_dim, cfg.diffusion.denoiser_width
+    layers = {
+        "critic_hidden": 3 * _weights(obs_dim + chunk, cfg.critic.critic_hidden, 1),
+        "policy_hidden": cfg.policy.policy_members * _weights(obs_dim, cfg.policy.policy_hidden, 2 * chunk),
+        "denoiser_width": cfg.diffusion.denoiser_blocks * width**2,
+    }
+    units = 3 * sum(cfg.critic.critic_hidden) + cfg.policy.policy_members * sum(cfg.policy.policy_hidden) + width
+    needed = {name: 16 * count for name, count in layers.items()}  # weight, gradient, two moments of Adam
+    needed["batch_size"] = 4 * cfg.optim.batch_size * (units + 2 * (obs_dim + chunk))
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    if sum(needed.values()) > free:
+        name = max(needed, key=lambda n: needed[n])
+        owner: Any = {"critic_hidden": cfg.critic, "policy_hidden": cfg.policy, "denoiser_width": cfg.diffusion}
+        value = getattr(owner.get(name, cfg.optim), name)
+        expected = f"less: training would take at least {sum(needed.values()) / 2**30:.0f} GiB of memory, of which "
+        raise SettingError(name, value, f"{expected}{free / 2**30:.0f} GiB are free")
+
+
+def _weights(inputs: int, hidden: tuple[int, ...], outputs: int) -> int:
+    """Weights of an MLP, without biases."""
+    return sum(a * b for a, b in itertools.pairwise((inputs, *hidden, outputs)))
+
+
 def make_networks(
     cfg: Config,
     obs_dim: int,
@@ -70,6 +99,7 @@ def make_networks(
 
     The order in which they are made is part of every result: the same seed gives the same weights.
     """
+    check_memory(cfg, obs_dim, action_dim, device)
     torch.manual_seed(cfg.seed)
     encoder = Encoders(cfg.encoder, obs_dim, image_shapes).to(device) if image_shapes else None
     if encoder is not None:

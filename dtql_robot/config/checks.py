@@ -9,7 +9,9 @@ import math
 import os
 import re
 import types
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dtql_robot.errors import InputError
@@ -50,9 +52,32 @@ def option(setting: str) -> str:
     return "--" + setting.replace("_", "-")
 
 
+_deferred: ContextVar[bool] = ContextVar("deferred", default=False)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Settings that are made in the block are not checked: `checked` does it afterwards.
+
+    The command line's parser would catch the error, and word it as if the text could not be read.
+    """
+    token = _deferred.set(True)
+    try:
+        yield
+    finally:
+        _deferred.reset(token)
+
+
+def checked(options: Any) -> Any:
+    """The same dataclass, with it and all dataclasses in its fields made once more, and so checked."""
+    parts = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.init}
+    made = {name: checked(part) for name, part in parts.items() if dataclasses.is_dataclass(part)}
+    return dataclasses.replace(options, **made)
+
+
 def require(condition: bool, setting: str, value: object, expected: str) -> None:
     """SettingError unless the condition holds."""
-    if not condition:
+    if not condition and not _deferred.get():
         raise SettingError(setting, value, expected)
 
 
@@ -61,7 +86,7 @@ def in_range(obj: object, low: float, high: float, *settings: str) -> None:
     for setting in settings:
         value = getattr(obj, setting)
         entries = value if isinstance(value, tuple) else () if value is None else (value,)
-        each = "each " if isinstance(value, tuple) else ""
+        each = "each entry " if isinstance(value, tuple) else ""
         require(all(low <= entry for entry in entries), setting, value, f"{each}at least {_number(low)}")
         require(all(entry <= high for entry in entries), setting, value, f"{each}at most {_number(high)}")
 
@@ -91,6 +116,8 @@ def check_types(obj: Any) -> None:
     Lists become tuples, NumPy's scalars Python's, paths text.  SettingError for everything else that does not fit, and
     for numbers that are NaN or infinite.
     """
+    if _deferred.get():
+        return
     kind: Any = type(obj)
     hints = _hints(kind)
     for f in dataclasses.fields(obj):
@@ -167,4 +194,4 @@ def _describe(hint: Any) -> str:
     if origin is tuple:
         choices = _choices(arguments[0])
         return f"a tuple of {', '.join(choices) if choices else MANY[arguments[0]]}"
-    return NAMES.get(hint) or f"a {hint.__name__}"
+    return NAMES.get(hint) or hint.__name__
