@@ -17,6 +17,7 @@ from torch import Tensor
 from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.algorithm.model import Model, make_networks
 from dtql_robot.config import Config
+from dtql_robot.env_record import EnvChoice
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.one_step import OneStepPolicy
@@ -51,7 +52,11 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
         model.load_networks(state["networks"])
     except UNREADABLE as error:
         raise _damaged(Path(run) / CHECKPOINT, error) from error
-    return OneStepPolicy(model, face)
+    policy = OneStepPolicy(model, face)
+    if (Path(run) / CONFIG).exists():
+        settings = read_config(Path(run))
+        policy.recorded_env = EnvChoice(settings["env"], settings["env_args"], source=str(run))
+    return policy
 
 
 def save(run: Path, agent: DTQL, interface: Interface) -> None:

@@ -1,9 +1,11 @@
-"""Errors that are the user's to mend."""
+"""Errors that are the user's to mend, and those of other people's code in one line."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+LONGEST = 300  # characters of another package's message
 
 
 class InputError(ValueError):
@@ -22,3 +24,11 @@ def did_you_mean(name: str, known: Iterable[str], *, n: int = 2, cutoff: float =
     names = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), names, n=n, cutoff=cutoff)
     return f"Did you mean {' or '.join(names[c] for c in close)}?" if close else otherwise
+
+
+def describe(error: BaseException) -> str:
+    """Somebody else's exception in one line: "RuntimeError: boom"."""
+    text = " ".join(str(error).split())
+    if len(text) > LONGEST:
+        text = text[:LONGEST] + "..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,145 @@ import numpy as np
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.seeding import check_run, evaluation_seed
 from dtql_robot.errors import InputError
-from dtql_robot.eval.pools.actor import stack_obs
+from dtql_robot.eval.pools.actor import bad_key, stack_obs
 from dtql_robot.eval.pools.chunked_env import Lost
 from dtql_robot.eval.pools.env_pool import EnvPool, Where, make_pool
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
-from dtql_robot.eval.rollout import run_episodes
+from dtql_robot.eval.rollout import HOPELESS, run_episodes
+from dtql_robot.eval.subject import Function, Subject, as_subject
 from dtql_robot.eval.video.film import film
 from dtql_robot.eval.video.spec import Overlay, VideoSpec, check_video
 from dtql_robot.system.progress import progress_bar
-from dtql_robot.system.workers import WorkerError
-from dtql_robot.types import ImageObs, Obs, Policy
+from dtql_robot.types import Obs, Policy
 
 LATENCY_CALLS = 50
 LATENCY_SECONDS = 2.0
 PACKAGES = ("dtql-robot", "numpy", "gymnasium", "mujoco", "gymnasium-robotics", "robosuite", "metaworld", "ogbench")
 WORKER_TIMEOUT = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalSettings:
+    """How a policy is judged.
+
+    episodes           how many; episode i of a seed is always the same one
+    seed               of the start states and of the policy's noise
+    num_envs           environments at once; None: as many as suit the simulator, see `suitable_envs`
+    max_episode_steps  after which an episode ends; None: the environment's own limit
+    env_args           as for `make_env`; None: what the policy's run records of its environment, where that is the one
+    where              whether the environments run in processes of their own ("auto": as measured, see `make_pool`)
+    worker_timeout     seconds in which a process must answer, or else it is replaced
+    progress           whether a bar shows how far it is
+    """
+
+    episodes: int = 50
+    seed: int = 0
+    num_envs: int | None = None
+    max_episode_steps: int | None = None
+    env_args: dict[str, Any] | None = None
+    where: Where = "auto"
+    worker_timeout: float = WORKER_TIMEOUT
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        """InputError for numbers that make no evaluation."""
+        check_run(self.seed, self.episodes)
+        if self.num_envs is not None and self.num_envs < 1:
+            raise InputError(f"num_envs must be at least 1, found {self.num_envs}.")
+        if not self.worker_timeout > 0:
+            raise InputError(f"worker_timeout must be above 0 seconds, found {self.worker_timeout:g}.")
+
+    @property
+    def seeds(self) -> list[int]:
+        """The environment's seed of each episode."""
+        return [evaluation_seed(self.seed, i) for i in range(self.episodes)]
+
+    def make_pool(self, subject: Subject) -> EnvPool:
+        """The environments for the policy, where it acts in them if it can be copied there."""
+        return make_pool(
+            self.num_envs,
+            subject.spec,
+            self.max_episode_steps,
+            subject.env_args,
+            subject.image_obs,
+            episodes=self.episodes,
+            where=self.where,
+            chunk=subject.policy.n_action_steps,
+            timeout=self.worker_timeout,
+            policy=subject.portable(),
+        )
+
+
+def evaluate(
+    policy: Policy | Function | str | os.PathLike[str],
+    env: str | None = None,
+    *,
+    video: VideoSpec | Sequence[VideoSpec] | None = None,
+    **settings: Any,
+) -> EvalResult:
+    """Success rate of a policy in simulation, each episode run to its end.
+
+        evaluate("runs/lift", episodes=200)
+        evaluate(load_policy("runs/lift"))
+        evaluate(lambda obs: np.zeros(4), "FetchPush-v4", seed=3)
+
+    policy: a run folder, what `load_policy` gives, any `types.Policy`, or a function from one robot's observation
+    (key -> array) to its next action.
+    env: the environment; None is the one that the run was trained for.  What the run records of its environment
+    (robots, controllers, ...) is used wherever that environment is meant.
+    video: what to film, if anything; one video for each of several.
+    settings: `episodes`, `seed`, `num_envs` and the other fields of `EvalSettings`.
+
+    Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
+    from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs`.  Collection of
+    demonstrations uses other seeds.
+    An episode whose process dies or hangs, or whose environment raises or answers NaN, is run again from its start in a
+    new one (`EvalResult.restarts`); one that fails each time counts as no success (`EvalResult.failed`).
+    InputError where no episode can be played.
+    Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
+    """
+    how = EvalSettings(**settings)
+    subject = as_subject(policy, env, how.env_args)
+    films = [video] if isinstance(video, VideoSpec) else list(video or ())
+    result = _rolled_out(subject, how, films)
+    options: dict[str, Any] = {
+        "max_episode_steps": how.max_episode_steps,
+        "env_args": subject.env_args,
+        "progress": how.progress,
+    }
+    return _filmed(result, [film(subject.policy, result, wanted, **options) for wanted in films])
+
+
+def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec]) -> EvalResult:
+    """The result without its videos; what cannot be filmed is refused before anything is run."""
+    with contextlib.closing(how.make_pool(subject)) as pool:
+        facts = pool.facts()
+        subject.meets(facts)
+        horizon = _check(subject.policy, facts)
+        for wanted in films:
+            check_video(wanted, facts, how.episodes)
+        first = _first_obs(pool, how.seeds, facts)
+        for overlay in {wanted.overlay for wanted in films if wanted.overlay is not None}:
+            check_overlay(overlay, subject.policy, first)
+        rate = policy_rate(subject.policy, first)
+        start = time.perf_counter()
+        results, restarts = _run_with_bar(subject.policy, pool, how.seeds, facts, how.progress)
+        elapsed = time.perf_counter() - start
+    return EvalResult(
+        env=subject.spec,
+        seed=how.seed,
+        per_episode=tuple(results),
+        success_rule=facts.success_rule,
+        horizon=horizon,
+        n_action_steps=subject.policy.n_action_steps,
+        chunk_weights=subject.chunk_weights,
+        policy_hz=rate,
+        env_steps_per_s=sum(e.length for e in results) / elapsed,
+        versions=_versions(),
+        restarts=tuple(restarts),
+        num_envs=pool.num_envs,
+        where="in-process" if pool.in_process else "processes",
+    )
 
 
 def policy_rate(policy: Policy, obs: Obs) -> float:
@@ -45,28 +170,22 @@ def policy_rate(policy: Policy, obs: Obs) -> float:
     return 1.0 / max(float(np.median(seconds)), 1e-9)
 
 
-def _portable(policy: Policy) -> Policy | None:
-    """The same policy as something to be copied to the simulators, where it can be (see `types.Policy`)."""
-    return policy.portable() if hasattr(policy, "portable") else None
-
-
-def _first_obs(pool: EnvPool, seed: int) -> Obs:
-    """An observation to time the policy with."""
-    pool.reset(0, seed)
-    ((_, reply),) = pool.wait()
-    if isinstance(reply, Lost):
-        raise WorkerError(f"The simulator does not start. {reply.reason}")
-    assert isinstance(reply, dict)
-    return reply
-
-
-def _check_run(seed: int, episodes: int, num_envs: int | None, worker_timeout: float) -> None:
-    """InputError for numbers that make no evaluation."""
-    check_run(seed, episodes)
-    if num_envs is not None and num_envs < 1:
-        raise InputError(f"num_envs must be at least 1, found {num_envs}.")
-    if not worker_timeout > 0:
-        raise InputError(f"worker_timeout must be above 0 seconds, found {worker_timeout:g}.")
+def _first_obs(pool: EnvPool, seeds: Sequence[int], facts: EnvInfo) -> Obs:
+    """An observation to time the policy with: of the first episode that can be begun.  InputError where none can."""
+    found: list[Obs] = []
+    reason = ""
+    for seed in seeds[:HOPELESS]:
+        pool.reset(0, seed)
+        ((_, reply),) = pool.wait()
+        if isinstance(reply, Lost):
+            reason = reply.reason
+        elif isinstance(reply, dict):
+            found.append(reply)
+            if bad_key(reply) is None:
+                return reply
+    if not found:
+        raise InputError(f"{facts.spec} begins no episode. {reason}")
+    return found[0]
 
 
 def _check(policy: Policy, facts: EnvInfo) -> int:
@@ -97,80 +216,6 @@ def _versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def evaluate(
-    policy: Policy,
-    spec: str,
-    *,
-    episodes: int = 50,
-    seed: int = 0,
-    num_envs: int | None = None,
-    max_episode_steps: int | None = None,
-    env_args: dict[str, Any] | None = None,
-    video: VideoSpec | Sequence[VideoSpec] | None = None,
-    where: Where = "auto",
-    worker_timeout: float = WORKER_TIMEOUT,
-    progress: bool = True,
-) -> EvalResult:
-    """Success rate of `policy` in the environment `spec`, each episode run to its end.
-
-    Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
-    from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs`.  Collection of
-    demonstrations uses other seeds.  env_args: as for `make_env`.
-    num_envs: environments at once; default: as many as suit the simulator, see `suitable_envs`.
-    A policy with an attribute `image_obs` (types.ImageObs) is shown those images, drawn by the environment's cameras.
-    where: whether the environments run in processes of their own ("auto": as measured, see `make_pool`).
-    A process that dies, or does not answer within worker_timeout seconds, is replaced and its episodes run again
-    from their start; the result's `restarts` lists these.
-    video: what to film, if anything; one video for each of several.
-    Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
-    """
-    _check_run(seed, episodes, num_envs, worker_timeout)
-    films = [video] if isinstance(video, VideoSpec) else list(video or ())
-    seeds = [evaluation_seed(seed, i) for i in range(episodes)]
-    images: ImageObs | None = getattr(policy, "image_obs", None)
-    making = make_pool(
-        num_envs,
-        spec,
-        max_episode_steps,
-        env_args,
-        images,
-        episodes=episodes,
-        where=where,
-        chunk=policy.n_action_steps,
-        timeout=worker_timeout,
-        policy=_portable(policy),
-    )
-    with contextlib.closing(making) as pool:
-        facts = pool.facts()
-        horizon = _check(policy, facts)
-        for wanted in films:
-            check_video(wanted, facts, episodes)
-        first = _first_obs(pool, seeds[0])
-        for overlay in {wanted.overlay for wanted in films if wanted.overlay is not None}:
-            check_overlay(overlay, policy, first)
-        rate = policy_rate(policy, first)
-        start = time.perf_counter()
-        results, restarts = _run_with_bar(policy, pool, seeds, facts, progress)
-        elapsed = time.perf_counter() - start
-    result = EvalResult(
-        env=spec,
-        seed=seed,
-        per_episode=tuple(results),
-        success_rule=facts.success_rule,
-        horizon=horizon,
-        n_action_steps=policy.n_action_steps,
-        chunk_weights=getattr(policy, "chunk_weights", None),
-        policy_hz=rate,
-        env_steps_per_s=sum(e.length for e in results) / elapsed,
-        versions=_versions(),
-        restarts=tuple(restarts),
-        num_envs=pool.num_envs,
-        where="in-process" if pool.in_process else "processes",
-    )
-    options: dict[str, Any] = {"max_episode_steps": max_episode_steps, "env_args": env_args, "progress": progress}
-    return _filmed(result, [film(policy, result, wanted, **options) for wanted in films])
 
 
 def _filmed(result: EvalResult, made: Sequence[tuple[Path | None, str | None]]) -> EvalResult:

@@ -10,6 +10,8 @@ from dtql_robot.envs.info import SuccessRule
 from dtql_robot.eval.intervals import wilson_interval
 from dtql_robot.system.files import write_json
 
+LISTED = 8  # episodes that are named one by one where a result is printed
+
 
 @dataclass(frozen=True)
 class EpisodeResult:
@@ -18,6 +20,8 @@ class EpisodeResult:
     seed             `env.reset(seed=seed)` starts it, and seeds the policy's noise in it
     time_to_success  steps until the success signal first came on; None if it never did
     subtasks         part of the task -> whether it was done, where the environment tells (FrankaKitchen)
+    error            why it could not be played to its end, however often it was begun: it counts as no success, and its
+                     return and length as nothing; None for every other episode
     """
 
     seed: int
@@ -26,6 +30,7 @@ class EpisodeResult:
     length: int
     time_to_success: int | None
     subtasks: dict[str, bool] = field(default_factory=dict)
+    error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """An entry of `per_episode` in results.json."""
@@ -36,12 +41,13 @@ class EpisodeResult:
             "length": self.length,
             "time_to_success": self.time_to_success,
             **({"subtasks": self.subtasks} if self.subtasks else {}),
+            **({"error": self.error} if self.error else {}),
         }
 
 
 @dataclass(frozen=True)
 class Restart:
-    """An episode that was run again from its start, because its simulator process died or hung after `steps` steps."""
+    """An episode that was run again from its start, because its simulator died, hung or failed after `steps` steps."""
 
     seed: int
     steps: int
@@ -96,6 +102,25 @@ class EvalResult:
         return self.successes / self.episodes
 
     @property
+    def failed(self) -> tuple[EpisodeResult, ...]:
+        """The episodes that could not be played to their end."""
+        return tuple(episode for episode in self.per_episode if episode.error)
+
+    @property
+    def _played(self) -> tuple[EpisodeResult, ...]:
+        return tuple(episode for episode in self.per_episode if not episode.error)
+
+    @property
+    def mean_return(self) -> float:
+        """Over the episodes that were played to their end."""
+        return sum(e.episode_return for e in self._played) / max(1, len(self._played))
+
+    @property
+    def mean_length(self) -> float:
+        """Steps, over the episodes that were played to their end."""
+        return sum(e.length for e in self._played) / max(1, len(self._played))
+
+    @property
     def video(self) -> Path | None:
         """The first video; None where there is none."""
         return self.videos[0] if self.videos else None
@@ -114,8 +139,8 @@ class EvalResult:
     @property
     def subtask_success(self) -> dict[str, float]:
         """Part of the task -> share of the episodes in which it was done."""
-        names = self.per_episode[0].subtasks
-        return {name: sum(e.subtasks[name] for e in self.per_episode) / self.episodes for name in names}
+        names = dict.fromkeys(name for episode in self.per_episode for name in episode.subtasks)
+        return {name: sum(e.subtasks.get(name, False) for e in self.per_episode) / self.episodes for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """The content of results.json."""
@@ -125,8 +150,8 @@ class EvalResult:
             "ci95": list(self.ci95),
             "episodes": self.episodes,
             "seed": self.seed,
-            "mean_return": sum(e.episode_return for e in self.per_episode) / self.episodes,
-            "mean_length": sum(e.length for e in self.per_episode) / self.episodes,
+            "mean_return": self.mean_return,
+            "mean_length": self.mean_length,
             "mean_time_to_success": self.mean_time_to_success,
             "subtask_success": self.subtask_success,
             "policy_hz": self.policy_hz,
@@ -157,5 +182,17 @@ class EvalResult:
         ]
         if self.subtask_success:
             lines.append("  " + ", ".join(f"{name} {rate:.0%}" for name, rate in self.subtask_success.items()))
-        lines += [f"  episode with seed {r.seed} was run again: {r.reason}" for r in self.restarts]
+        if self.failed:
+            count = f"{len(self.failed)} of {self.episodes}"
+            lines.append(f"  {count} episodes could not be played to their end: failures, in no other mean")
+        lines += _first_of([f"  episode with seed {e.seed} failed: {e.error}" for e in self.failed])
+        ended = {e.seed for e in self.failed}
+        again = [r for r in self.restarts if r.seed not in ended]
+        lines += _first_of([f"  episode with seed {r.seed} was run again: {r.reason}" for r in again])
         return "\n".join(lines)
+
+
+def _first_of(lines: list[str]) -> list[str]:
+    """A few of the lines, and how many there are more."""
+    more = len(lines) - LISTED
+    return lines if more <= 0 else [*lines[:LISTED], f"  and {more} more (results.json lists all)"]

@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
-from dtql_robot.envs.seeding import episode_rng
+from dtql_robot.errors import InputError
 from dtql_robot.eval.intervals import episode_success, first_success
-from dtql_robot.eval.pools.actor import action_plan, choose
+from dtql_robot.eval.pools.actor import ActedEpisode, choose
 from dtql_robot.eval.pools.chunked_env import ChunkResult, Lost
 from dtql_robot.eval.pools.env_pool import EnvPool
 from dtql_robot.eval.result import EpisodeResult, Restart
-from dtql_robot.policy.action_plan import ActionPlan
-from dtql_robot.system.workers import WorkerError
 from dtql_robot.types import Obs, Policy
 
-MAX_RERUNS = 2  # of one episode: a simulator that dies a third time on the same one dies of it
+Report = Callable[[EpisodeResult], None]
+"""Told of every episode that has ended."""
+
+MAX_RERUNS = 2  # of one episode: what fails a third time counts as failed
+HOPELESS = 3  # episodes that failed in this way before any was played to its end
 
 
-@dataclass
-class Running:
-    """An episode in progress: its noise, what is planned, and what happened so far."""
-
-    index: int
-    seed: int
-    rng: np.random.Generator
-    plan: ActionPlan
-    rewards: list[float] = field(default_factory=list)
-    successes: list[bool] = field(default_factory=list)
-
-    def add(self, outcome: ChunkResult) -> None:
-        """Count what a chunk of actions brought."""
-        self.rewards += outcome.rewards
-        self.successes += outcome.successes
-
-    def finish(self, facts: EnvInfo, last: ChunkResult) -> EpisodeResult:
-        """The episode's result, after its last chunk."""
-        return EpisodeResult(
-            seed=self.seed,
-            success=episode_success(self.successes, facts.success_rule),
-            episode_return=float(sum(self.rewards)),
-            length=len(self.rewards),
-            time_to_success=first_success(self.successes),
-            subtasks=dict(last.subtasks),
-        )
+def _finished(episode: ActedEpisode, facts: EnvInfo, last: ChunkResult) -> EpisodeResult:
+    return EpisodeResult(
+        seed=episode.seed,
+        success=episode_success(episode.successes, facts.success_rule),
+        episode_return=float(sum(episode.rewards)),
+        length=len(episode.rewards),
+        time_to_success=first_success(episode.successes),
+        subtasks=dict(last.subtasks),
+    )
 
 
 class Rollout:
@@ -62,19 +44,20 @@ class Rollout:
         self.policy, self.pool, self.seeds, self.facts = policy, pool, seeds, facts
         self.results: dict[int, EpisodeResult] = {}
         self.restarts: list[Restart] = []
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, ActedEpisode] = {}
+        self._index: dict[int, int] = {}  # of the episode in an environment
+        self._reruns = Counter[int]()
         self._waiting = deque(range(len(seeds)))
         self._idle: set[int] = set()
 
-    def run(self, num_envs: int, report: Callable[[EpisodeResult], None]) -> list[EpisodeResult]:
-        """Run all episodes, `num_envs` at a time, and report each as it ends.  Returned in the order of seeds."""
+    def run(self, num_envs: int, report: Report) -> list[EpisodeResult]:
         self._idle = set(range(num_envs))
         self._begin_waiting()
         while self._running:
             deciding: list[tuple[int, Obs]] = []
             for env, reply in self.pool.wait():
                 if isinstance(reply, Lost):
-                    self._begin_again(env, reply)
+                    self._begin_again(env, reply, report)
                 elif not isinstance(reply, ChunkResult):
                     deciding.append((env, reply))
                 elif self._continues(env, reply, report):
@@ -84,19 +67,23 @@ class Rollout:
                 for env, _ in deciding:
                     self.pool.advance(env)
             elif deciding:
-                self._decide(deciding)
+                self._decide(deciding, report)
+                self._begin_waiting()  # a decision may have ended an episode
         return [self.results[i] for i in range(len(self.seeds))]
 
-    def _decide(self, deciding: Sequence[tuple[int, Obs]]) -> None:
+    def _decide(self, deciding: Sequence[tuple[int, Obs]], report: Report) -> None:
         """Ask the policy for all robots that await a decision together."""
         rngs = [self._running[env].rng for env, _ in deciding]
         chunks = choose(self.policy, [obs for _, obs in deciding], rngs)
         for (env, _), chunk in zip(deciding, chunks, strict=True):
-            self.pool.run_chunk(env, self._running[env].plan.next(chunk))
+            if isinstance(chunk, Lost):
+                self._begin_again(env, chunk, report)
+            else:
+                self.pool.run_chunk(env, self._running[env].plan.next(chunk))
 
     def _begin(self, env: int, index: int) -> None:
         seed = self.seeds[index]
-        self._running[env] = Running(index, seed, episode_rng(seed), action_plan(self.policy))
+        self._running[env], self._index[env] = ActedEpisode(self.policy, seed), index
         self.pool.reset(env, seed)
 
     def _begin_waiting(self) -> None:
@@ -118,24 +105,33 @@ class Rollout:
             self._idle.remove(env)
             self._begin(env, self._waiting.popleft())
 
-    def _begin_again(self, env: int, lost: Lost) -> None:
-        """The episode of a lost process from its start, in the process that replaced it."""
-        episode = self._running[env]
-        self.restarts.append(Restart(episode.seed, len(episode.rewards), lost.reason))
-        if sum(restart.seed == episode.seed for restart in self.restarts) > MAX_RERUNS:
-            raise WorkerError(f"The episode with seed {episode.seed} was lost {MAX_RERUNS + 1} times. {lost.reason}")
-        self._begin(env, episode.index)
+    def _begin_again(self, env: int, lost: Lost, report: Report) -> None:
+        """An episode that cannot go on, from its start; what fails again and again is a failed episode."""
+        episode, index = self._running[env], self._index[env]
+        if self._reruns[index] < MAX_RERUNS:
+            self._reruns[index] += 1
+            self.restarts.append(Restart(episode.seed, len(episode.rewards), lost.reason))
+            self._begin(env, index)
+            return
+        self._end(env, EpisodeResult(episode.seed, False, 0.0, 0, None, error=lost.reason), report)
+        failed = len(self.results)
+        if all(result.error for result in self.results.values()) and failed in (HOPELESS, len(self.seeds)):
+            raise InputError(f"{self.facts.spec} cannot be evaluated: {failed} of {failed} episodes cannot be played "
+                             f"to their end. {lost.reason}")  # fmt: skip
 
-    def _continues(self, env: int, outcome: ChunkResult, report: Callable[[EpisodeResult], None]) -> bool:
+    def _end(self, env: int, result: EpisodeResult, report: Report) -> None:
+        del self._running[env]
+        self.results[self._index[env]] = result
+        self._idle.add(env)
+        report(result)
+
+    def _continues(self, env: int, outcome: ChunkResult, report: Report) -> bool:
         """Take a chunk's outcome down; False where it ended the episode."""
         episode = self._running[env]
         episode.add(outcome)
         if not outcome.done:
             return True
-        del self._running[env]
-        self.results[episode.index] = episode.finish(self.facts, outcome)
-        report(self.results[episode.index])
-        self._idle.add(env)
+        self._end(env, _finished(episode, self.facts, outcome), report)
         return False
 
 
@@ -145,7 +141,7 @@ def run_episodes(
     num_envs: int,
     seeds: Sequence[int],
     facts: EnvInfo,
-    report: Callable[[EpisodeResult], None] = lambda _: None,
+    report: Report = lambda _: None,
 ) -> tuple[list[EpisodeResult], list[Restart]]:
     """(one result per seed, in the order of `seeds`; the episodes that were run again and why).
 

@@ -11,6 +11,7 @@ import torch
 
 from dtql_robot.algorithm.model import Model
 from dtql_robot.config import Act
+from dtql_robot.env_record import EnvChoice
 from dtql_robot.errors import InputError
 from dtql_robot.policy import attention
 from dtql_robot.policy.action_plan import ActionPlan, exponential_weights
@@ -27,6 +28,9 @@ class OneStepPolicy:
 
     It acts with the moving average of the policy; the target Q only chooses among candidates, if asked to.
     """
+
+    recorded_env: EnvChoice | None = None
+    """The environment that its run was trained for; None where it came from no run folder."""
 
     def __init__(self, model: Model, interface: Interface, use_numpy: bool = True) -> None:
         """model: networks whose weights are in place (a `DTQL` agent is one).  use_numpy: compute the mean in NumPy

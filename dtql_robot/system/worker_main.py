@@ -15,19 +15,13 @@ import time
 import traceback
 from typing import Any, BinaryIO
 
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, describe
 from dtql_robot.system.workers import LENGTH
 
 PR_SET_PDEATHSIG = 1
 WATCH_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 """For a handler to be closed after the caller has closed the pipe, or is gone."""
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line: "RuntimeError: boom"."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def end_with(caller: int, tied: bool) -> None:

@@ -90,7 +90,7 @@ class Worker:
             raise InputError(value)
         if kind == "error":
             sentence, text = value
-            raise WorkerError(f"A simulator process failed: {sentence}") from WorkerTracebackError(text)
+            raise WorkerError(f"A simulator process failed ({sentence}).") from WorkerTracebackError(text)
         return value
 
     @property
@@ -122,12 +122,16 @@ class Worker:
         self._process.kill()
         self.close()
 
-    def close(self) -> None:
-        """Ask the worker to end and wait for it; kill it if it does not.  Safe to call twice."""
+    def ask_to_end(self) -> None:
+        """Close the pipes.  `close` waits for what that leads to."""
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):
                 if pipe is not None:
                     pipe.close()
+
+    def close(self) -> None:
+        """Ask the worker to end and wait for it; kill it if it does not.  Safe to call twice."""
+        self.ask_to_end()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:

@@ -1,20 +1,28 @@
-"""One environment that runs whole chunks of actions."""
+"""One environment that runs whole chunks of actions, and is made anew where it fails."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, describe
 from dtql_robot.types import Array, ImageObs
 
 if TYPE_CHECKING:
     import gymnasium
 
 PROBE_SECONDS = 0.2
+UNKNOWN_SECONDS = 1e-2  # taken for a step where measuring it fails
+FAULTS = (Exception, SystemExit)
+"""What a simulator's code may raise that ends an episode and nothing else."""
+
+T = TypeVar("T")
 
 
 class ChunkResult(NamedTuple):
@@ -32,7 +40,10 @@ class ChunkResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Lost:
-    """The environment's process died or hung, and was replaced: what it was doing is to be done again."""
+    """An episode cannot go on: its process died or hung, or its environment failed.
+
+    Either was replaced, so that what it was doing can be done again.
+    """
 
     reason: str
 
@@ -41,7 +52,11 @@ Reply = dict[str, Array] | ChunkResult | Lost
 
 
 class EnvServer:
-    """One environment, driven by chunks.  `env` is the environment to drive where it is made already."""
+    """One environment, driven by chunks.  `env` is the environment to drive where it is made already.
+
+    What its code raises, or answers that is no answer, makes `Lost`, and the next `reset` makes a new one.  An
+    InputError is not for one episode alone and is raised.
+    """
 
     def __init__(
         self,
@@ -51,26 +66,72 @@ class EnvServer:
         images: ImageObs | None = None,
         env: gymnasium.Env | None = None,
     ) -> None:
-        self.env = env or make_env(spec, max_episode_steps=max_episode_steps, env_args=env_args, images=images)
+        self._spec, self._args = spec, (max_episode_steps, env_args, images)
+        self._broken, self._replaceable = False, env is None
+        self._use(env or self._make())
+
+    def _make(self) -> gymnasium.Env:
+        steps, env_args, images = self._args
+        try:
+            return make_env(self._spec, max_episode_steps=steps, env_args=env_args, images=images)
+        except InputError:
+            raise
+        except FAULTS as error:
+            raise InputError(f"{self._spec} cannot be made: {describe(error)}.") from error
+
+    def _use(self, env: gymnasium.Env) -> None:
         from dtql_robot.envs.rendering.image_obs import image_env
         from dtql_robot.envs.wrapper import UniformEnv
 
-        self._spec, self._image_env = spec, image_env(self.env)
-        self._steps = self.env.steps if isinstance(self.env, UniformEnv) else self._steps_through_wrappers
+        self.env, self._image_env = env, image_env(env)
+        self._steps = env.steps if isinstance(env, UniformEnv) else self._steps_through_wrappers
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._count = 0
 
     def facts(self) -> EnvInfo:
         """The environment's horizon, success rule, cameras and shapes."""
         return self.env.get_wrapper_attr("facts")
 
-    def reset(self, seed: int) -> dict[str, Array]:
-        """Begin an episode.  Returns its first observation, key -> array."""
-        return self.env.reset(seed=seed)[0]
+    def _try(self, doing: str, act: Callable[[], T]) -> T | Lost:
+        try:
+            return act()
+        except InputError:
+            raise
+        except FAULTS as error:
+            self._broken = True
+            return Lost(f"{self._spec} failed in {doing}: {describe(error)}.")
+
+    def reset(self, seed: int) -> dict[str, Array] | Lost:
+        """Begin the episode of this seed."""
+        return self._try("reset", lambda: self._reset(seed))
+
+    def _reset(self, seed: int) -> dict[str, Array]:
+        if self._broken and self._replaceable:
+            self.close()
+            self._use(self._make())
+        self._broken, self._count = False, 0
+        obs = self.env.reset(seed=seed)[0]
+        if not self._shapes:
+            self._shapes = {key: value.shape for key, value in obs.items()}
+        self._check_shapes(obs)
+        return obs
+
+    def _check_shapes(self, obs: Mapping[str, Array]) -> None:
+        for key, shape in self._shapes.items():
+            if key not in obs:
+                raise ValueError(f"the observation {key!r} of the first reset is missing")
+            if obs[key].shape != shape:
+                raise ValueError(f"the observation {key!r} has shape {obs[key].shape}, at the first reset {shape}")
 
     def step_seconds(self) -> float:
         """Measured processor time of one step, of an episode begun for this purpose.
 
         Processor time, because the machine's other work must not make a cheap simulator look dear.
         """
+        found = self._try("step", self._step_seconds)
+        return UNKNOWN_SECONDS if isinstance(found, Lost) else found
+
+    def _step_seconds(self) -> float:
         self.env.reset(seed=0)
         action = self.env.action_space.sample()
         count, start, end = 0, time.process_time(), time.perf_counter() + PROBE_SECONDS
@@ -81,14 +142,22 @@ class EnvServer:
                 break
         return (time.process_time() - start) / count
 
-    def run_chunk(self, actions: Array) -> ChunkResult:
+    def run_chunk(self, actions: Array) -> ChunkResult | Lost:
         """Execute actions (K, A) in order, stopping early where the episode ends."""
+        return self._try("step", lambda: self._run_chunk(actions))
+
+    def _run_chunk(self, actions: Array) -> ChunkResult:
         obs, rewards, successes, ended, info = self._steps(actions)
         if None in successes:
             raise InputError(
                 f"{self._spec} reports no success: expected 'success' or 'is_success' in the info of each step, "
                 f"found {sorted(info) or 'nothing'}; wrap the environment so that it reports one."
             )
+        for step, reward in enumerate(rewards, start=self._count + 1):
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward of step {step} is {reward}")
+        self._count += len(rewards)
+        self._check_shapes(obs)
         return ChunkResult(obs, rewards, cast(list[bool], successes), ended, info.get("subtasks", {}))
 
     def _steps_through_wrappers(self, actions: Array) -> tuple[dict, list[float], list[bool | None], bool, dict]:
@@ -107,5 +176,6 @@ class EnvServer:
         return obs, rewards, successes, ended, info
 
     def close(self) -> None:
-        """Free the simulator."""
-        self.env.close()
+        """What an environment fails in when it ends changes no result."""
+        with contextlib.suppress(*FAULTS):
+            self.env.close()

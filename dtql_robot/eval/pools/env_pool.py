@@ -25,7 +25,7 @@ class EnvPool(Protocol):
     """Environments 0..N-1.  `reset`, `run_chunk` and `advance` queue one call on an environment, `wait` gives what is
     answered.
 
-    in_process: whether the environments live in this process, where nothing can be replaced.
+    in_process: whether the environments live in this process, which ends with what ends one of them.
     acts: whether the pool has the policy, so that `advance` takes the place of `run_chunk`.
     `process`: the number of the process that an environment lives in.
     """

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
+from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.actor import Actor, advance
-from dtql_robot.eval.pools.chunked_env import ChunkResult, EnvServer, Lost, Reply
-from dtql_robot.system.workers import Worker, WorkerLostError
+from dtql_robot.eval.pools.chunked_env import UNKNOWN_SECONDS, ChunkResult, EnvServer, Lost, Reply
+from dtql_robot.system.workers import Worker, WorkerError, WorkerLostError
 from dtql_robot.types import Array, Policy
 
 STARTUP_SECONDS = 180.0  # beyond the time-out, for a new process to import and build its simulator
+MAX_STARTS = 3  # of one process that dies before it has answered anything
 
 Packed = dict[str, tuple[str, tuple[int, ...], bytes]]
 
@@ -59,7 +61,7 @@ class EnvGroup:
         """Seconds that a step of the simulator takes, measured."""
         return self._servers[0].step_seconds()
 
-    def answer(self, calls: Sequence[Call]) -> list[Packed | tuple]:
+    def answer(self, calls: Sequence[Call]) -> list[Packed | tuple | Lost]:
         """The answers to (environment, "reset", "run_chunk" or "advance", its argument), in order."""
         together = [slot for slot, method, _ in calls if method == "advance"]
         advanced = dict(zip(together, self._advance(together), strict=True))
@@ -68,28 +70,30 @@ class EnvGroup:
             for slot, method, value in calls
         ]
 
-    def reset(self, slot: int, seed: int) -> Packed:
-        """Begin an episode in a slot.  Returns its first observation, packed."""
+    def reset(self, slot: int, seed: int) -> Packed | Lost:
         if slot not in self._servers:
             self._servers[slot] = EnvServer(*self._args)
             gc.freeze()  # the simulators' many objects stay; searching them for garbage costs a percent of a cheap one
         if self._policy is None:
-            return pack(self._servers[slot].reset(seed))
-        self._actors[slot] = Actor(self._servers[slot], self._policy)
-        return pack(self._actors[slot].reset(seed))
+            obs = self._servers[slot].reset(seed)
+        else:
+            self._actors[slot] = Actor(self._servers[slot], self._policy)
+            obs = self._actors[slot].reset(seed)
+        return obs if isinstance(obs, Lost) else pack(obs)
 
-    def run_chunk(self, slot: int, chunk: tuple[int, bytes]) -> tuple:
-        """Execute a packed chunk in a slot.  Returns the packed outcome."""
+    def run_chunk(self, slot: int, chunk: tuple[int, bytes]) -> tuple | Lost:
         count, data = chunk
         return _packed(self._servers[slot].run_chunk(np.frombuffer(data, np.float32).reshape(count, -1)))
 
-    def _advance(self, slots: Sequence[int]) -> list[tuple]:
+    def _advance(self, slots: Sequence[int]) -> list[tuple | Lost]:
         if self._policy is None or not slots:
             return []
         return [_packed(found) for found in advance(self._policy, [self._actors[slot] for slot in slots])]
 
 
-def _packed(found: ChunkResult) -> tuple:
+def _packed(found: ChunkResult | Lost) -> tuple | Lost:
+    if isinstance(found, Lost):
+        return found
     return pack(found.obs), found.rewards, found.successes, found.done, found.subtasks
 
 
@@ -114,7 +118,7 @@ class ProcessPool:
         timeout: float = 120.0,
         policy: Policy | None = None,
     ) -> None:
-        self._args, self._timeout, self.num_envs = (policy, *args), timeout, num_envs
+        self._spec, self._args, self._timeout, self.num_envs = args[0], (policy, *args), timeout, num_envs
         self.acts = policy is not None
         count = min(num_envs, processes or num_envs)
         self.workers = [self._start() for _ in range(count)]
@@ -129,19 +133,44 @@ class ProcessPool:
         return Worker("dtql_robot.eval.pools.process_pool:EnvGroup", *self._args)
 
     def facts(self) -> EnvInfo:
-        """The environment's facts; returns once every process is up."""
-        return self._ask_all("facts")[0]
+        """The environment's facts; returns once every process is up.
+
+        A process that dies or hangs while it starts is replaced; InputError where that does not help.
+        """
+        answers = self._ask_all("facts")
+        for process in range(len(self.workers)):
+            starts = 1
+            while isinstance(lost := answers[process], Lost):
+                if starts == MAX_STARTS:
+                    raise InputError(f"{self._spec} does not start, {starts} times in turn: {lost.reason}")
+                starts += 1
+                answers[process] = self._ask(process, "facts")
+        return answers[0]
 
     def step_seconds(self) -> float:
         """Measured time of one step while every process is stepping."""
-        return max(self._ask_all("step_seconds"))
+        return max(UNKNOWN_SECONDS if isinstance(found, Lost) else found for found in self._ask_all("step_seconds"))
 
     def _ask_all(self, method: str) -> list[Any]:
+        """Every process's answer; `Lost` for one that died or hung, and was replaced."""
         for worker in self.workers:
             worker.send(method)
         deadline = time.monotonic() + self._timeout + STARTUP_SECONDS
-        self._fresh.clear()
-        return [worker.recv(deadline) for worker in self.workers]
+        return [self._answer(process, deadline) for process in range(len(self.workers))]
+
+    def _ask(self, process: int, method: str) -> Any:
+        self.workers[process].send(method)
+        return self._answer(process, time.monotonic() + self._timeout + STARTUP_SECONDS)
+
+    def _answer(self, process: int, deadline: float) -> Any:
+        try:
+            found = self.workers[process].recv(deadline)
+        except WorkerLostError as error:
+            lost = Lost(str(error))
+            self._replace(process, lost)
+            return lost
+        self._fresh.discard(process)
+        return found
 
     def process(self, env: int) -> int:
         """The number of the process that holds an environment."""
@@ -210,7 +239,7 @@ class ProcessPool:
     def _collect(self, process: int) -> list[tuple[int, Reply]]:
         try:
             values = self.workers[process].recv(self._deadlines[process])
-        except WorkerLostError as error:
+        except WorkerError as error:
             return self._replace(process, Lost(str(error)))
         self._deadlines[process] = time.monotonic() + self._timeout  # of the next message
         slots = self._asked[process].popleft()
@@ -225,7 +254,7 @@ class ProcessPool:
         self._asked[process].clear()
         self._gone.update(dict.fromkeys(range(process, self.num_envs, len(self.workers)), lost))
         for env in waiting:
-            del self._gone[env]
+            self._gone.pop(env, None)
         self.workers[process].kill()
         self.workers[process] = self._start()
         self._fresh.add(process)
@@ -234,8 +263,12 @@ class ProcessPool:
     def close(self) -> None:
         """End all processes."""
         for worker in self.workers:
+            worker.ask_to_end()
+        for worker in self.workers:
             worker.close()
 
 
-def _reply(value: Packed | tuple) -> Reply:
+def _reply(value: Packed | tuple | Lost) -> Reply:
+    if isinstance(value, Lost):
+        return value
     return unpack(value) if isinstance(value, dict) else ChunkResult(unpack(value[0]), *value[1:])
