@@ -16,6 +16,10 @@ class InputError(ValueError):
     """
 
 
+class MissingOutputError(RuntimeError):
+    """One of the things that were asked for could not be made; the others were.  The message says which and why."""
+
+
 def did_you_mean(name: str, known: Iterable[str], *, n: int = 2, cutoff: float = 0.5, otherwise: str = "") -> str:
     """ "Did you mean A or B?" with the known names closest to `name`; `otherwise` where none is close.
 

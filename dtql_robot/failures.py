@@ -7,7 +7,7 @@ import os
 import sys
 
 from dtql_robot.config.checks import SettingError
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, MissingOutputError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 USERS_PATH = {
@@ -23,6 +23,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return error.as_option(), 2
     if isinstance(error, InputError):
         return str(error), 2
+    if isinstance(error, MissingOutputError):
+        return str(error), 1
     if isinstance(error, KeyboardInterrupt):
         return " ".join(["interrupted.", *getattr(error, "__notes__", ())]), 1
     if isinstance(error, OSError):

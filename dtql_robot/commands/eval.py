@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -9,10 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, MissingOutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dtql_robot.eval.result import EvalResult
     from dtql_robot.eval.video.spec import VideoSpec
+    from dtql_robot.report.evaluations import Kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,48 +76,86 @@ def run(options: Options) -> None:
     """Evaluate the run, or each seed's, write the results, and print them."""
     from dtql_robot.run_folder import seed_runs
 
+    options = replace(options, **{name: path.expanduser() for name in ("run", "video", "json")
+                                  if (path := getattr(options, name)) is not None})  # fmt: skip
     runs = seed_runs(options.run)
-    if runs:
-        _run_seeds(options, runs)
-    else:
-        _run_one(options)
+    missing = _run_seeds(options, runs) if runs else _run_one(options)[2]
+    if missing:
+        raise MissingOutputError(missing)
 
 
-def _run_seeds(options: Options, runs: dict[int, Path]) -> None:
-    """Each seed's run by itself, then all together.  A video goes into each run's folder under the given name."""
+def _run_seeds(options: Options, runs: dict[int, Path]) -> str | None:
+    """Each seed's run by itself, then all together.  A video goes into each run's folder under the given name.
+
+    Returns why a video is missing.
+    """
     from dtql_robot.eval.across_seeds import SeedsResult
-    from dtql_robot.run_folder import SEEDS, read_results
+    from dtql_robot.report.evaluations import OTHERS
+    from dtql_robot.run_folder import SEEDS
+    from dtql_robot.system.files import check_writable
 
-    for folder in runs.values():
-        video = folder / options.video.name if options.video else None
-        _run_one(replace(options, run=folder, video=video, json=None))
-    result = SeedsResult({seed: read_results(folder) for seed, folder in runs.items()})
-    print(result)
     for path in (options.run / SEEDS, options.json):
         if path:
+            check_writable(path)
+    done = {}
+    for seed, folder in runs.items():
+        video = folder / options.video.name if options.video else None
+        done[seed] = _run_one(replace(options, run=folder, video=video, json=None))
+    result = SeedsResult({seed: found for seed, (found, _, _) in done.items()})
+    print(result)
+    probes = [kept.results.name for _, kept, _ in done.values() if kept.headline is not None]
+    summary = options.run / OTHERS / f"seeds-{probes[0]}" if probes else options.run / SEEDS
+    for path in (summary, options.json):
+        if path:
             print(f"  {result.save(path)}")
+    return next((missing for _, _, missing in done.values() if missing), None)
 
 
-def _run_one(options: Options) -> None:
+def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
+    """Evaluate one run folder.  Returns (the content of its results.json, where that is, why a video is missing)."""
+    from dtql_robot.report.evaluations import checkpoint_digest, keep
+    from dtql_robot.report.run_report import write_run_report
+    from dtql_robot.run_folder import RESULTS
+    from dtql_robot.system.files import check_writable, write_json
+    from dtql_robot.system.locks import locked
+
+    videos = _videos(options)
+    outputs = [path for path in (*(video.path for video in videos), options.json) if path]
+    for path in (options.run / RESULTS, *outputs):
+        check_writable(path)
+    with contextlib.ExitStack() as stack:
+        for path in dict.fromkeys(outputs):
+            stack.enter_context(locked(path))
+        digest = checkpoint_digest(options.run)
+        result = _evaluate(options, videos)
+        print(result)
+        found = {**result.to_dict(), "checkpoint": digest, "asked": _asked(options)}
+        if options.json:
+            write_json(options.json, found)
+        kept = keep(options.run, found, result.videos)
+        report = write_run_report(options.run, result.videos, _command(options), kept.results, kept.report)
+    for path in (kept.results, *result.videos, report):
+        print(f"  {path}")
+    for note in (str(kept), result.video_note):
+        if note:
+            print(f"  {note}")
+    return found, kept, result.video_note if len(result.videos) < len(videos) else None
+
+
+def _evaluate(options: Options, videos: Sequence[VideoSpec]) -> EvalResult:
     from dtql_robot.checkpoint import load_policy
     from dtql_robot.env_record import choose_env
     from dtql_robot.eval.evaluation import evaluate
-    from dtql_robot.report.run_report import write_run_report
-    from dtql_robot.run_folder import RESULTS, read_config
-    from dtql_robot.system.files import check_writable
+    from dtql_robot.run_folder import read_config
 
     settings = read_config(options.run)
-    videos = _videos(options)
-    for path in (options.run / RESULTS, options.json):
-        if path:
-            check_writable(path)
     chosen = choose_env(options.env, settings["env"], settings["env_args"], source=str(options.run))
     spec = chosen.require()
     for note in chosen.notes:
         print(note, file=sys.stderr)
     policy = load_policy(options.run)
     policy.set_plan(options.n_action_steps, options.temporal_ensemble_coeff)
-    result = evaluate(
+    return evaluate(
         policy,
         spec,
         episodes=options.episodes,
@@ -124,15 +167,12 @@ def _run_one(options: Options) -> None:
         where=options.where,
         worker_timeout=options.worker_timeout,
     )
-    result.save(options.run / RESULTS)
-    if options.json:
-        result.save(options.json)
-    report = write_run_report(options.run, result.videos, _command(options))
-    print(result)
-    for path in (options.run / RESULTS, *result.videos, report):
-        print(f"  {path}")
-    if result.video_note:
-        print(f"  {result.video_note}")
+
+
+def _asked(options: Options) -> dict[str, Any]:
+    """What was asked for instead of what the run and its environment have."""
+    names = ("max_episode_steps", "n_action_steps", "temporal_ensemble_coeff")
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def _videos(options: Options) -> list[VideoSpec]:

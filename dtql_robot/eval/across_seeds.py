@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.eval.intervals import mean_interval
+from dtql_robot.eval.intervals import seeds_interval
 from dtql_robot.system.files import write_json
 
 
@@ -35,11 +35,10 @@ class SeedsResult:
 
     @property
     def ci95(self) -> tuple[float, float] | None:
-        """Student's 95% interval of the mean over seeds, within [0, 1]; None for a single seed."""
+        """95% interval of the mean over seeds, see `seeds_interval`; None for a single seed."""
         if len(self.runs) < 2:
             return None
-        low, high = mean_interval(self.rates)
-        return max(0.0, low), min(1.0, high)
+        return seeds_interval(self.rates, sum(int(found["episodes"]) for found in self.runs.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """The content of seeds.json."""
@@ -48,7 +47,7 @@ class SeedsResult:
             "env": self.env,
             "mean_success_rate": self.mean,
             "ci95": list(self.ci95) if self.ci95 else None,
-            "interval": "Student's t over training seeds",
+            "interval": "the wider of Student's t over training seeds and Wilson's over their episodes",
             "seeds": {str(seed): {k: found[k] for k in kept} for seed, found in self.runs.items()},
         }
 

@@ -47,6 +47,21 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
+def seeds_interval(rates: Sequence[float], episodes: int) -> tuple[float, float]:
+    """95% interval for the mean success rate of training seeds: the wider of two, within [0, 1].
+
+    Student's over the seeds, where there are two or more, and Wilson's over all their episodes: seeds that agree by
+    chance, as 0 of 9 three times does, have no spread, though another episode could still succeed.
+    rates: of each seed.  episodes: of all seeds together.
+    """
+    mean = statistics.fmean(rates)
+    low, high = wilson_interval(round(mean * episodes), episodes)
+    if len(rates) > 1:
+        over_seeds = mean_interval(rates)
+        low, high = min(low, max(0.0, over_seeds[0])), max(high, min(1.0, over_seeds[1]))
+    return low, high
+
+
 def episode_success(successes: Sequence[bool], rule: SuccessRule) -> bool:
     """An episode's success from its steps' success: its last step's ("last") or any step's ("any")."""
     return bool(successes[-1]) if rule == "last" else any(successes)

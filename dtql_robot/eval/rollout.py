@@ -51,6 +51,7 @@ class Rollout:
         self._idle: set[int] = set()
 
     def run(self, num_envs: int, report: Report) -> list[EpisodeResult]:
+        """Run all episodes, `num_envs` at a time, and report each as it ends.  Returned in the order of seeds."""
         self._idle = set(range(num_envs))
         self._begin_waiting()
         while self._running:

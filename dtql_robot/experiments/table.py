@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.eval.intervals import mean_interval, wilson_interval
+from dtql_robot.eval.intervals import seeds_interval
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,7 @@ class Cell:
     @property
     def interval(self) -> tuple[float, float]:
         """95%: the wider of Student's interval over training seeds and Wilson's over all episodes."""
-        n = self.episodes * len(self.rates)
-        low, high = wilson_interval(round(self.mean * n), n)
-        if len(self.rates) > 1:
-            over_seeds = mean_interval(self.rates)
-            low, high = min(low, max(0.0, over_seeds[0])), max(high, min(1.0, over_seeds[1]))
-        return low, high
+        return seeds_interval(self.rates, self.episodes * len(self.rates))
 
 
 def gather(records: Iterable[Mapping[str, Any]]) -> list[Cell]:

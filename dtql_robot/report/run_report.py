@@ -12,20 +12,23 @@ from dtql_robot.config import Config
 from dtql_robot.run_folder import CURVES, METRICS, REPORT, read_config, read_metrics, read_results, read_summary
 
 
-def write_run_report(run: Path, videos: Sequence[Path], command: Sequence[str]) -> Path:
+def write_run_report(
+    run: Path, videos: Sequence[Path], command: Sequence[str], results_file: Path | None = None, out: Path | None = None
+) -> Path:
     """Draw the learning curves and gather everything in the run folder in one self-contained page.
 
     command: the words of the evaluation's command line; the training's is read off the run's config.
+    results_file, out: the evaluation that it is about, and the page; None: the run's results.json and report.html.
     """
     from dtql_robot.report.curves import plot_curves, series
     from dtql_robot.report.page import write_report
 
-    settings, results = read_config(run), read_results(run)
+    settings, results = read_config(run), read_results(results_file or run)
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run / METRICS)]
     curves = plot_curves(rows, run / CURVES) if series(rows) else None
     versions = settings["versions"] | results.get("versions", {})
     write_report(
-        run / REPORT,
+        out or run / REPORT,
         title=f"{run.name}: {results['env']}",
         results=results,
         config=settings["config"],
@@ -35,7 +38,7 @@ def write_run_report(run: Path, videos: Sequence[Path], command: Sequence[str]) 
         command=[shlex.join(training_command(run, settings)), shlex.join(command)],
         versions={name.replace("_", "-"): v for name, v in versions.items()},
     )
-    return run / REPORT
+    return out or run / REPORT
 
 
 def training_command(run: Path, settings: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,9 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     wait: wait for another process that has it; without, InputError says which one that is.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        yield  # a device or a pipe is nobody's alone
+        return
     name = target.with_name(f".dtql-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,7 @@ class EnvGroup:
         ]
 
     def reset(self, slot: int, seed: int) -> Packed | Lost:
+        """Begin an episode in a slot.  Returns its first observation, packed."""
         if slot not in self._servers:
             self._servers[slot] = EnvServer(*self._args)
             gc.freeze()  # the simulators' many objects stay; searching them for garbage costs a percent of a cheap one
@@ -82,6 +83,7 @@ class EnvGroup:
         return obs if isinstance(obs, Lost) else pack(obs)
 
     def run_chunk(self, slot: int, chunk: tuple[int, bytes]) -> tuple | Lost:
+        """Execute a packed chunk in a slot.  Returns the packed outcome."""
         count, data = chunk
         return _packed(self._servers[slot].run_chunk(np.frombuffer(data, np.float32).reshape(count, -1)))
 

@@ -19,12 +19,13 @@ import numpy as np
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
 from dtql_robot.envs.rendering.gl import gl_missing
+from dtql_robot.errors import InputError, describe
 from dtql_robot.eval.pools.chunked_env import EnvServer
 from dtql_robot.eval.pools.env_pool import LocalPool
 from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video.attention import Looking, beside, column_width
-from dtql_robot.eval.video.labels import PAPER, WIDE, caption, card
+from dtql_robot.eval.video.labels import PAPER, WIDE, caption, card, fitted
 from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
 from dtql_robot.system.files import new_file
 from dtql_robot.types import Frame, Policy
@@ -40,10 +41,15 @@ CARD_SECONDS = 1.6
 HOLD_SECONDS = 0.7
 
 
-def _filming(env: gymnasium.Env, stride: int, decorate: Decorate = lambda frame, obs: frame) -> Any:
+class DrawingError(InputError):
+    """The environment draws no picture: nothing that playing the episode again would mend."""
+
+
+def _filming(env: gymnasium.Env, stride: int, width: int, height: int, decorate: Decorate) -> Any:
     """The environment, keeping a frame of every `stride`-th step and of the last one in `frames` as (step, frame).
 
-    Every frame is checked; ValueError for one that is blank or noise.
+    Every frame is checked; DrawingError for one that is blank or noise.
+    width, height: of every frame; one that the environment draws otherwise is fitted into them.
     decorate: (frame, observation) -> the frame that is kept.
     """
     import gymnasium
@@ -55,8 +61,11 @@ def _filming(env: gymnasium.Env, stride: int, decorate: Decorate = lambda frame,
         step_count: int
 
         def _draw(self, obs: Any) -> None:
-            frame: Any = self.env.render()
-            check_frame(frame)
+            try:
+                frame = fitted(self.env.render(), width, height)
+                check_frame(frame)
+            except Exception as error:
+                raise DrawingError(describe(error)) from error
             self.frames.append((self.step_count, decorate(frame, obs)))
 
         def reset(self, **kwargs: Any) -> tuple[Any, dict]:
@@ -127,18 +136,27 @@ def film(
     missing = gl_missing()
     if missing is not None:
         return None, f"No video. {missing}"
-    chosen = choose_episodes([e.success for e in result.per_episode], spec)
+    chosen = _chosen(result, spec)
     if not chosen:
         return None, f"No video. There are no {spec.filter} among the {result.episodes} episodes."
     try:
         odd = _film(policy, result, spec, chosen, max_episode_steps, env_args, progress)
     except Exception as error:  # a finished evaluation must not be lost to its video
         warnings.warn(f"The video could not be made: {error!r}", stacklevel=2)
-        return None, f"No video. Drawing failed: {type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, InputError) else describe(error)
+        return None, f"No video. Drawing failed: {reason}"
     if not odd:
         return spec.path, None
     seeds = ", ".join(str(seed) for seed in odd)
     return spec.path, f"Played again, the episodes with seed {seeds} ended otherwise than recorded and are left out."
+
+
+def _chosen(result: EvalResult, spec: VideoSpec) -> list[int]:
+    """Indices of the episodes to film, none of which failed for the simulator's sake: it would fail again."""
+    played = [i for i, episode in enumerate(result.per_episode) if not episode.error]
+    if spec.pick:
+        return [i for i in spec.pick if i in played]
+    return [played[i] for i in choose_episodes([result.per_episode[i].success for i in played], spec)]
 
 
 @dataclass(frozen=True)
@@ -187,7 +205,9 @@ def _film(
     width = spec.width + (column_width(spec.height, len(watched.images.shapes)) if watched else 0)
     title = card(columns * width, spec.height, _intro(result, shown, timing.speed))
     with (
-        contextlib.closing(LocalPool([EnvServer(result.env, env=_filming(env, timing.stride, decorate))])) as pool,
+        contextlib.closing(
+            LocalPool([EnvServer(result.env, env=_filming(env, timing.stride, spec.width, spec.height, decorate))])
+        ) as pool,
         mp4_writer(spec.path, timing.fps) as writer,
     ):
         clips = _clips(policy, result, pool, chosen, facts, odd, progress)
@@ -231,7 +251,12 @@ def _clips(
     camera: Any = pool.servers[0].env
     for index in tqdm(chosen, desc="film", unit="ep", disable=not progress):
         recorded = result.per_episode[index]
-        ((again,), _) = run_episodes(policy, pool, 1, [recorded.seed], facts)
+        try:
+            ((again,), _) = run_episodes(policy, pool, 1, [recorded.seed], facts)
+        except DrawingError:
+            raise
+        except InputError:  # the episode cannot be played this time
+            again = None
         if again != recorded:
             odd.append(recorded.seed)
             continue

@@ -20,6 +20,32 @@ INK, MUTED, PAPER = (240, 243, 248), (156, 167, 184), (20, 26, 38)
 GREEN, RED = (22, 142, 72), (204, 42, 42)
 
 
+def fitted(picture: Any, width: int, height: int) -> Frame:
+    """What an environment drew, as (height, width, 3) uint8: it may be grey, transparent or of another size.
+
+    ValueError for what is no picture.
+    """
+    from PIL import Image
+
+    frame = np.asarray(picture)
+    if frame.dtype.kind == "f" and frame.size and frame.min() >= 0.0 and frame.max() <= 1.0:
+        frame = (255 * frame).round().astype(np.uint8)
+    if frame.ndim == 2:
+        frame = frame[..., None]
+    if frame.ndim != 3 or frame.shape[2] not in (1, 3, 4) or frame.dtype != np.uint8 or not frame.size:
+        raise ValueError(f"expected a picture (height, width, 3) of type uint8, got {frame.shape} {frame.dtype}")
+    frame = np.repeat(frame, 3, axis=2) if frame.shape[2] == 1 else frame[..., :3]
+    if frame.shape == (height, width, 3):
+        return frame
+    scale = min(width / frame.shape[1], height / frame.shape[0])
+    size = (max(1, round(scale * frame.shape[1])), max(1, round(scale * frame.shape[0])))
+    whole = Image.new("RGB", (width, height), PAPER)
+    whole.paste(
+        Image.fromarray(np.ascontiguousarray(frame)).resize(size), ((width - size[0]) // 2, (height - size[1]) // 2)
+    )
+    return np.asarray(whole)
+
+
 @functools.cache
 def _font(size: int) -> Any:
     from PIL import ImageFont
