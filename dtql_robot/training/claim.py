@@ -66,7 +66,7 @@ def _made(folder: Path) -> Iterator[None]:
         yield
     finally:
         for path in missing:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 path.rmdir()
 
 
