@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ def image_fault(shape: Sequence[int], dtype: np.dtype[Any]) -> str | None:
             "no picture, write them flat, with one axis a step.")  # fmt: skip
 
 
-def is_constant(spread: Array, largest: Array) -> Array:
+def is_constant(spread: Array | float, largest: Array | float) -> Array:
     """Whether numbers that differ by `spread` and are at most `largest` in size are one value up to float32's rounding.
 
     Elementwise.  The one rule of scaling and of what users are told: relative, so that no unit is too small for it.
@@ -63,6 +64,7 @@ def is_constant(spread: Array, largest: Array) -> Array:
     return np.asarray(spread) <= np.maximum(_ROUNDINGS * limits.eps * np.asarray(largest, np.float64), limits.tiny)
 
 
+_SHOWN = 8  # observations that are named where demonstrations are shown
 _ROUNDINGS = 16  # what a short computation in float32 may add up to, in units in the last place
 
 
@@ -149,6 +151,42 @@ class Demonstrations:
     def num_transitions(self) -> int:
         """Steps of all episodes together."""
         return sum(len(e) for e in self.episodes)
+
+    def outcomes(self) -> str:
+        """How many episodes succeed, in words: "99 of 220 end in success, 220 succeed at some step, 25 unlabelled"."""
+        labelled = [e for e in self.episodes if e.success is not None]
+        if not labelled:
+            return "no success signal"
+        ends, ever = sum(e.ends_in_success for e in labelled), sum(e.succeeds for e in labelled)
+        text = f"{ends} of {len(labelled)} end in success"
+        text += f", {ever} succeed at some step" if ever > ends else ""
+        unlabelled = len(self) - len(labelled)
+        return text + (f", {unlabelled} without a success signal" if unlabelled else "")
+
+    def __repr__(self) -> str:
+        return f"Demonstrations({', '.join(f'{k}: {v}' for k, v in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks."""
+        cells = ((html.escape(k), html.escape(v)) for k, v in self._facts().items())
+        rows = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{v}</td></tr>" for k, v in cells)
+        return f"<table>{rows}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        """What is shown of demonstrations: short, however many there are."""
+        facts = {"source": f"{self.source} ({self.format})", "environment": str(self.env_spec)}
+        if not self.episodes:
+            return facts | {"episodes": "0"}
+        lengths = [len(e) for e in self.episodes]
+        shapes = [f"{k} {v}" for k, v in self.obs_shapes.items()]
+        shapes = shapes[:_SHOWN] + ([f"and {len(shapes) - _SHOWN} more"] if len(shapes) > _SHOWN else [])
+        return facts | {
+            "episodes": f"{len(self)} of {min(lengths)} to {max(lengths)} steps",
+            "transitions": str(self.num_transitions),
+            "observations": ", ".join(shapes),
+            "actions": f"({self.action_dim},)",
+            "success": self.outcomes(),
+        }
 
 
 class Batch(NamedTuple):

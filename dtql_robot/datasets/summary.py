@@ -13,7 +13,7 @@ import numpy as np
 from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.loader import read_source
-from dtql_robot.types import Array, Demonstrations
+from dtql_robot.types import Array, Demonstrations, is_constant, is_image
 
 _SHORT = 2
 
@@ -28,8 +28,9 @@ def inspect(
     """JSON-able summary of demonstrations or of the source behind `data` (as for `load`, with its errors).
 
     Keys: source, format, env, episodes, transitions, length {min, median, max}, return {min, mean, max} or None,
-    success {known, at_end, ever} in episodes or None, obs {key: {shape, dtype, min, max}}, left_out {key: text},
-    unread {array that is not kept: text}, attrs (what the source says about itself),
+    success {known, at_end, ever} in episodes or None, obs {key: {shape, dtype, min, max}},
+    constant_obs {key: entries that never change}, left_out {key: text}, unread {array that is not kept: text},
+    attrs (what the source says about itself),
     action [{min, max, mean, std, histogram, constant, binary}] a dimension (histogram: 16 counts from min to max),
     extras {key: {shape, dtype}}, final_obs,
     terminated and truncated (episodes), filter_keys {name: episodes}, duplicates [[names of equal episodes]], versions
@@ -56,6 +57,7 @@ def inspect(
         else {"min": float(returns.min()), "mean": float(returns.mean()), "max": float(returns.max())},
         "success": _success(demos),
         "obs": {key: _obs([e.obs[key] for e in episodes]) for key in demos.obs_shapes},
+        "constant_obs": _constant_obs(demos),
         "left_out": dict(reading.left_out),
         "unread": dict(reading.unread),
         "attrs": dict(demos.attrs),
@@ -98,6 +100,18 @@ def _obs(arrays: Sequence[Array]) -> dict[str, Any]:
     return {"shape": list(first.shape[1:]), "dtype": str(first.dtype), "min": float(low), "max": float(high)}
 
 
+def _constant_obs(demos: Demonstrations) -> dict[str, list[int]]:
+    """Low-dimensional observation -> its entries that never change, for those that have some."""
+    found = {}
+    for key, shape in demos.obs_shapes.items():
+        arrays = [e.obs[key] for e in demos.episodes]
+        if not is_image(shape, arrays[0].dtype):
+            low = np.min([a.min(axis=0).ravel() for a in arrays], axis=0).astype(np.float64)
+            high = np.max([a.max(axis=0).ravel() for a in arrays], axis=0).astype(np.float64)
+            found[key] = np.flatnonzero(is_constant((high - low) / 2, np.maximum(-low, high))).tolist()
+    return {key: entries for key, entries in found.items() if entries}
+
+
 def histogram(values: Array, bins: int = 16) -> list[int]:
     """Counts in `bins` equal parts of the range of `values` (N,); all in the first where there is one value only."""
     low, high = float(values.min()), float(values.max())
@@ -107,7 +121,7 @@ def histogram(values: Array, bins: int = 16) -> list[int]:
 
 
 def _action(column: Array) -> dict[str, Any]:
-    """Statistics of one dimension (N,); constant: one value, binary: exactly two."""
+    """Statistics of one dimension (N,); constant: one value up to rounding, binary: exactly two."""
     values = np.unique(column)
     return {
         "min": float(values[0]),
@@ -115,7 +129,7 @@ def _action(column: Array) -> dict[str, Any]:
         "mean": float(column.mean(dtype=np.float64)),
         "std": float(column.std(dtype=np.float64)),
         "histogram": histogram(column),
-        "constant": len(values) == 1,
+        "constant": bool(is_constant((float(values[-1]) - float(values[0])) / 2, np.abs(values).max())),
         "binary": len(values) == 2,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,12 @@ def format_summary(summary: Mapping[str, Any]) -> str:
     ]
     if summary["filter_keys"]:
         lines.append("filter keys  " + ", ".join(f"{k} ({n})" for k, n in summary["filter_keys"].items()))
-    lines += ["", *_table(["observation", "shape", "dtype", "min", "max"], _obs_rows(summary["obs"]))]
+    lines += [
+        "",
+        *_table(
+            ["observation", "shape", "dtype", "min", "max", ""], _obs_rows(summary["obs"], summary["constant_obs"])
+        ),
+    ]
     lines += [f"left out     {key}: {text}" for key, text in summary["left_out"].items()]
     lines += [
         "",
@@ -66,8 +72,20 @@ def _shape(shape: list[int]) -> str:
     return "(" + ", ".join(map(str, shape)) + ")"
 
 
-def _obs_rows(obs: Mapping[str, Any]) -> list[list[str]]:
-    return [[k, _shape(v["shape"]), v["dtype"], f"{v['min']:.4g}", f"{v['max']:.4g}"] for k, v in obs.items()]
+def _obs_rows(obs: Mapping[str, Any], constant: Mapping[str, list[int]]) -> list[list[str]]:
+    rows = []
+    for key, v in obs.items():
+        bounds = f"{v['min']:.4g}", f"{v['max']:.4g}"
+        rows.append([key, _shape(v["shape"]), v["dtype"], *bounds, _constant(constant.get(key, []), v["shape"])])
+    return rows
+
+
+def _constant(dims: list[int], shape: list[int]) -> str:
+    if not dims:
+        return ""
+    if len(dims) == math.prod(shape):
+        return "constant"
+    return "constant: " + ", ".join(map(str, dims[:6])) + (", ..." if len(dims) > 6 else "")
 
 
 def _action_rows(dims: list[dict[str, Any]]) -> list[list[str]]:

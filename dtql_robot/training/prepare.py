@@ -117,9 +117,8 @@ def _decisions(demos: Demonstrations, asked: Config, resolved: Config) -> tuple[
 
 def headline(demos: Demonstrations, cfg: Config) -> str:
     """One line that says what is about to be trained on.  cfg: resolved."""
-    failures, labelled = _failures(demos)
-    success = f"{labelled - failures} end in success" if labelled else "no success signal"
     return (
-        f"{demos.source} ({demos.format}): {len(demos)} episodes, {demos.num_transitions} transitions, {success}; "
+        f"{demos.source} ({demos.format}): {len(demos)} episodes, {demos.num_transitions} transitions, "
+        f"{demos.outcomes()}; "
         f"reward: {cfg.data.reward}; {cfg.steps} updates of {cfg.optim.batch_size} on {resolve_device(cfg.device)}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from dtql_robot.cli import main
-from dtql_robot.datasets import format_summary, inspect, save_robomimic
+from dtql_robot.datasets import format_summary, inspect, load, save_robomimic
 from dtql_robot.datasets.summary import histogram
 from dtql_robot.datasets.summary_text import sparkline
 from dtql_robot.types import Demonstrations
@@ -128,3 +129,32 @@ def test_tree_and_raw_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "convert" in summary["notes"][-1]
     (tree,) = summary["trees"].values()
     assert {"path": "data/demo_1/states", "shape": [4, 9], "dtype": "float64", "attrs": []} in tree
+
+
+def test_what_never_changes_is_named() -> None:
+    demos = known_demos()
+    still = [replace(e, obs={"x": np.c_[e.obs["x"], np.full(len(e), 0.3)].astype(np.float32)}) for e in demos.episodes]
+    summary = inspect(replace(demos, episodes=tuple(still)))
+    assert summary["constant_obs"] == {"x": [2]}
+    assert "constant: 2" in format_summary(summary)
+    tiny = [replace(e, actions=e.actions * np.float32(1e-6)) for e in demos.episodes]
+    action = inspect(replace(demos, episodes=tuple(tiny)))["action"]
+    assert [dim["constant"] for dim in action] == [True, False]
+
+
+def test_demonstrations_are_shown_short(real_file: Callable[[str], Path]) -> None:
+    demos = load(real_file("door_more/door_more.hdf5"))
+    assert demos.outcomes() == "99 of 220 end in success, 220 succeed at some step, 25 without a success signal"
+    for text in (repr(demos), str(demos)):
+        assert len(text) < 500
+        assert "245 of 200 to 300 steps" in text
+        assert "observation (39,)" in text
+    html = demos._repr_html_()
+    assert html.startswith("<table>")
+    assert "99 of 220 end in success" in html
+    named = replace(demos, source="<b>&")
+    assert "<b>" not in named._repr_html_()
+    many = replace(demos.episodes[0], obs={f"key{i}": np.zeros((1, 3)) for i in range(40)}, success=None)
+    assert "key7 (3,), and 32 more" in repr(replace(demos, episodes=(many,)))
+    assert "no success signal" in repr(replace(demos, episodes=(many,)))
+    assert len(repr(replace(demos, episodes=()))) < 200

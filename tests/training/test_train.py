@@ -142,7 +142,7 @@ def test_damaged_checkpoint_is_one_sentence(demos, tmp_path, damage):
 def test_headline_says_what_is_trained_on(demos):
     line = headline(demos, resolve(demos, small()).cfg)
     assert "6 episodes" in line
-    assert "3 end in success" in line
+    assert "3 of 6 end in success" in line
     assert "reward: success" in line
 
 
