@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dtql_robot.algorithm.augment import augment, middle, to_channels, window_size
+from dtql_robot.algorithm.backbones import Backbone
 from dtql_robot.algorithm.image_networks import (
-    Backbone,
     SpatialSoftmax,
     impala,
     receptive_centres,
@@ -179,8 +179,10 @@ class Encoders(nn.Module):
 def _load(net: nn.Module, state: Any, cfg: EncoderConfig) -> None:
     own = net.state_dict()
     found = state.get("state_dict", state) if isinstance(state, dict) else {}
+    counts = {k for k in own if k.endswith("num_batches_tracked")}  # not in older files, and read in training alone
+    own = {k: v for k, v in own.items() if k not in counts}
     lacking = [k for k, v in own.items() if k not in found or getattr(found[k], "shape", None) != v.shape]
     if lacking:
         raise InputError(f"{cfg.backbone_weights} does not fit backbone={cfg.backbone!r}: {len(lacking)} of {len(own)} "
                          f"arrays are missing or of another shape, the first is {lacking[0]!r}.")  # fmt: skip
-    net.load_state_dict({k: found[k] for k in own})
+    net.load_state_dict({k: found[k] for k in own}, strict=not counts)

@@ -1,14 +1,11 @@
-"""Convolutional networks from an image to feature maps or a vector: trained from scratch, or pretrained and frozen."""
+"""Convolutional networks from an image to feature maps, trained from scratch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from dtql_robot.errors import InputError
 
 
 class SpatialSoftmax(nn.Module):
@@ -122,57 +119,3 @@ def receptive_centres(maps: nn.Module) -> tuple[float, float]:
             first += ((kernel - 1) / 2 - padding) * step
             step *= stride
     return first, step
-
-
-class Backbone(nn.Module):
-    """A pretrained network of torchvision or timm that gives one vector an image and is not trained."""
-
-    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which they were trained on
-
-    def __init__(self, name: str, channels: int) -> None:
-        super().__init__()
-        if channels % 3:
-            raise InputError(f"encoder=frozen sees colour images (3 channels a frame), found {channels} channels.")
-        self.net = _timm(name.removeprefix("timm:")) if name.startswith("timm:") else _torchvision(name)
-        for key, values in (("mean", self.MEAN), ("std", self.STD)):
-            self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
-        self.requires_grad_(False)
-        self.eval()
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Stay in evaluation mode, whatever is asked for: normalization layers keep their statistics."""
-        return super().train(False)  # its normalization layers keep their statistics
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3 frames, H, W) in [-0.5, 0.5] -> (B, frames * D)."""
-        frames = x.unflatten(1, (-1, 3)).flatten(0, 1)
-        vectors = self.net((frames + 0.5 - self.mean) / self.std).flatten(1)
-        return vectors.unflatten(0, (len(x), -1)).flatten(1)
-
-
-def _torchvision(name: str) -> nn.Module:
-    try:
-        from torchvision import models
-    except (ImportError, RuntimeError) as error:  # RuntimeError: built for another torch
-        raise InputError(f"encoder=frozen with a torchvision backbone needs torchvision built for torch "
-                         f"{torch.__version__} ({error}): `pip install 'dtql-robot[vision]'`.") from error  # fmt: skip
-    try:
-        net: Any = models.get_model(name, weights=None)
-    except ValueError as error:
-        raise InputError(f"backbone={name!r}: {error}; expected a torchvision model such as resnet18.") from error
-    for head in ("fc", "classifier", "heads", "head"):
-        if hasattr(net, head):
-            setattr(net, head, nn.Identity())
-            return net
-    raise InputError(f"backbone={name!r} has no classification head to take off; choose a ResNet, ConvNeXt or ViT.")
-
-
-def _timm(name: str) -> nn.Module:
-    try:
-        import timm
-    except ImportError as error:
-        raise InputError("A timm backbone needs the package timm: `pip install timm`.") from error
-    try:
-        return timm.create_model(name, pretrained=False, num_classes=0)
-    except RuntimeError as error:
-        raise InputError(f"backbone='timm:{name}': {error}.") from error
