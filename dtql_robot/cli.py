@@ -16,11 +16,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from dtql_robot import __version__
-from dtql_robot.config.checks import checked, deferred
-from dtql_robot.env_record import FAMILIES
 from dtql_robot.failures import explain
 from dtql_robot.system.terminal import accept_every_character, plain_output
-from dtql_robot.system.user_modules import trust_named_module
 
 USAGE = """\
 dtql-robot {version}: robot demonstrations in; a fast one-step policy, its success rate and a video out.
@@ -68,6 +65,10 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
     import importlib
 
     import tyro
+
+    from dtql_robot.config.checks import checked, deferred
+    from dtql_robot.env_record import FAMILIES
+    from dtql_robot.system.user_modules import trust_named_module
 
     module = importlib.import_module(f"dtql_robot.commands.{command}")
     default = module.defaults(arguments) if hasattr(module, "defaults") else None

@@ -15,6 +15,10 @@ class InputError(ValueError):
     The command line prints it without a traceback and exits with 2.
     """
 
+    def as_option(self) -> str:
+        """The sentence in the words of the command line: the message itself, where it names no setting."""
+        return str(self)
+
 
 class MissingOutputError(RuntimeError):
     """One of the things that were asked for could not be made; the others were.  The message says which and why."""

@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 
-from dtql_robot.config.checks import SettingError
 from dtql_robot.errors import InputError, MissingOutputError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -19,10 +18,8 @@ USERS_PATH = {
 
 def explain(error: BaseException) -> tuple[str, int] | None:
     """(one sentence, exit code) for a failure that is no fault of this package; None where a traceback helps more."""
-    if isinstance(error, SettingError):
-        return error.as_option(), 2
     if isinstance(error, InputError):
-        return str(error), 2
+        return error.as_option(), 2
     if isinstance(error, MissingOutputError):
         return str(error), 1
     if isinstance(error, KeyboardInterrupt):

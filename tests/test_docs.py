@@ -9,7 +9,8 @@ import pytest
 
 import dtql_robot
 from tests.helpers.doc_names import FILE_AND_NAME, missing
-from tests.helpers.picture import arrows, circles, with_picture
+from tests.helpers.picture import JOINING, arrows, circles, with_picture
+from tests.test_imports import ALLOWED
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -61,6 +62,16 @@ def test_the_picture_of_the_package_is_that_of_the_imports_test():
     """After a change of its table: python -m tests.helpers.picture docs/architecture.md"""
     page = (ROOT / "docs/architecture.md").read_text()
     assert page == with_picture(page)
+
+
+def test_no_part_leads_back_to_itself():
+    assert circles(ALLOWED) == []
+
+
+def test_every_part_is_explained():
+    page = (ROOT / "docs/architecture.md").read_text()
+    table = page[page.index("| part |") : page.index("Three rules")]
+    assert set(re.findall(r"`(\w+)`", re.sub(r"\|[^|]*\|$", "", table, flags=re.MULTILINE))) == {*ALLOWED, *JOINING}
 
 
 def test_a_picture_draws_the_shortest_set_of_arrows_and_finds_circles():

@@ -21,7 +21,7 @@ ALLOWED = {
     "system": {"errors"},
     "config": {"errors"},
     "presets": {"config", "errors"},
-    "failures": {"config", "errors"},
+    "failures": {"errors"},
     "datasets": COMMON,
     "envs": COMMON,
     "algorithm": {*COMMON, "config"},
@@ -66,7 +66,7 @@ HEAVY = ("torch", "mujoco", "gymnasium", "gymnasium_robotics", "minari", "matplo
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("dtql_robot.cli", HEAVY),
+        ("dtql_robot.cli", (*HEAVY, "numpy", "tyro", "dtql_robot.config", "dtql_robot.env_record")),
         ("dtql_robot.envs", HEAVY),
         ("dtql_robot.eval", HEAVY),
         ("dtql_robot.policy.numpy_policy", HEAVY),
