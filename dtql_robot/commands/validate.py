@@ -80,14 +80,14 @@ def fit(demos: Demonstrations, env: str | None) -> list[Finding]:
 
 
 def describe(found: Validation) -> str:
-    """One line a finding, and a line that sums up."""
+    """One line a finding and a note, and a line that sums up."""
     size = "".join(f", {n} {what}" for what, n in found.checked.items())
     total = f"{found.source}{size}: {len(found.errors)} errors, {len(found.warnings)} warnings"
-    return "\n".join([*map(str, found.findings), total])
+    return "\n".join([*map(str, found.findings), *(f"note: {note}" for note in found.notes), total])
 
 
 def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
-    """What `train` reads: the demonstrations, after every check.  Errors stop it, warnings go to stderr."""
+    """What `train` reads: the demonstrations, after every check.  Errors stop it, warnings and notes go to stderr."""
     from dtql_robot.datasets.loader import read_source
     from dtql_robot.datasets.validation.findings import Use
     from dtql_robot.datasets.validation.validate import validate_reading
@@ -100,8 +100,8 @@ def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
         episode_length=cfg.episode_length,
     )
     found = validate_reading(reading, Use(cfg.action_norm, cfg.reward, cfg.obs_keys, cfg.horizon))
-    for finding in found.warnings:
-        print(finding, file=sys.stderr)
+    for line in (*found.warnings, *(f"note: {note}" for note in found.notes)):
+        print(line, file=sys.stderr)
     if found.errors:
         raise InputError(" ".join(map(str, found.errors)))
     return reading.demos

@@ -10,8 +10,8 @@ which.  So, in this order:
 
 Success.  The demo's own `success` array; else the attribute `success` (or `is_success`, ...) of the demo or of `data`,
 which labels the last step unless it lists all; else, where all rewards of the file are 0 or 1 and some are 1,
-reward == 1, which is robomimic's convention for sparse rewards, unless it is 1 from the first step on (a reward for
-being alive); else not known.
+reward == 1, which is robomimic's convention for sparse rewards, unless it is 1 from the first step on, or nearly always
+(a reward for being alive); else not known.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
-from dtql_robot.datasets.formats.labels import LABELS, labels_of_file, success_of_attrs
+from dtql_robot.datasets.formats.labels import LABELS, labels_of_file, success_of_attrs, why_no_success
 from dtql_robot.datasets.formats.reading import (
     ObsArray,
     ObsChoice,
@@ -62,7 +62,7 @@ class _Conventions:
     """What the file as a whole tells about its rewards and dones."""
 
     reward_is_success: bool
-    reward_is_alive: bool
+    why_no_success: str | None
     done_is_terminal: bool
     labels: Mapping[str, bool]
 
@@ -177,9 +177,8 @@ def _conventions(demos: Sequence[_Demo], labels: Mapping[str, bool]) -> _Convent
         if demo.dones is not None and len(done_at_end) < 2 and demo.dones.ndim and len(demo.dones):
             done_at_end.add(bool(demo.dones[-1].any()))
     binary = rewards <= {0.0, 1.0} and 1.0 in rewards
-    first = [bool(d.rewards.flat[0] == 1) for d in demos if d.rewards is not None and d.rewards.size > 1]
-    alive = binary and bool(first) and sum(first) > len(first) / 2
-    return _Conventions(binary and not alive, alive, len(done_at_end) == 2, labels)
+    no_success = why_no_success([d.rewards for d in demos if d.rewards is not None]) if binary else None
+    return _Conventions(binary and no_success is None, no_success, len(done_at_end) == 2, labels)
 
 
 def _episode(
@@ -326,8 +325,8 @@ def _notes(demos: Demonstrations, conventions: _Conventions, labelled: bool) -> 
         notes.append("success is read from an attribute of the episodes, which says how each of them ends.")
     elif conventions.reward_is_success and not labelled:
         notes.append("success is read from the rewards (all are 0 or 1; 1 is success).")
-    elif conventions.reward_is_alive and not labelled:
-        notes.append("rewards are 1 from the first step on, as for being alive: they are not taken for success.")
+    elif conventions.why_no_success and not labelled:
+        notes.append(f"a reward of 1 is not taken for success: {conventions.why_no_success}, as for staying alive.")
     if not demos.env_args:
         notes.append("the file does not name its environment (no env_args).")
     return tuple(notes)

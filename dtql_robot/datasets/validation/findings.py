@@ -55,11 +55,16 @@ def some_episodes(demos: Demonstrations, rows: int) -> Demonstrations:
 
 @dataclass(frozen=True)
 class Validation:
-    """The findings of one source, errors first."""
+    """The findings of one source, errors first.
+
+    checked  what was looked at (episodes, transitions)
+    notes    what reading inferred, derived or disregarded, in sentences
+    """
 
     source: str
     findings: tuple[Finding, ...]
     checked: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -72,12 +77,13 @@ class Validation:
         return tuple(f for f in self.findings if f.severity == "warning")
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: source, ok, errors, warnings, and what was looked at (episodes, transitions)."""
+        """For JSON: source, ok, errors, warnings, notes, and what was looked at (episodes, transitions)."""
         return {
             "source": self.source,
             "ok": not self.errors,
             "errors": [asdict(f) for f in self.errors],
             "warnings": [asdict(f) for f in self.warnings],
+            "notes": list(self.notes),
             **self.checked,
         }
 

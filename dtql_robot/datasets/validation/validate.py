@@ -67,12 +67,14 @@ def validate(
     except InputError as refused:
         return Validation(str(data), tuple(_unreadable(str(data), [*problems, str(refused)])), {})
     findings = _unreadable(str(data), problems) + apply_rules(reading, use)
-    return Validation(str(data), _sorted(findings), _checked(reading))
+    return Validation(str(data), _sorted(findings), _checked(reading), reading.notes)
 
 
 def validate_reading(reading: Reading, use: Use | None = None) -> Validation:
     """The same for demonstrations that were read already, whose lengths and values are therefore sound."""
-    return Validation(reading.demos.source, _sorted(apply_rules(reading, use or Use())), _checked(reading))
+    return Validation(
+        reading.demos.source, _sorted(apply_rules(reading, use or Use())), _checked(reading), reading.notes
+    )
 
 
 def apply_rules(reading: Reading, use: Use) -> list[Finding]:
