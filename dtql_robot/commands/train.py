@@ -5,13 +5,17 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dtql_robot.config import Config
-from dtql_robot.env_record import is_module_id
+from dtql_robot.env_record import MAX_STEPS, choose_env, is_module_id, recorded_kwargs, with_time_limit
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import expanded
+
+if TYPE_CHECKING:
+    from dtql_robot.types import Demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,8 @@ class Options:
     preset: str | None = None
     """Start from a named recipe instead of the default one: mse-bc, diffusion-bc, iql, tr-only, kl, paper, or the
     paper's settings for a D4RL dataset such as pen-human-v1 (dtql_robot/presets.py lists all)."""
+    max_episode_steps: int | None = None
+    """Steps after which an episode of the evaluation ends. Default: the environment's own limit."""
     resume: bool = False
     """Continue the run in --out with its settings, up to --steps."""
     seeds: tuple[str, ...] = ()
@@ -56,7 +62,11 @@ def defaults(arguments: Sequence[str]) -> Options | None:
             saved = read_config(next(iter(runs.values()), out))
             seeds = tuple(str(seed) for seed in runs)
             config = config or Config.from_dict(saved["config"])
-            return Options(out=out, data=saved["data"], env=saved["env"], resume=True, seeds=seeds, config=config)
+            limit = recorded_kwargs(saved["env_args"])[1]
+            return Options(
+                out=out, data=saved["data"], env=saved["env"], max_episode_steps=limit, resume=True, seeds=seeds,
+                config=config,
+            )  # fmt: skip
     return None if config is None else Options(out=out, preset=name, config=config)
 
 
@@ -89,6 +99,17 @@ def _typed_env(options: Options) -> str | None:
     return None if from_file else options.env
 
 
+def _limited(demos: Demonstrations, options: Options) -> tuple[Demonstrations, tuple[str, ...]]:
+    """The data with --max-episode-steps in its record of the environment; sentences about a record that is dropped."""
+    steps = options.max_episode_steps
+    if steps is None:
+        return demos, ()
+    if not 1 <= steps <= MAX_STEPS:
+        raise InputError(f"--max-episode-steps must be from 1 to {MAX_STEPS}, found {steps}.")
+    chosen = choose_env(options.env, demos.env_spec, demos.env_args, source=demos.source)
+    return replace(demos, env_spec=chosen.spec, env_args=with_time_limit(chosen.env_args, steps)), chosen.notes
+
+
 def run(options: Options) -> None:
     """Check the data, train, and print the run folder and the next command."""
     out, cfg, seeds = expanded(options.out), options.config, parse_seeds(options.seeds)
@@ -107,13 +128,16 @@ def run(options: Options) -> None:
     with hardware(cfg), claimed(out, cfg.seed, seeds, resume=resume) as folders:
         demos = load_valid(options.data, cfg.data)
         settings = resolve(demos, cfg)
+        demos, dropped = _limited(demos, options)
         notes = check_fit(demos, _typed_env(options), settings.cfg.data.obs_keys)
-        for line in (headline(demos, settings.cfg), *notes):
+        for line in (headline(demos, settings.cfg), *dropped, *notes):
             print(line)
         summary = inspect(demos)
         train_into(folders, demos, settings, env=options.env, resume=resume, summary=summary, say=_say)
     print(f"trained: {out} (peak memory {peak_memory()})")
     words = ["dtql-robot", "eval", str(out), "--video", str(out / "rollouts.mp4")]
+    if options.env is not None and is_module_id(options.env):  # only what is typed may import a module
+        words += ["--env", options.env]
     print(f"next:    {shlex.join(words)}")
 
 

@@ -15,6 +15,7 @@ from dtql_robot.env_record.record import (
     env_spec_of,
     record_as,
     recorded_kwargs,
+    with_time_limit,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "record_as",
     "recorded_kwargs",
     "same_environment",
+    "with_time_limit",
 ]

@@ -71,7 +71,7 @@ def choose_env(
     args = {k: v for k, v in env_args.items() if k != EVAL_SPEC}
     if asked is None:
         refusal = None if recorded is None else _refusal(recorded, args, source)
-        return EnvChoice(recorded, {} if recorded is None else args, notes, refusal, source)
+        return EnvChoice(recorded, args, notes, refusal, source)
     named = recorded or _name(args)
     if named is None or same_environment(asked, named):
         return EnvChoice(asked, args, notes, source=source)

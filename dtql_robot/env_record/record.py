@@ -49,6 +49,16 @@ def recorded_kwargs(env_args: Mapping[str, Any]) -> tuple[dict[str, Any], int | 
     return {k: v for k, v in kwargs.items() if k not in NOT_OURS}, None if limit is None else int(limit)
 
 
+def with_time_limit(env_args: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """The record with another time limit, in the place where its layout has it."""
+    record = dict(env_args)
+    if "env_kwargs" in record or {"env_name", "type"} & record.keys():
+        record["env_kwargs"] = {**env_kwargs(env_args), "max_episode_steps": steps}
+    else:
+        record["max_episode_steps"] = steps
+    return record
+
+
 def env_spec_of(env_args: Mapping[str, Any]) -> str | None:
     """The environment in this package's notation ("robosuite:Lift", "FetchPush-v4"); None where none is named."""
     if isinstance(env_args.get(OWN_SPEC), str):

@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 
 from dtql_robot.cli import main
-from dtql_robot.env_record import MAX_STEPS, check_record, env_kwargs, env_spec_of, record_as, recorded_kwargs
+from dtql_robot.env_record import (
+    MAX_STEPS,
+    check_record,
+    env_kwargs,
+    env_spec_of,
+    record_as,
+    recorded_kwargs,
+    with_time_limit,
+)
 from dtql_robot.errors import InputError
+from dtql_robot.run_folder import read_config
 
 GYM = {"env_name": "FetchReach-v4", "type": 2}
 LIFT = {"env_name": "Lift", "type": 1}
@@ -138,6 +147,27 @@ def test_no_command_imports_what_a_file_names(command, kind, tmp_path, capsys, m
     assert code == (2 if command == "playback" else 0)
 
 
+@pytest.mark.parametrize(
+    ("record", "env", "kept"),
+    [
+        (with_kwargs(GYM, reward_type="sparse"), None, {"reward_type": "sparse"}),
+        (with_kwargs(GYM, reward_type="sparse", max_episode_steps=7), "FetchReach-v4", {"reward_type": "sparse"}),
+        ({"env_name": "FetchPush-v4", "type": 2, "env_kwargs": {"reward_type": "dense"}}, "FetchReach-v4", {}),
+    ],
+)
+def test_a_time_limit_given_to_train_goes_along(record, env, kept, tmp_path, capsys):
+    path, run = write(tmp_path / "a.hdf5", record), tmp_path / "run"
+    words = ["train", "--data", path, "--out", str(run), "--threads", "1", "--batch-size", "8"]
+    asked = [] if env is None else ["--env", env]
+    assert main([*words, "--steps", "1", "--max-episode-steps", "30", *asked]) == 0
+    assert ("is not used (reward_type)" in capsys.readouterr().out) == (kept == {})
+    assert main(["train", "--out", str(run), "--resume", "--steps", "2", "--threads", "1"]) == 0
+    saved = read_config(run)
+    assert saved["env"] == "FetchReach-v4"
+    assert recorded_kwargs(saved["env_args"]) == (kept, 30)
+    assert main([*words, "--max-episode-steps", "0"]) == 2
+
+
 def test_reading_a_record_of_each_layout():
     robomimic = with_kwargs(LIFT, control_freq=10, camera_names=["a"], max_episode_steps=9.0)
     assert recorded_kwargs(robomimic) == ({"control_freq": 10}, 9)
@@ -146,6 +176,23 @@ def test_reading_a_record_of_each_layout():
     assert recorded_kwargs({"x": 1, "max_episode_steps": 5, "camera_views": {}}) == ({"x": 1}, 5)
     assert recorded_kwargs(GYM) == ({}, None)
     assert env_kwargs(gymnasium) == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"x": 1},
+        GYM,
+        with_kwargs(GYM, max_episode_steps=9, x=1),
+        {"id": "A-v0", "entry_point": "a:b", "kwargs": {"x": 1}, "max_episode_steps": 7},
+        {"id": "A-v0", "kwargs": {"x": 1}},
+    ],
+)
+def test_another_time_limit_in_every_layout(record):
+    kwargs, _ = recorded_kwargs(record)
+    assert recorded_kwargs(with_time_limit(record, 500)) == (kwargs, 500)
+    assert env_spec_of(with_time_limit(record, 500)) == env_spec_of(record)
 
 
 @pytest.mark.parametrize(
