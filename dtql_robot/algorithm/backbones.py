@@ -23,6 +23,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (B, in_channels, H, W).  Returns (B, channels, H / stride, W / stride)."""
         out = torch.relu(self.bn1(self.conv1(x)))
         return torch.relu(self.bn2(self.conv2(out)) + self.downsample(x))
 
@@ -46,6 +47,7 @@ class ResNet(nn.Module):
             width = wider
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (B, 3, H, W), normalized.  Returns one vector an image, (B, D)."""
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
         for stage in range(1, 5):
             x = self.get_submodule(f"layer{stage}")(x)

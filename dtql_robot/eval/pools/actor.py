@@ -83,6 +83,7 @@ class ActedEpisode:
         self.successes: list[bool] = []
 
     def add(self, outcome: ChunkResult) -> None:
+        """Count what a chunk of actions brought."""
         self.rewards += outcome.rewards
         self.successes += outcome.successes
 
