@@ -79,81 +79,78 @@ def rollout_env(spec: str, *, seed: int = 0, env_args: dict[str, Any] | None = N
     """
     _, base = _robomimic()
     env = make_env(spec, env_args=env_args, render=render)
-    return _env_class(base)(env, seed)
+    return type(base)("RobomimicEnv", (RolloutEnv, base), {})(env, seed)
 
 
-def _env_class(base: Any) -> Any:
-    """robomimic's interface, all of whose abstract methods must be there."""
+class RolloutEnv:
+    """What robomimic's `EnvBase` asks for, all of whose abstract methods must be there."""
 
-    class RolloutEnv(base):
-        def __init__(self, env: gymnasium.Env, seed: int) -> None:
-            self.env, self._seed, self._episode = env, seed, 0
-            self._facts = env.get_wrapper_attr("facts")
-            self._obs: dict[str, Array] = {}
-            self._reward, self._done, self._success = 0.0, False, {"task": False}
+    def __init__(self, env: gymnasium.Env, seed: int) -> None:
+        self.env, self._seed, self._episode = env, seed, 0
+        self._facts = env.get_wrapper_attr("facts")
+        self._obs: dict[str, Array] = {}
+        self._reward, self._done, self._success = 0.0, False, {"task": False}
 
-        def reset(self) -> dict[str, Array]:
-            self._obs, _ = self.env.reset(seed=evaluation_seed(self._seed, self._episode))
-            self._episode += 1
-            self._reward, self._done, self._success = 0.0, False, {"task": False}
-            return self._obs
+    def reset(self) -> dict[str, Array]:
+        self._obs, _ = self.env.reset(seed=evaluation_seed(self._seed, self._episode))
+        self._episode += 1
+        self._reward, self._done, self._success = 0.0, False, {"task": False}
+        return self._obs
 
-        def step(self, action: Array) -> tuple[dict[str, Array], float, bool, dict]:
-            self._obs, self._reward, terminated, truncated, info = self.env.step(action)  # type: ignore[assignment]
-            self._done = terminated or truncated
-            self._success = {"task": bool(info["success"]), **info.get("subtasks", {})}
-            return self._obs, self._reward, self._done, info
+    def step(self, action: Array) -> tuple[dict[str, Array], float, bool, dict]:
+        self._obs, self._reward, terminated, truncated, info = self.env.step(action)  # type: ignore[assignment]
+        self._done = terminated or truncated
+        self._success = {"task": bool(info["success"]), **info.get("subtasks", {})}
+        return self._obs, self._reward, self._done, info
 
-        def render(self, mode: str = "human", height: Any = None, width: Any = None, camera_name: Any = None) -> Any:
-            if mode != "rgb_array":
-                raise InputError(f"{self.name} is drawn as an array only (mode 'rgb_array'), found {mode!r}.")
-            return self.env.render()
+    def render(self, mode: str = "human", height: Any = None, width: Any = None, camera_name: Any = None) -> Any:
+        if mode != "rgb_array":
+            raise InputError(f"{self.name} is drawn as an array only (mode 'rgb_array'), found {mode!r}.")
+        return self.env.render()
 
-        def reset_to(self, state: dict[str, Any]) -> None:
-            raise NotImplementedError("recorded states are played back by `dtql-robot`, not through robomimic")
+    def reset_to(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError("recorded states are played back by `dtql-robot`, not through robomimic")
 
-        def get_observation(self) -> dict[str, Array]:
-            return self._obs
+    def get_observation(self) -> dict[str, Array]:
+        return self._obs
 
-        def get_state(self) -> dict[str, Any]:
-            raise NotImplementedError("simulator states are not read through this adapter")
+    def get_state(self) -> dict[str, Any]:
+        raise NotImplementedError("simulator states are not read through this adapter")
 
-        def get_reward(self) -> float:
-            return self._reward
+    def get_reward(self) -> float:
+        return self._reward
 
-        def get_goal(self) -> dict[str, Array]:
-            return {}
+    def get_goal(self) -> dict[str, Array]:
+        return {}
 
-        def set_goal(self, **kwargs: Any) -> None:
-            raise NotImplementedError("goals are part of the observation")
+    def set_goal(self, **kwargs: Any) -> None:
+        raise NotImplementedError("goals are part of the observation")
 
-        def is_done(self) -> bool:
-            return self._done
+    def is_done(self) -> bool:
+        return self._done
 
-        def is_success(self) -> dict[str, bool]:
-            return self._success
+    def is_success(self) -> dict[str, bool]:
+        return self._success
 
-        @property
-        def action_dimension(self) -> int:
-            return self._facts.action_dim
+    @property
+    def action_dimension(self) -> int:
+        return self._facts.action_dim
 
-        @property
-        def name(self) -> str:
-            return self._facts.spec
+    @property
+    def name(self) -> str:
+        return self._facts.spec
 
-        @property
-        def type(self) -> int:
-            return ENV_TYPE_GYM
+    @property
+    def type(self) -> int:
+        return ENV_TYPE_GYM
 
-        def serialize(self) -> dict[str, Any]:
-            return {"env_name": self.name, "type": self.type, "env_kwargs": {}}
+    def serialize(self) -> dict[str, Any]:
+        return {"env_name": self.name, "type": self.type, "env_kwargs": {}}
 
-        @classmethod
-        def create_for_data_processing(cls, *args: Any, **kwargs: Any) -> Any:
-            raise NotImplementedError("`dtql-robot` extracts observations itself")
+    @classmethod
+    def create_for_data_processing(cls, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("`dtql-robot` extracts observations itself")
 
-        @property
-        def rollout_exceptions(self) -> tuple[Any, ...]:
-            return ()
-
-    return RolloutEnv
+    @property
+    def rollout_exceptions(self) -> tuple[Any, ...]:
+        return ()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +14,7 @@ from dtql_robot.env_record import choose_env
 from dtql_robot.envs.collection.plan import NOISE_ATTRS
 from dtql_robot.errors import InputError
 from dtql_robot.eval.intervals import episode_success, wilson_interval
-from dtql_robot.eval.video.film import HOLD_SECONDS, mp4_writer
-from dtql_robot.eval.video.labels import caption
+from dtql_robot.eval.video.clips import Clip, write_clips
 from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
 from dtql_robot.replay.players import Player, make_player
 from dtql_robot.system.progress import progress_bar
@@ -205,17 +203,14 @@ def _film(
     if not chosen:
         raise InputError(f"No video: there are no {spec.filter} among the {len(demos)} demonstrations.")
     timing = pace(player.facts.fps, max(len(demos.episodes[i]) for i in chosen), spec)
-    hold = round(HOLD_SECONDS * timing.fps)
-    with (
-        mp4_writer(spec.path, timing.fps) as writer,
-        progress_bar("film", total=len(chosen), unit="demo", enabled=progress) as bar,
-    ):
-        for index in chosen:
-            frames: list[tuple[int, Array]] = []
-            episode = demos.episodes[index]
-            again = _replay(player, episode, use, frames, timing.stride)
-            check_frame(frames[0][1])
-            for step, frame in itertools.chain(frames, [frames[-1]] * hold):
-                detail = f"{use}   step {step}/{len(episode)}"
-                writer.append_data(caption(frame, title=episode.name, detail=detail, success=bool(again.success)))
-            bar.update()
+    with progress_bar("film", total=len(chosen), unit="demo", enabled=progress) as bar:
+
+        def clips() -> Iterator[Clip]:
+            for episode in (demos.episodes[index] for index in chosen):
+                frames: list[tuple[int, Array]] = []
+                again = _replay(player, episode, use, frames, timing.stride)
+                check_frame(frames[0][1])
+                yield Clip(episode.name, use, len(episode), bool(again.success), frames)
+                bar.update()
+
+        write_clips(spec.path, timing.fps, clips())

@@ -18,6 +18,7 @@ from dtql_robot.eval import evaluate
 from dtql_robot.report import evaluations
 from dtql_robot.types import Demonstrations, Episode
 from tests.helpers.faulty_env import SPEC, STEPS
+from tests.helpers.video_frames import read_video
 
 SMALL = ["--steps", "2", "--batch-size", "8", "--policy-hidden", "16", "--critic-hidden", "16", "--device", "cpu"]
 SMALL += ["--denoiser-width", "16", "--horizon", "2", "--n-action-steps", "2"]
@@ -166,8 +167,6 @@ def test_a_video_that_cannot_be_made_is_no_success_and_costs_no_result(run, monk
 
 
 def test_frames_of_another_size_than_asked_for_are_fitted(run, monkeypatch):
-    from dtql_robot.eval.video.stills import read_video
-
     monkeypatch.setenv("FAULT", "odd_frame")
     assert command(run, "--episodes", 1, "--video", run / "v.mp4", "--video-size", 160) == 0
     frames, _ = read_video(run / "v.mp4")

@@ -4,11 +4,12 @@ import pytest
 from dtql_robot.envs.rendering.camera import check_frame
 from dtql_robot.errors import InputError
 from dtql_robot.eval import VideoSpec, evaluate, evaluation
+from dtql_robot.eval.video import clips
 from dtql_robot.eval.video import film as video
 from dtql_robot.eval.video.labels import GREEN, RED, STRIP, caption, card
 from dtql_robot.eval.video.spec import choose_episodes, pace, pick_episodes
-from dtql_robot.eval.video.stills import read_video, write_gif, write_sheet
 from tests.helpers.eval_policies import ScriptedPolicy
+from tests.helpers.video_frames import read_video
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_the_video_shows_labelled_episodes(filmed):
     frames, fps = read_video(spec.path)
     assert fps == 25
     assert frames[0].shape == (160 + STRIP, 160, 3)
-    card_frames, hold = round(video.CARD_SECONDS * 25), round(video.HOLD_SECONDS * 25)
+    card_frames, hold = round(clips.CARD_SECONDS * 25), round(clips.HOLD_SECONDS * 25)
     assert len(frames) == card_frames + 2 * (51 + hold)
     badges = []
     for frame in (frames[card_frames + 5], frames[-5]):
@@ -77,15 +78,6 @@ def test_the_video_shows_labelled_episodes(filmed):
         badges.append("green" if green > red else "red")
     assert sorted(badges) == ["green", "red"]
     assert [p.name for p in spec.path.parent.iterdir()] == ["rollouts.mp4"]
-
-
-@pytest.mark.gl
-def test_pictures_for_a_readme(filmed, tmp_path):
-    _, spec = filmed
-    sheet = write_sheet(spec.path, tmp_path / "sheet.png", columns=3, rows=2)
-    gif = write_gif(spec.path, tmp_path / "v.gif", width=120, seconds=3)
-    assert sheet.read_bytes()[:4] == b"\x89PNG"
-    assert gif.read_bytes()[:3] == b"GIF"
 
 
 @pytest.mark.gl

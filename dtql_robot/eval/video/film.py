@@ -7,10 +7,8 @@ exact, because its environment and its policy noise depend on its seed alone; it
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,9 +23,9 @@ from dtql_robot.eval.pools.env_pool import LocalPool
 from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video.attention import Looking, beside, column_width
-from dtql_robot.eval.video.labels import PAPER, WIDE, caption, card, fitted
+from dtql_robot.eval.video.clips import Clip, grid_shape, write_clips
+from dtql_robot.eval.video.labels import PAPER, card, fitted
 from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
-from dtql_robot.system.files import new_file
 from dtql_robot.types import Frame, Policy
 
 if TYPE_CHECKING:
@@ -36,9 +34,6 @@ if TYPE_CHECKING:
     from dtql_robot.envs.rendering.image_obs import ImageObsEnv
 
 Decorate = Callable[[Frame, dict[str, Any]], Frame]
-
-CARD_SECONDS = 1.6
-HOLD_SECONDS = 0.7
 
 
 class DrawingError(InputError):
@@ -104,20 +99,6 @@ def _intro(result: EvalResult, shown: Sequence[EpisodeResult], speed: float) -> 
     return lines
 
 
-@contextlib.contextmanager
-def mp4_writer(path: Path, fps: int) -> Any:
-    """An H.264 writer (`append_data`) whose file appears at `path` only when it is complete."""
-    import imageio.v2 as imageio
-
-    with (
-        new_file(path, overwrite=True, suffix=".mp4") as part,
-        imageio.get_writer(
-            part, fps=fps, codec="libx264", pixelformat="yuv420p", quality=7, macro_block_size=16
-        ) as writer,
-    ):
-        yield writer
-
-
 def film(
     policy: Policy,
     result: EvalResult,
@@ -138,7 +119,8 @@ def film(
         return None, f"No video. {missing}"
     chosen = _chosen(result, spec)
     if not chosen:
-        return None, f"No video. There are no {spec.filter} among the {result.episodes} episodes."
+        kind = "episodes that can be played" if spec.filter == "all" else spec.filter
+        return None, f"No video. There are no {kind} among the {result.episodes} episodes."
     try:
         odd = _film(policy, result, spec, chosen, max_episode_steps, env_args, progress)
     except Exception as error:  # a finished evaluation must not be lost to its video
@@ -157,22 +139,6 @@ def _chosen(result: EvalResult, spec: VideoSpec) -> list[int]:
     if spec.pick:
         return [i for i in spec.pick if i in played]
     return [played[i] for i in choose_episodes([result.per_episode[i].success for i in played], spec)]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """The frames of one episode, as (step, frame)."""
-
-    index: int
-    episode: EpisodeResult
-    frames: list[tuple[int, Frame]]
-
-    def picture(self, i: int, title: str) -> Frame:
-        """Captioned frame i; the last one where there are fewer."""
-        step, frame = self.frames[min(i, len(self.frames) - 1)]
-        word = "step " if frame.shape[1] >= WIDE else ""
-        detail = f"seed {self.episode.seed}   {word}{step}/{self.episode.length}"
-        return caption(frame, title=title, detail=detail, success=self.episode.success)
 
 
 def _film(
@@ -200,23 +166,15 @@ def _film(
     timing = pace(facts.fps, result.horizon, spec)
     odd: list[int] = []
     shown = [result.per_episode[i] for i in chosen]
-    columns, rows = _grid_shape(len(chosen)) if spec.grid else (1, 1)
+    columns, rows = grid_shape(len(chosen)) if spec.grid else (1, 1)
     watched = _watched(env, spec)
     width = spec.width + (column_width(spec.height, len(watched.images.shapes)) if watched else 0)
     title = card(columns * width, spec.height, _intro(result, shown, timing.speed))
-    with (
-        contextlib.closing(
-            LocalPool([EnvServer(result.env, env=_filming(env, timing.stride, spec.width, spec.height, decorate))])
-        ) as pool,
-        mp4_writer(spec.path, timing.fps) as writer,
-    ):
+    filming = EnvServer(result.env, env=_filming(env, timing.stride, spec.width, spec.height, decorate))
+    with contextlib.closing(LocalPool([filming])) as pool:
         clips = _clips(policy, result, pool, chosen, facts, odd, progress)
-        hold = round(HOLD_SECONDS * timing.fps)
-        pictures = _in_grid(list(clips), columns, hold) if spec.grid else _in_turn(clips, result.episodes, hold)
-        for _ in range(round(CARD_SECONDS * timing.fps)):
-            writer.append_data(_centred(title, rows * title.shape[0]))
-        for picture in pictures:
-            writer.append_data(picture)
+        opening = _centred(title, rows * title.shape[0])
+        write_clips(spec.path, timing.fps, clips, opening=opening, columns=columns if spec.grid else 0)
     return odd
 
 
@@ -260,32 +218,8 @@ def _clips(
         if again != recorded:
             odd.append(recorded.seed)
             continue
-        yield Clip(index, recorded, camera.frames)
-
-
-def _in_turn(clips: Iterator[Clip], episodes: int, hold: int) -> Iterator[Frame]:
-    """One episode after the other; the last frame of each stays a moment."""
-    for clip in clips:
-        for i in range(len(clip.frames) + hold):
-            yield clip.picture(i, f"Episode {clip.index + 1} of {episodes}")
-
-
-def _grid_shape(count: int) -> tuple[int, int]:
-    """(columns, rows) of the most nearly square grid."""
-    columns = math.ceil(math.sqrt(count))
-    return columns, math.ceil(count / columns)
-
-
-def _in_grid(clips: Sequence[Clip], columns: int, hold: int) -> Iterator[Frame]:
-    """All episodes at once; those that end early stay on their last frame."""
-    if not clips:
-        return
-    longest = max(len(clip.frames) for clip in clips)
-    for i in range(longest + hold):
-        cells = [clip.picture(i, f"Episode {clip.index + 1}") for clip in clips]
-        cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
-        rows = [np.concatenate(cells[k : k + columns], axis=1) for k in range(0, len(cells), columns)]
-        yield np.concatenate(rows)
+        title = f"Episode {index + 1} of {result.episodes}"
+        yield Clip(title, f"seed {recorded.seed}", recorded.length, recorded.success, camera.frames)
 
 
 def _centred(picture: Frame, height: int) -> Frame:

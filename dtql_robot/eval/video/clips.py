@@ -1,0 +1,96 @@
+"""The one film loop: captioned episodes, one after the other or side by side, into an mp4."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.eval.video.labels import PAPER, WIDE, caption
+from dtql_robot.system.files import new_file
+from dtql_robot.types import Frame
+
+CARD_SECONDS = 1.6
+HOLD_SECONDS = 0.7
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One episode to show.
+
+    title    first line of its caption
+    about    beginning of the second one; the step follows
+    steps    of the whole episode
+    success  how it ended
+    frames   (step, frame), in order
+    """
+
+    title: str
+    about: str
+    steps: int
+    success: bool
+    frames: Sequence[tuple[int, Frame]]
+
+    def picture(self, i: int) -> Frame:
+        """Captioned frame i; the last one where there are fewer."""
+        step, frame = self.frames[min(i, len(self.frames) - 1)]
+        word = "step " if frame.shape[1] >= WIDE else ""
+        detail = f"{self.about}   {word}{step}/{self.steps}"
+        return caption(frame, title=self.title, detail=detail, success=self.success)
+
+
+def write_clips(path: Path, fps: int, clips: Iterable[Clip], *, opening: Frame | None = None, columns: int = 0) -> None:
+    """Write a video, whole or not at all; clips are taken one by one where they are shown one by one.
+
+    opening: a picture that is shown first for a moment.  columns: of a grid that shows all clips at once; 0: in turn.
+    """
+    hold = round(HOLD_SECONDS * fps)
+    with mp4_writer(path, fps) as writer:
+        for _ in range(round(CARD_SECONDS * fps) if opening is not None else 0):
+            writer.append_data(opening)
+        for picture in _in_grid(list(clips), columns, hold) if columns else _in_turn(clips, hold):
+            writer.append_data(picture)
+
+
+@contextlib.contextmanager
+def mp4_writer(path: Path, fps: int) -> Any:
+    """An H.264 writer (`append_data`) whose file appears at `path` only when it is complete."""
+    import imageio.v2 as imageio
+
+    with (
+        new_file(path, overwrite=True, suffix=".mp4") as part,
+        imageio.get_writer(
+            part, fps=fps, codec="libx264", pixelformat="yuv420p", quality=7, macro_block_size=16
+        ) as writer,
+    ):
+        yield writer
+
+
+def grid_shape(count: int) -> tuple[int, int]:
+    """(columns, rows) of the most nearly square grid."""
+    columns = math.ceil(math.sqrt(count))
+    return columns, math.ceil(count / columns)
+
+
+def _in_turn(clips: Iterable[Clip], hold: int) -> Iterator[Frame]:
+    """One episode after the other; the last frame of each stays a moment."""
+    for clip in clips:
+        for i in range(len(clip.frames) + hold):
+            yield clip.picture(i)
+
+
+def _in_grid(clips: Sequence[Clip], columns: int, hold: int) -> Iterator[Frame]:
+    """All episodes at once; those that end early stay on their last frame."""
+    if not clips:
+        return
+    longest = max(len(clip.frames) for clip in clips)
+    for i in range(longest + hold):
+        cells = [clip.picture(i) for clip in clips]
+        cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
+        rows = [np.concatenate(cells[k : k + columns], axis=1) for k in range(0, len(cells), columns)]
+        yield np.concatenate(rows)
