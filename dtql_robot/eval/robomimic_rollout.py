@@ -92,65 +92,82 @@ class RolloutEnv:
         self._reward, self._done, self._success = 0.0, False, {"task": False}
 
     def reset(self) -> dict[str, Array]:
+        """Begin the next episode.  Returns its first observation, key -> array."""
         self._obs, _ = self.env.reset(seed=evaluation_seed(self._seed, self._episode))
         self._episode += 1
         self._reward, self._done, self._success = 0.0, False, {"task": False}
         return self._obs
 
     def step(self, action: Array) -> tuple[dict[str, Array], float, bool, dict]:
+        """Execute an action (A,).  Returns (observation, reward, whether the episode has ended, info)."""
         self._obs, self._reward, terminated, truncated, info = self.env.step(action)  # type: ignore[assignment]
         self._done = terminated or truncated
         self._success = {"task": bool(info["success"]), **info.get("subtasks", {})}
         return self._obs, self._reward, self._done, info
 
     def render(self, mode: str = "human", height: Any = None, width: Any = None, camera_name: Any = None) -> Any:
+        """The scene as (height, width, 3) uint8, for mode "rgb_array" alone."""
         if mode != "rgb_array":
             raise InputError(f"{self.name} is drawn as an array only (mode 'rgb_array'), found {mode!r}.")
         return self.env.render()
 
     def reset_to(self, state: dict[str, Any]) -> None:
+        """Refused: recorded states are not put back through this adapter."""
         raise NotImplementedError("recorded states are played back by `dtql-robot`, not through robomimic")
 
     def get_observation(self) -> dict[str, Array]:
+        """The observation after the last step."""
         return self._obs
 
     def get_state(self) -> dict[str, Any]:
+        """Refused: simulator states are not read through this adapter."""
         raise NotImplementedError("simulator states are not read through this adapter")
 
     def get_reward(self) -> float:
+        """The reward of the last step."""
         return self._reward
 
     def get_goal(self) -> dict[str, Array]:
+        """Empty: a goal is part of the observation."""
         return {}
 
     def set_goal(self, **kwargs: Any) -> None:
+        """Refused: a goal is part of the observation."""
         raise NotImplementedError("goals are part of the observation")
 
     def is_done(self) -> bool:
+        """Whether the episode has ended."""
         return self._done
 
     def is_success(self) -> dict[str, bool]:
+        """`task` and the parts of the task -> whether the last step reports them done."""
         return self._success
 
     @property
     def action_dimension(self) -> int:
+        """Entries of one action."""
         return self._facts.action_dim
 
     @property
     def name(self) -> str:
+        """The environment in this package's notation."""
         return self._facts.spec
 
     @property
     def type(self) -> int:
+        """The number that robomimic has for Gymnasium environments."""
         return ENV_TYPE_GYM
 
     def serialize(self) -> dict[str, Any]:
+        """What robomimic writes of an environment into a file."""
         return {"env_name": self.name, "type": self.type, "env_kwargs": {}}
 
     @classmethod
     def create_for_data_processing(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refused: this package extracts observations itself."""
         raise NotImplementedError("`dtql-robot` extracts observations itself")
 
     @property
     def rollout_exceptions(self) -> tuple[Any, ...]:
+        """Nothing that an environment raises is passed over."""
         return ()
