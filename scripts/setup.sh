@@ -168,6 +168,11 @@ setup_extras() {
     PATH="$("$VENV/bin/python" -c 'import cmake; print(cmake.CMAKE_BIN_DIR)'):$PATH"
   fi
   pip_install -e ".[test,$names]" || fail_pip
+  # A torchvision that was built for another torch cannot be imported; it is not required then.
+  if ! "$VENV/bin/python" -c 'import torchvision' 2>/dev/null; then
+    say "torchvision was built for another torch than the one installed: its tests are skipped"
+    EXTRAS=("${EXTRAS[@]/#vision/}")
+  fi
   printf '%s\n' "${EXTRAS[*]}" >"$VENV/extras"
   say "Optional packages installed in $SECONDS s"
 }

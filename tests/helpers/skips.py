@@ -16,11 +16,12 @@ from dtql_robot.envs.rendering.gl import gl_missing
 ALLOWED = {
     "needs a GPU, or a machine without one": r"needs an NVIDIA GPU|has a GPU",
     "needs OpenGL": r"OpenGL|Drawing is switched off",
-    "needs a public file (DTQL_ROBOT_DATA)": r"DTQL_ROBOT_DATA|data/\S+ is not there",
+    "needs a public file (DTQL_ROBOT_DATA)": r"DTQL_ROBOT_DATA|\.hdf5 is not there|/\S+ is not there",
     "needs a C++ compiler": r"needs a C\+\+ compiler",
     "needs a user who is not root": r"this user may read everything",
     "needs another version of HDF5": r"this version of HDF5 wrote no global heap",
-    "needs another Python": r"needs Python \d",
+    "needs another Python": r"needs Python \d|Python 3\.10 itself",
+    "needs a torchvision that cannot be imported": r"torchvision fits this torch",
 }
 EXTRAS = {
     "robosuite": r"robosuite",
