@@ -47,7 +47,7 @@ def written(path: Path, rewards: Rewards) -> Path:
         make_episode(rng, f"demo_{i}", STEPS, success=None, rewards=np.asarray(rewards(i), np.float32))
         for i in range(8)
     )
-    save_robomimic(replace(make_demos(1), episodes=episodes), path)
+    save_robomimic(replace(make_demos(1), episodes=episodes, env_spec=None), path)
     with h5py.File(path, "a") as file:
         for demo in file["data"].values():
             for key in ("has_success", "terminated", "truncated"):
