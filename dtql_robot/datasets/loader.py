@@ -18,6 +18,7 @@ from dtql_robot.datasets.formats.episode_checks import check_alike
 from dtql_robot.datasets.formats.hdf5 import children, file_name
 from dtql_robot.datasets.formats.hdf5_open import check_is_hdf5, open_file
 from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.precision import lost, watch
 from dtql_robot.datasets.formats.reading import Keep, Reading, Request
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations, Episode
@@ -90,7 +91,9 @@ def _read(data: str | Path, request: Request, cached: bool) -> Reading:
             if request.episode_length is not None and layout != "d4rl":
                 raise InputError(f"{path.name} is a {layout} file, which says where its episodes end; --episode-length "
                                  "is for D4RL files. Leave it out.")  # fmt: skip
-            return _ADAPTERS[layout](file, replace(request, keep=keep))
+            with watch() as ranges:
+                reading = _ADAPTERS[layout](file, replace(request, keep=keep))
+            return replace(reading, notes=(*reading.notes, *lost(ranges)))
 
     if request.problems is not None or not cached:
         return read(None)

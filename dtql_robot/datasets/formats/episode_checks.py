@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dtql_robot.datasets.formats.precision import note_range
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Episode, is_image
 
@@ -37,6 +38,7 @@ def as_float32(array: Array, label: str, place: Place) -> Array:
             f"{label!r} is {np.asarray(array)[index]}{at}, which is no finite float32,",
             "Repair or leave out that episode.",
         )
+    note_range(label, array)
     return converted
 
 

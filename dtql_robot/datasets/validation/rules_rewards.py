@@ -49,6 +49,10 @@ def rewards(reading: Reading, use: Use) -> list[Finding]:
     low = min(float(e.rewards.min()) for e in demos.episodes)
     high = max(float(e.rewards.max()) for e in demos.episodes)
     if low == high and not from_success:
+        if low and any(e.terminated for e in demos.episodes):
+            return [warning("constant-rewards", demos.source, f"every reward is {low:g}: the critic learns how long an "
+                            "episode lasts, and nothing else.",
+                            "Train with --q-weight 0 where that is not the aim.")]  # fmt: skip
         return [warning("constant-rewards", demos.source, f"every reward is {low:g}: the critic learns nothing.",
                         "Train with --q-weight 0, or recompute the rewards.")]  # fmt: skip
     return []
