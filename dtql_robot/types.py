@@ -238,11 +238,8 @@ class ImageObs:
 class Policy(Protocol):
     """What evaluation needs of a policy.  It never learns what is behind it.
 
-    The first `n_action_steps` of the predicted actions are executed before it is asked again; what becomes of the
-    others is its `chunk_weights: tuple[float, ...] | None` (see `ActionPlan`; none if it has no such attribute).
-    A policy that sees images also has `image_obs: ImageObs`, which says what to show it.
-    One whose `portable() -> Policy | None` gives a policy with the same actions that can be pickled and is cheap to
-    start may be copied to where the simulators are.
+    The first `n_action_steps` of the predicted actions are executed before it is asked again.  What else a policy may
+    say of itself are protocols of their own: `CombinesChunks`, `SeesImages`, `ShowsAttention`, `Portable`.
     """
 
     action_dim: int
@@ -256,3 +253,47 @@ class Policy(Protocol):
         Row b depends on row b of `obs` and on `rngs[b]` alone, bit for bit.
         """
         ...
+
+
+@runtime_checkable
+class CombinesChunks(Protocol):
+    """A policy whose later actions of a chunk count too."""
+
+    chunk_weights: tuple[float, ...] | None
+    """See `ActionPlan`; None: the newest chunk alone."""
+
+
+@runtime_checkable
+class SeesImages(Protocol):
+    """A policy that can be shown images."""
+
+    image_obs: ImageObs | None
+    """What to show it; None where it needs none."""
+
+
+@runtime_checkable
+class ShowsAttention(Protocol):
+    """A policy that can say where it looks."""
+
+    def attention(self, obs: Obs, kind: Any) -> dict[str, Array]:
+        """Of one robot's observation, see `OneStepPolicy.attention`."""
+        ...
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """A policy that may be copied to where the simulators are."""
+
+    def portable(self) -> Policy | None:
+        """One with the same actions that can be pickled and is cheap to start; None where there is none."""
+        ...
+
+
+def chunk_weights_of(policy: Policy) -> tuple[float, ...] | None:
+    """The policy's `chunk_weights`; None for one that says nothing of them."""
+    return policy.chunk_weights if isinstance(policy, CombinesChunks) else None
+
+
+def image_obs_of(policy: Policy) -> ImageObs | None:
+    """The images that the policy is to be shown; None for one that sees none."""
+    return policy.image_obs if isinstance(policy, SeesImages) else None

@@ -24,7 +24,7 @@ from dtql_robot.eval.subject import Function, Subject, as_subject
 from dtql_robot.eval.video.film import film
 from dtql_robot.eval.video.spec import Overlay, VideoSpec, check_video
 from dtql_robot.system.progress import progress_bar
-from dtql_robot.types import Obs, Policy
+from dtql_robot.types import Obs, Policy, ShowsAttention, image_obs_of
 
 LATENCY_CALLS = 50
 LATENCY_SECONDS = 2.0
@@ -202,7 +202,7 @@ def _check(policy: Policy, facts: EnvInfo) -> int:
 
 def check_overlay(kind: Overlay, policy: Policy, obs: Obs) -> None:
     """InputError, before anything is run, for an overlay that the policy has nothing to show for."""
-    if getattr(policy, "image_obs", None) is None or not hasattr(policy, "attention"):
+    if image_obs_of(policy) is None or not isinstance(policy, ShowsAttention):
         raise InputError("--video-overlay shows where a policy looks in its camera images; this one sees none.")
     policy.attention(obs, kind)
 

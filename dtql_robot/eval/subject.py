@@ -13,7 +13,7 @@ import numpy as np
 from dtql_robot.env_record import EnvChoice, choose_env
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array, ImageObs, Obs, Policy
+from dtql_robot.types import Array, ImageObs, Obs, Policy, Portable, chunk_weights_of, image_obs_of
 
 Function = Callable[[Obs], Any]
 """One robot's observation, key -> array without batch dimension, to its next action (A,)."""
@@ -44,16 +44,16 @@ class Subject:
     @property
     def image_obs(self) -> ImageObs | None:
         """The images that it is to be shown."""
-        return getattr(self.policy, "image_obs", None)
+        return image_obs_of(self.policy)
 
     @property
     def chunk_weights(self) -> tuple[float, ...] | None:
         """What its older chunks count."""
-        return getattr(self.policy, "chunk_weights", None)
+        return chunk_weights_of(self.policy)
 
     def portable(self) -> Policy | None:
         """The same policy as something to be copied to the simulators, where it can be (see `types.Policy`)."""
-        return self.policy.portable() if hasattr(self.policy, "portable") else None
+        return self.policy.portable() if isinstance(self.policy, Portable) else None
 
     def meets(self, facts: EnvInfo) -> None:
         """A function takes actions of the size that the environment has."""

@@ -11,7 +11,7 @@ from dtql_robot.envs.seeding import episode_rng
 from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.chunked_env import ChunkResult, EnvServer, Lost
 from dtql_robot.policy.action_plan import ActionPlan
-from dtql_robot.types import Array, Obs, Policy
+from dtql_robot.types import Array, Obs, Policy, chunk_weights_of
 
 TURN = 0.25  # seconds that an environment is run before others have their turn
 
@@ -78,7 +78,7 @@ class ActedEpisode:
 
     def __init__(self, policy: Policy, seed: int) -> None:
         self.seed, self.rng = seed, episode_rng(seed)
-        self.plan = ActionPlan(policy.n_action_steps, getattr(policy, "chunk_weights", None))
+        self.plan = ActionPlan(policy.n_action_steps, chunk_weights_of(policy))
         self.rewards: list[float] = []
         self.successes: list[bool] = []
 

@@ -26,7 +26,7 @@ from dtql_robot.eval.video.attention import Looking, beside, column_width
 from dtql_robot.eval.video.clips import Clip, grid_shape, write_clips
 from dtql_robot.eval.video.labels import PAPER, card, fitted
 from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
-from dtql_robot.types import Frame, Policy
+from dtql_robot.types import Frame, Policy, image_obs_of
 
 if TYPE_CHECKING:
     import gymnasium
@@ -159,7 +159,7 @@ def _film(
         max_episode_steps=max_episode_steps,
         env_args=env_args,
         camera=spec.camera,
-        images=getattr(policy, "image_obs", None),
+        images=image_obs_of(policy),
     )
     decorate = _overlay(policy, env, spec)
     facts: EnvInfo = env.get_wrapper_attr("facts")
