@@ -13,6 +13,8 @@ from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateSimulation
 from dtql_robot.types import Array, Demonstrations, Episode
 
+LARGEST_SEED = 2**63 - 1
+
 
 class Player(Protocol):
     """One simulator that replays episodes.
@@ -192,6 +194,8 @@ def has_positions(episode: Episode) -> bool:
 def recorded_seed(episode: Episode) -> int:
     """The seed of the episode's reset; InputError where its start was not recorded at all."""
     seed = episode.attrs.get("seed")
+    if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"{episode.name}: the recorded seed of its reset is {seed}; expected 0 to {LARGEST_SEED}.")
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise InputError(f"{episode.name}: neither its simulator states nor the seed of its reset were recorded, so it "
                          "cannot be replayed.")  # fmt: skip

@@ -7,6 +7,7 @@ success are computed from.  What moves is the same, so states fit wherever their
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,11 +123,24 @@ def adopt_sizes(model: Any, xml: str) -> None:
         if not name or not size or geom.get("type") == "mesh":
             continue
         index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, name)
-        values = [float(v) for v in size.split()]
-        if index < 0 or not _moves_freely(model, model.geom_bodyid[index]) or len(values) > 3:
+        if index < 0 or not _moves_freely(model, model.geom_bodyid[index]):
             continue
+        values = _sizes(name, size)
         if model.geom_type[index] != mujoco.mjtGeom.mjGEOM_MESH:
             model.geom_size[index, : len(values)] = values
+
+
+def _sizes(name: str, text: str) -> list[float]:
+    """Half sizes (m) from the attribute `size` of the recorded geom `name`."""
+    try:
+        values = [float(word) for word in text.split()]
+    except ValueError:
+        values = [math.nan]
+    if len(values) > 3 or not any(values) or not all(0 <= value < math.inf for value in values):
+        raise InputError(
+            f"The recorded model_file gives {name!r} the size {text[:40]!r}; expected up to 3 positive numbers."
+        )
+    return values
 
 
 def _moves_freely(model: Any, body: int) -> bool:

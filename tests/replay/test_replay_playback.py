@@ -86,6 +86,10 @@ def test_what_cannot_be_replayed_is_said(tmp_path: Path) -> None:
     seedless = dataclasses.replace(demos, episodes=tuple(dataclasses.replace(e, attrs={}) for e in demos.episodes))
     with pytest.raises(InputError, match="neither its simulator states nor the seed"):
         play_back(seedless, progress=False)
+    for seed in (-5, 2**70):
+        odd = tuple(dataclasses.replace(e, attrs={"seed": seed}) for e in demos.episodes)
+        with pytest.raises(InputError, match=f"recorded seed of its reset is {seed}; expected 0 to"):
+            play_back(dataclasses.replace(demos, episodes=odd), progress=False)
     with pytest.raises(InputError, match="no recorded states"):
         play_back(demos, use="states", progress=False)
     qpos = {"infos/qpos": np.zeros((50, 3)), "infos/qvel": np.zeros((50, 3))}
