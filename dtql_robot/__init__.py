@@ -4,7 +4,7 @@
 
     demos = load("low_dim.hdf5")  # or collect("FetchPickAndPlace-v4", 200)
     run = train(demos, "runs/lift")
-    print(evaluate(load_policy(run), demos.env_spec, episodes=200))
+    print(evaluate(run, episodes=200))
 
 `dir(dtql_robot)` lists the public names. Each is imported when it is first used, so that `import dtql_robot` stays
 instant. Names below this package, such as `dtql_robot.algorithm`, may move between minor versions.

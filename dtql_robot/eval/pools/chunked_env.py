@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
@@ -21,8 +21,6 @@ PROBE_SECONDS = 0.2
 UNKNOWN_SECONDS = 1e-2  # taken for a step where measuring it fails
 FAULTS = (Exception, SystemExit)
 """What a simulator's code may raise that ends an episode and nothing else."""
-
-T = TypeVar("T")
 
 
 class ChunkResult(NamedTuple):
@@ -92,18 +90,19 @@ class EnvServer:
         """The environment's horizon, success rule, cameras and shapes."""
         return self.env.get_wrapper_attr("facts")
 
-    def _try(self, doing: str, act: Callable[[], T]) -> T | Lost:
-        try:
-            return act()
-        except InputError:
-            raise
-        except FAULTS as error:
-            self._broken = True
-            return Lost(f"{self._spec} failed in {doing}: {describe(error)}.")
+    def _lost(self, doing: str, error: BaseException) -> Lost:
+        """What a fault makes of the episode; an InputError is raised."""
+        if isinstance(error, InputError):
+            raise error
+        self._broken = True
+        return Lost(f"{self._spec} failed in {doing}: {describe(error)}.")
 
     def reset(self, seed: int) -> dict[str, Array] | Lost:
         """Begin the episode of this seed."""
-        return self._try("reset", lambda: self._reset(seed))
+        try:
+            return self._reset(seed)
+        except FAULTS as error:
+            return self._lost("reset", error)
 
     def _reset(self, seed: int) -> dict[str, Array]:
         if self._broken and self._replaceable:
@@ -116,7 +115,14 @@ class EnvServer:
         self._check_shapes(obs)
         return obs
 
+    def _check_rewards(self, rewards: list[float]) -> None:
+        for step, reward in enumerate(rewards, start=self._count + 1):
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward of step {step} is {reward}")
+
     def _check_shapes(self, obs: Mapping[str, Array]) -> None:
+        if {key: value.shape for key, value in obs.items()} == self._shapes:
+            return
         for key, shape in self._shapes.items():
             if key not in obs:
                 raise ValueError(f"the observation {key!r} of the first reset is missing")
@@ -128,8 +134,11 @@ class EnvServer:
 
         Processor time, because the machine's other work must not make a cheap simulator look dear.
         """
-        found = self._try("step", self._step_seconds)
-        return UNKNOWN_SECONDS if isinstance(found, Lost) else found
+        try:
+            return self._step_seconds()
+        except FAULTS as error:
+            self._lost("step", error)
+            return UNKNOWN_SECONDS
 
     def _step_seconds(self) -> float:
         self.env.reset(seed=0)
@@ -144,7 +153,10 @@ class EnvServer:
 
     def run_chunk(self, actions: Array) -> ChunkResult | Lost:
         """Execute actions (K, A) in order, stopping early where the episode ends."""
-        return self._try("step", lambda: self._run_chunk(actions))
+        try:
+            return self._run_chunk(actions)
+        except FAULTS as error:
+            return self._lost("step", error)
 
     def _run_chunk(self, actions: Array) -> ChunkResult:
         obs, rewards, successes, ended, info = self._steps(actions)
@@ -153,9 +165,8 @@ class EnvServer:
                 f"{self._spec} reports no success: expected 'success' or 'is_success' in the info of each step, "
                 f"found {sorted(info) or 'nothing'}; wrap the environment so that it reports one."
             )
-        for step, reward in enumerate(rewards, start=self._count + 1):
-            if not math.isfinite(reward):
-                raise ValueError(f"the reward of step {step} is {reward}")
+        if not math.isfinite(sum(rewards)):
+            self._check_rewards(rewards)
         self._count += len(rewards)
         self._check_shapes(obs)
         return ChunkResult(obs, rewards, cast(list[bool], successes), ended, info.get("subtasks", {}))
