@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import h5py
 import numpy as np
 import pytest
 
-from dtql_robot.datasets import inspect, load
+from dtql_robot.datasets import inspect, load, save_robomimic
+from dtql_robot.datasets.formats.resets import jumps_inside
 from dtql_robot.errors import InputError
+from dtql_robot.types import Episode
+from tests.helpers.sample_demos import make_demos
 
 LENGTHS = (40, 30, 50, 40, 35)
 ENDS = np.cumsum(LENGTHS) - 1
@@ -147,6 +151,117 @@ def test_no_timeouts_at_all(tmp_path: Path) -> None:
     path = write(tmp_path / "f.hdf5", terminals=marks(ENDS), timeouts=None)
     assert ends(path) == [(n, True, False) for n in LENGTHS]
     assert "split at 'terminals' alone" in inspect(path)["notes"][0]
+
+
+def unmarked(path: Path, **arrays: Any) -> Path:
+    return write(path, terminals=marks([]), **arrays)
+
+
+@pytest.mark.parametrize("timeouts", [None, marks([])], ids=["absent", "never set"])
+def test_ends_that_nobody_marked_show_as_jumps(tmp_path: Path, timeouts: Any) -> None:
+    path = unmarked(tmp_path / "f.hdf5", timeouts=timeouts)
+    assert ends(path) == [(n, False, True) for n in LENGTHS]
+    assert "4 episodes end without a mark, where the observations jump" in inspect(path)["notes"][0]
+
+
+def test_some_ends_are_terminal_and_the_others_jump(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.hdf5", terminals=marks(ENDS[[1, 3]]), timeouts=None)
+    assert ends(path) == [(40, False, True), (30, True, False), (50, False, True), (40, True, False), (35, False, True)]
+
+
+@pytest.mark.parametrize("timeouts", [None, marks([])], ids=["absent", "never set"])
+def test_next_observations_show_ends_that_nobody_marked(tmp_path: Path, timeouts: Any) -> None:
+    obs = walk(stride=3.0)  # steps as wide as resets: observations alone could not tell
+    following = np.vstack([obs[1:], obs[-1:]])
+    following[ENDS] = obs[ENDS] + 0.3
+    path = unmarked(tmp_path / "f.hdf5", observations=obs, next_observations=following, timeouts=timeouts)
+    assert ends(path) == [(n, False, True) for n in LENGTHS]
+    for episode, last in zip(load(path).episodes, ENDS, strict=True):
+        assert episode.final_obs is not None
+        np.testing.assert_array_equal(episode.final_obs["observation"], following[last].astype(np.float32))
+
+
+def test_next_observations_that_were_only_shifted_do_not_hide_the_jumps(tmp_path: Path) -> None:
+    obs = walk()
+    shifted = np.vstack([obs[1:], obs[-1:]])  # across the resets, too
+    path = unmarked(tmp_path / "f.hdf5", next_observations=shifted, timeouts=None)
+    assert ends(path) == [(n, False, True) for n in LENGTHS]
+
+
+@pytest.mark.parametrize("timeouts", [None, marks([])], ids=["absent", "never set"])
+def test_without_any_sign_of_an_end_the_length_is_asked_for(tmp_path: Path, timeouts: Any) -> None:
+    smooth = np.sin(np.arange(N)[:, None] / 9)
+    path = unmarked(tmp_path / "f.hdf5", observations=smooth, timeouts=timeouts)
+    with pytest.raises(InputError, match=r"one episode cannot be told from many.*--episode-length N"):
+        load(path)
+    demos = load(path, episode_length=50)
+    assert [len(e) for e in demos.episodes] == [50, 50, 50, 45]
+    assert all(e.truncated and not e.terminated for e in demos.episodes)
+
+
+def test_the_episode_length_counts_from_each_marked_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.hdf5", terminals=marks([19, 99]), timeouts=None)
+    found = [(len(e), e.terminated) for e in load(path, episode_length=50).episodes]
+    assert found == [(20, True), (50, False), (30, True), (50, False), (45, False)]
+    with pytest.raises(InputError, match="episode length is 0"):
+        load(path, episode_length=0)
+
+
+def test_only_d4rl_files_take_an_episode_length(tmp_path: Path) -> None:
+    path = save_robomimic(make_demos(2), tmp_path / "f.hdf5")
+    with pytest.raises(InputError, match="robomimic file, which says where its episodes end"):
+        load(path, episode_length=5)
+
+
+def test_shuffled_transitions_are_no_recording(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(N)
+    obs = walk()
+    path = unmarked(tmp_path / "f.hdf5", observations=obs[order], next_observations=obs[order] + 0.1, timeouts=None)
+    with pytest.raises(InputError, match="do not follow each other"):
+        load(path)
+
+
+def test_a_gripper_is_no_reset(tmp_path: Path) -> None:
+    """One entry of ten that leaps now and then, in one long smooth episode."""
+    smooth = np.cumsum(np.random.default_rng(0).normal(size=(N, 10)), axis=0)
+    smooth[:, 3] = np.arange(N) // 40 % 2
+    with pytest.raises(InputError, match="show no reset"):
+        load(unmarked(tmp_path / "f.hdf5", observations=smooth, timeouts=None))
+
+
+@pytest.mark.parametrize(
+    "name", ["d4rl_door_human_v0/door-v0_demos_clipped.hdf5", "robocore_lift_scripted/low_dim.hdf5"]
+)
+def test_real_recordings_without_their_marks(tmp_path: Path, real_file: Callable[[str], Path], name: str) -> None:
+    demos = load(real_file(name))
+    key = next(iter(demos.obs_shapes))
+    path = tmp_path / "f.hdf5"
+    with h5py.File(path, "w") as file:
+        file["observations"] = np.concatenate([e.obs[key] for e in demos.episodes])
+        file["actions"] = np.concatenate([e.actions for e in demos.episodes])
+        file["rewards"] = np.concatenate([e.rewards for e in demos.episodes])
+        file["terminals"] = np.zeros(demos.num_transitions, bool)
+    assert [len(e) for e in load(path).episodes] == [len(e) for e in demos.episodes]
+    assert jumps_inside(demos) == []
+    joined = replace(demos, episodes=(join(demos.episodes[0], demos.episodes[1]), *demos.episodes[2:]))
+    assert jumps_inside(joined) == [(demos.episodes[0].name, len(demos.episodes[0]) - 1)]
+
+
+def join(first: Episode, second: Episode) -> Episode:
+    return replace(
+        first,
+        obs={k: np.concatenate([v, second.obs[k]]) for k, v in first.obs.items()},
+        actions=np.concatenate([first.actions, second.actions]),
+        rewards=np.concatenate([first.rewards, second.rewards]),
+        success=None,
+        extras={},
+    )
+
+
+def test_infos_that_are_one_array(real_file: Callable[[str], Path]) -> None:
+    demos = load(real_file("gda_fetch/FetchPush-v2.hdf5"))
+    assert (len(demos), demos.num_transitions, demos.obs_shapes) == (3, 150, {"observation": (28,)})
+    assert [e.extras["infos"].shape for e in demos.episodes] == [(len(e),) for e in demos.episodes]
 
 
 def test_unknown_keys_are_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
 
 def _attribute(node: h5py.Group | h5py.Dataset, key: str) -> Any:
     stored = node.attrs.get_id(key)
-    count = math.prod(stored.shape)
+    count = math.prod(stored.shape or ())
     if count > 1 and stored.dtype.kind == "O":  # texts of any length, which may all be one and the same in the file
         hdf5_budget.take(count * hdf5_budget.largest_text(), f"attribute {key!r} of {where(node)}")
     value = plain(node.attrs[key])
