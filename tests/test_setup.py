@@ -181,3 +181,15 @@ def test_an_extra_that_fails_to_install_stops_and_leaves_no_list(tmp_path: Path)
     assert "broken" in done.stderr
     assert "setup: pip failed" in done.stderr
     assert not (tmp_path / "extras").exists()
+
+
+@pytest.mark.parametrize(("fits", "listed"), [("exit 0", True), ("exit 1", False)])
+def test_torchvision_is_required_only_where_it_fits_torch(tmp_path: Path, fits: str, listed: bool) -> None:
+    (tmp_path / "bin").mkdir()
+    stubs = {"g++": "exit 0", "make": "exit 0", "bin/python": f'[[ $* != *"import torchvision"* ]] || {fits}'}
+    code = f'VENV="{tmp_path}"; LOG="{tmp_path}/log"; has_nvidia() {{ return 0; }}; setup_extras'
+    done = run_bash(code, tmp_path, stubs)
+    assert done.returncode == 0, done.stderr
+    extras = (tmp_path / "extras").read_text().split()
+    assert {"onnx", "robosuite"} <= set(extras)
+    assert ("vision" in extras) == listed == ("another torch" not in done.stdout)
