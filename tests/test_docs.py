@@ -30,6 +30,12 @@ def test_what_is_named_exists(document):
     assert not list(missing(document.read_text()))
 
 
+def test_the_new_places_in_the_changelog_exist():
+    rows = re.findall(r"^  \|.*\|(.*)\|$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert len(rows) >= 20
+    assert not [place for row in rows for place in missing(row)]
+
+
 def test_the_algorithm_page_names_the_code_of_each_equation():
     assert len(FILE_AND_NAME.findall((ROOT / "docs/algorithm.md").read_text())) >= 15
 
