@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -65,8 +65,10 @@ def run(options: Options) -> None:
     """Record the demonstrations and write them.  InputError for a task without a script."""
     from dtql_robot.datasets import format_summary, inspect
     from dtql_robot.envs.collection.collect import Recording
+    from dtql_robot.system.files import expanded
     from dtql_robot.system.workers import WorkerError
 
+    options = replace(options, out=expanded(options.out))
     plan = _plan(options)
     recording = Recording(plan, _recorded(options, plan))
     try:
