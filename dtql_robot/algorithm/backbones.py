@@ -94,12 +94,14 @@ def _torchvision(name: str) -> nn.Module:
     try:
         from torchvision import models
     except ImportError as error:
-        raise InputError(f"backbone={name!r} needs torchvision; {_fitting_build()}. Without it there are "
-                         f"{' and '.join(RESNETS)}.") from error  # fmt: skip
+        raise InputError(
+            f"backbone={name!r} needs torchvision; {_fitting_build()}. Without it there are {' and '.join(RESNETS)}."
+        ) from error
     except (RuntimeError, OSError, AttributeError) as error:  # its operators do not load
-        raise InputError(f"backbone={name!r} needs torchvision, and the one installed was built for another torch than "
-                         f"{torch.__version__}; {_fitting_build()}. Without it there are {' and '.join(RESNETS)}."
-                         ) from error  # fmt: skip
+        raise InputError(
+            f"backbone={name!r} needs torchvision, and the one installed was built for another torch than "
+            f"{torch.__version__}; {_fitting_build()}. Without it there are {' and '.join(RESNETS)}."
+        ) from error
     try:
         net: Any = models.get_model(name, weights=None)
     except ValueError as error:

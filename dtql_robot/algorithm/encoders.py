@@ -53,8 +53,10 @@ class CameraEncoder(nn.Module):
         except RuntimeError:
             maps = torch.zeros(0, 0, 0, 0)
         if maps.numel() == 0 or (self.points is not None and min(maps.shape[2:]) < 2):
-            raise InputError(f"Images of {height}x{width} pixels (after cropping) are too small for encoder="
-                             f"{cfg.encoder!r}; record larger ones or choose another encoder.")  # fmt: skip
+            raise InputError(
+                f"Images of {height}x{width} pixels (after cropping) are too small for encoder="
+                f"{cfg.encoder!r}; record larger ones or choose another encoder."
+            )
         size = maps.flatten(1).shape[1] if self.points is None else 2 * maps.shape[1]
         self.leave = nn.Sequential(nn.Linear(size, cfg.image_features), nn.LayerNorm(cfg.image_features))
 
@@ -164,8 +166,10 @@ class Encoders(nn.Module):
         if cfg.encoder != "frozen":
             return
         if not cfg.backbone_weights:
-            raise InputError("encoder=frozen needs the backbone's weights: --backbone-weights FILE, a state dict saved "
-                             "with torch.save. Nothing is downloaded.")  # fmt: skip
+            raise InputError(
+                "encoder=frozen needs the backbone's weights: --backbone-weights FILE, a state dict saved "
+                "with torch.save. Nothing is downloaded."
+            )
         try:
             state = torch.load(cfg.backbone_weights, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever the file is, the user needs the sentence
@@ -183,6 +187,8 @@ def _load(net: nn.Module, state: Any, cfg: EncoderConfig) -> None:
     own = {k: v for k, v in own.items() if k not in counts}
     lacking = [k for k, v in own.items() if k not in found or getattr(found[k], "shape", None) != v.shape]
     if lacking:
-        raise InputError(f"{cfg.backbone_weights} does not fit backbone={cfg.backbone!r}: {len(lacking)} of {len(own)} "
-                         f"arrays are missing or of another shape, the first is {lacking[0]!r}.")  # fmt: skip
+        raise InputError(
+            f"{cfg.backbone_weights} does not fit backbone={cfg.backbone!r}: {len(lacking)} of {len(own)} "
+            f"arrays are missing or of another shape, the first is {lacking[0]!r}."
+        )
     net.load_state_dict({k: found[k] for k in own}, strict=not counts)

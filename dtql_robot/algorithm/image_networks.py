@@ -97,8 +97,11 @@ class ResidualBlock(nn.Module):
 def resnet18(channels: int, points: int = 32) -> nn.Sequential:
     """ResNet-18 (He et al. 2016) with GroupNorm up to `points` maps, as robomimic and Diffusion Policy use it."""
     layers: list[nn.Module] = [
-        nn.Conv2d(channels, 64, 7, 2, 3, bias=False), nn.GroupNorm(4, 64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
-    ]  # fmt: skip
+        nn.Conv2d(channels, 64, 7, 2, 3, bias=False),
+        nn.GroupNorm(4, 64),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+    ]
     width = 64
     for stage in range(4):
         wider = 64 * 2**stage

@@ -72,8 +72,11 @@ def _pack(path: Path, folder: Path, read: Callable[[Callable[[Episode], Episode]
     except (CannotPackError, InputError) as error:
         if error in unreadable:
             raise
-        print(f"note: {path.name} is read without a copy, for which {folder.parent} has no room: {error}. Name another "
-              "folder with DTQL_ROBOT_CACHE, or do without copies: DTQL_ROBOT_CACHE=off.", file=sys.stderr)  # fmt: skip
+        print(
+            f"note: {path.name} is read without a copy, for which {folder.parent} has no room: {error}. Name another "
+            "folder with DTQL_ROBOT_CACHE, or do without copies: DTQL_ROBOT_CACHE=off.",
+            file=sys.stderr,
+        )
         return False
     return True
 

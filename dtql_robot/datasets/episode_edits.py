@@ -46,8 +46,10 @@ def success_from_reward(demos: Demonstrations, threshold: float) -> Demonstratio
     """
     highest = max(float(e.rewards.max()) for e in demos.episodes)
     if highest < threshold:
-        raise InputError(f"No step of {demos.source} has a reward of {threshold:g} or more (success_reward); the "
-                         f"highest is {highest:.6g}.")  # fmt: skip
+        raise InputError(
+            f"No step of {demos.source} has a reward of {threshold:g} or more (success_reward); the "
+            f"highest is {highest:.6g}."
+        )
     flags_derived = demos.format == "robomimic"
     return replace(demos, episodes=tuple(_labelled(e, threshold, flags_derived) for e in demos.episodes))
 

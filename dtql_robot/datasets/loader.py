@@ -89,8 +89,10 @@ def _read(data: str | Path, request: Request, cached: bool) -> Reading:
         with open_file(path) as file:
             layout = detect(file)
             if request.episode_length is not None and layout != "d4rl":
-                raise InputError(f"{path.name} is a {layout} file, which says where its episodes end; --episode-length "
-                                 "is for D4RL files. Leave it out.")  # fmt: skip
+                raise InputError(
+                    f"{path.name} is a {layout} file, which says where its episodes end; --episode-length "
+                    "is for D4RL files. Leave it out."
+                )
             with watch() as ranges:
                 reading = _ADAPTERS[layout](file, replace(request, keep=keep))
             return replace(reading, notes=(*reading.notes, *lost(ranges)))
@@ -113,9 +115,10 @@ def detect(file: h5py.File) -> str:
     if "observations" in keys and "actions" in keys:
         return "d4rl"
     found = f"its top level holds {', '.join(map(repr, keys[:8]))}{', ...' if len(keys) > 8 else ''}"
-    raise InputError(f"{file_name(file)} has no known layout: {found if keys else 'it holds nothing'}. Understood are "
-                     "robomimic (data/demo_N), Minari (episode_N) and D4RL (observations, actions, terminals)."
-                     )  # fmt: skip
+    raise InputError(
+        f"{file_name(file)} has no known layout: {found if keys else 'it holds nothing'}. Understood are "
+        "robomimic (data/demo_N), Minari (episode_N) and D4RL (observations, actions, terminals)."
+    )
 
 
 def split_sources(data: str | Path) -> list[str]:
@@ -173,5 +176,7 @@ def _check_keys(parts: Sequence[Reading]) -> None:
         if set(found) != set(expected):
             common = sorted(set(found) & set(expected))
             remedy = f"Choose common ones: {', '.join(common)}." if common else "They have none in common."
-            raise InputError(f"{part.demos.source} has observations {sorted(found)}, {parts[0].demos.source} "
-                             f"{sorted(expected)}. {remedy}")  # fmt: skip
+            raise InputError(
+                f"{part.demos.source} has observations {sorted(found)}, {parts[0].demos.source} "
+                f"{sorted(expected)}. {remedy}"
+            )

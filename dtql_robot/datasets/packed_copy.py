@@ -41,9 +41,13 @@ class Packer:
     def add(self, episode: Episode) -> Episode:
         """Write its arrays; returns the episode with hollow arrays (right shapes, no memory) in their place."""
         record: dict[str, Any] = {
-            "name": episode.name, "terminated": episode.terminated, "truncated": episode.truncated,
-            "attrs": episode.attrs, "final": episode.final_obs is not None, "arrays": {},
-        }  # fmt: skip
+            "name": episode.name,
+            "terminated": episode.terminated,
+            "truncated": episode.truncated,
+            "attrs": episode.attrs,
+            "final": episode.final_obs is not None,
+            "arrays": {},
+        }
         arrays = _arrays(episode)
         record["arrays"] = {name: self._append(name, array) for name, array in arrays.items()}
         self._episodes.append(record)

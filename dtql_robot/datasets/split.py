@@ -55,8 +55,9 @@ def split_demos(
     """
     path = resolve(path)
     if not 0 < train <= 1 or not all(0 < share < 1 for share in subsets):
-        raise InputError("Shares must lie between 0 and 1 (--train may be 1), "
-                         f"found train {train:g}, subsets {list(subsets)}.")  # fmt: skip
+        raise InputError(
+            f"Shares must lie between 0 and 1 (--train may be 1), found train {train:g}, subsets {list(subsets)}."
+        )
     existing = _check_layout(path)
     found: list[str] = []
     demos = (_read_raw if is_raw(path) else _read_episodes)(path, within, found)
@@ -145,8 +146,10 @@ def _groups(demos: Sequence[_Demo], success: str | None, path: Path) -> list[lis
             raise InputError(f"{path.name} has no success signal; leave --only-success out.")
         demos = [d for d in demos if (d.ever if success == "any" else d.at_end)]
         if not demos:
-            raise InputError(f"No demo of {path.name} {'succeeds' if success == 'any' else 'ends in success'}; leave "
-                             "--only-success out.")  # fmt: skip
+            raise InputError(
+                f"No demo of {path.name} {'succeeds' if success == 'any' else 'ends in success'}; leave "
+                "--only-success out."
+            )
     groups: dict[bytes, list[str]] = {}
     for demo in demos:
         groups.setdefault(demo.fingerprint, []).append(demo.name)
@@ -159,8 +162,10 @@ def _divide(
     count = len(groups)
     for_training = round(train * count)
     if for_training < 1 or (for_training == count and train < 1):
-        raise InputError(f"{count} different demos cannot be divided {train:g} to {1 - train:g}: one side would be "
-                         "empty. Choose another --train.")  # fmt: skip
+        raise InputError(
+            f"{count} different demos cannot be divided {train:g} to {1 - train:g}: one side would be "
+            "empty. Choose another --train."
+        )
     order = np.random.default_rng(seed).permutation(count).tolist()
     masks = {names[0]: _flat(groups, order[:for_training])}
     if for_training < count:

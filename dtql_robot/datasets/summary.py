@@ -36,9 +36,11 @@ def inspect(
     terminated and truncated (episodes), filter_keys {name: episodes}, duplicates [[names of equal episodes]], versions
     {recorded: what the source says, installed: {package: version}}, notes and warnings (sentences).
     """
-    reading = Reading(data) if isinstance(data, Demonstrations) else read_source(
-        data, obs_keys=obs_keys, filter_key=filter_key, episode_length=episode_length
-    )  # fmt: skip
+    reading = (
+        Reading(data)
+        if isinstance(data, Demonstrations)
+        else read_source(data, obs_keys=obs_keys, filter_key=filter_key, episode_length=episode_length)
+    )
     demos = reading.demos
     episodes = demos.episodes
     lengths = np.array([len(e) for e in episodes])

@@ -112,9 +112,14 @@ def export_policy(
 def _example(policy: OneStepPolicy, act: str, rng: np.random.Generator) -> list[torch.Tensor]:
     """Inputs for one robot near what the policy was trained on."""
     face, values = policy.interface, {}
-    low = iter(np.split(face.obs_norm.invert(rng.standard_normal(face.obs_dim)), np.cumsum(
-        [int(np.prod(s)) for k, s in zip(face.obs_keys, face.obs_shapes, strict=True) if k in face.low_keys])[:-1]
-    ))  # fmt: skip
+    low = iter(
+        np.split(
+            face.obs_norm.invert(rng.standard_normal(face.obs_dim)),
+            np.cumsum(
+                [int(np.prod(s)) for k, s in zip(face.obs_keys, face.obs_shapes, strict=True) if k in face.low_keys]
+            )[:-1],
+        )
+    )
     for key, shape in zip(face.obs_keys, face.obs_shapes, strict=True):
         values[key] = next(low).reshape(1, *shape)
     return [torch.from_numpy(x) for x in draw_inputs(policy, values, rng, act)]

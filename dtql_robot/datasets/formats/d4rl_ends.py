@@ -57,8 +57,10 @@ def find_ends(
     flat = None if is_image(obs.shape[1:], obs.dtype) else obs.reshape(rows, -1)
     expected = None if next_obs is None or flat is None else next_obs.reshape(rows, -1)
     if flat is not None and _timeouts_are_inside(flat, expected, terminals, cuts):
-        note = (f"{int(cuts.sum())} 'timeouts' lie inside episodes (the observations go on without a jump) and are "
-                "disregarded; episodes end at 'terminals', taken as ends of recordings (truncated).")  # fmt: skip
+        note = (
+            f"{int(cuts.sum())} 'timeouts' lie inside episodes (the observations go on without a jump) and are "
+            "disregarded; episodes end at 'terminals', taken as ends of recordings (truncated)."
+        )
         return _ends(terminals, np.zeros(rows, bool), np.ones(rows, bool), (note,))
     marks = terminals | cuts
     if episode_length is not None:
@@ -66,9 +68,11 @@ def find_ends(
     else:
         found, note = _unmarked(flat, expected, marks, bool(cuts.any()), file)
         if not (marks | found).any():
-            raise InputError(f"{file} marks no end of an episode ('terminals' and 'timeouts' are never set) and its "
-                             "observations show no reset: one episode cannot be told from many. Say how long they are "
-                             "with --episode-length N.")  # fmt: skip
+            raise InputError(
+                f"{file} marks no end of an episode ('terminals' and 'timeouts' are never set) and its "
+                "observations show no reset: one episode cannot be told from many. Say how long they are "
+                "with --episode-length N."
+            )
     notes = (note,) if found.any() else ()
     if timeouts is None and not found.any():
         notes = ("the file has no 'timeouts': episodes are split at 'terminals' alone.",)
@@ -98,15 +102,19 @@ def _unmarked(flat: Array | None, expected: Array | None, marks: Array, timed: b
     if expected is not None:
         breaks = np.append(_breaks(flat, expected), False)
         if breaks.mean() > _SHUFFLED and not marks[:-1].any():
-            raise InputError(f"Rows of {file} do not follow each other: next_observations[t] is observations[t + 1] "
-                             f"in {1 - breaks.mean():.0%} of them. Single transitions in any order are no "
-                             "demonstrations; use the data set as it was recorded.")  # fmt: skip
+            raise InputError(
+                f"Rows of {file} do not follow each other: next_observations[t] is observations[t + 1] "
+                f"in {1 - breaks.mean():.0%} of them. Single transitions in any order are no "
+                "demonstrations; use the data set as it was recorded."
+            )
         splits = marks[:-1]
         tells = breaks.any() and (not splits.any() or breaks[:-1][splits].mean() >= 0.5)
         if tells and breaks.mean() <= _SHUFFLED:
             found = breaks & ~marks
-            return found, (f"{found.sum()} episodes end without a mark, where next_observations is not the next row "
-                           "of observations (truncated).")  # fmt: skip
+            return found, (
+                f"{found.sum()} episodes end without a mark, where next_observations is not the next row "
+                "of observations (truncated)."
+            )
     if timed:
         return nothing, ""
     found = np.append(visible_resets(jump_sizes(flat)), False) & ~marks

@@ -56,8 +56,10 @@ def as_actions(array: Array, place: Place) -> Array:
             "Only continuous actions are supported." if array.ndim < 2 else "",
         )
     if array.dtype.kind in "iub" and (array.dtype.kind == "b" or np.any((array < -1) | (array > 1))):
-        raise place.error(f"'actions' holds {array.dtype}, categories or switches; continuous actions were expected",
-                          "Only continuous actions are supported; if these are, write them as float32.")  # fmt: skip
+        raise place.error(
+            f"'actions' holds {array.dtype}, categories or switches; continuous actions were expected",
+            "Only continuous actions are supported; if these are, write them as float32.",
+        )
     return as_float32(array, "actions", place)
 
 

@@ -16,8 +16,16 @@ from dtql_robot.types import Array, is_image
 
 # All that h5py raises for damaged content; which of them depends on the damaged byte.
 _LIBRARY_ERRORS = (
-    OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError, OverflowError, AttributeError, SystemError,
-)  # fmt: skip
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    OverflowError,
+    AttributeError,
+    SystemError,
+)
 DAMAGED = "The file is damaged or incomplete: fetch it again."
 _MAX_DEPTH = 8
 _MAX_MEMBERS = 1_000_000
@@ -94,8 +102,10 @@ def _open(parent: Any, name: bytes, group: h5py.Group, key: str, left: list[int]
     if kind == h5py.h5l.TYPE_HARD:
         return h5py.h5o.open(parent, name)
     if kind != h5py.h5l.TYPE_SOFT:
-        raise InputError(f"{where(group, key)} is a link into another file, which is not followed. "
-                         "Copy the data into one file, e.g. with h5repack or h5copy.")  # fmt: skip
+        raise InputError(
+            f"{where(group, key)} is a link into another file, which is not followed. "
+            "Copy the data into one file, e.g. with h5repack or h5copy."
+        )
     target = parent.links.get_val(name)
     opened = h5py.h5o.open(parent, b"/") if target.startswith(b"/") else parent
     for part in target.split(b"/"):
@@ -118,8 +128,10 @@ def group_names(group: h5py.Group) -> list[str]:
         if identity is None:
             continue
         if identity in found:
-            raise InputError(f"{where(group, name)} and {found[identity]!r} are one group under two names: each "
-                             "episode must be stored once. Delete the links.")  # fmt: skip
+            raise InputError(
+                f"{where(group, name)} and {found[identity]!r} are one group under two names: each "
+                "episode must be stored once. Delete the links."
+            )
         found[identity] = name
     return list(found.values())
 
@@ -153,11 +165,15 @@ def dataset(group: h5py.Group, key: str) -> h5py.Dataset:
         outside = stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count() > 0
         compression = None if outside else missing_filter(stored)
     if outside:
-        raise InputError(f"{where(group, key)} keeps its values in another file, which is not followed. "
-                         "Copy the data into one file, e.g. with h5repack.")  # fmt: skip
+        raise InputError(
+            f"{where(group, key)} keeps its values in another file, which is not followed. "
+            "Copy the data into one file, e.g. with h5repack."
+        )
     if compression is not None:
-        raise InputError(f"{where(group, key)} is compressed with {compression}, which HDF5 reads with a plugin only: "
-                         "`pip install hdf5plugin`.")  # fmt: skip
+        raise InputError(
+            f"{where(group, key)} is compressed with {compression}, which HDF5 reads with a plugin only: "
+            "`pip install hdf5plugin`."
+        )
     return node
 
 

@@ -41,8 +41,10 @@ class Budget:
                 "shared arrays first: `h5repack -f NONE IN.hdf5 OUT.hdf5`."
             )
         if count > _WORTH_ASKING and count > (free := free_memory()):
-            raise InputError(f"{place} needs {count / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Leave it "
-                             "out, or read the file where there is more.")  # fmt: skip
+            raise InputError(
+                f"{place} needs {count / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Leave it "
+                "out, or read the file where there is more."
+            )
 
 
 _CURRENT: ContextVar[Budget | None] = ContextVar("budget", default=None)

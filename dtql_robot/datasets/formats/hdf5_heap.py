@@ -37,8 +37,10 @@ def _walk_all(path: Path) -> int:
             while start >= 0:
                 largest = max(largest, found := _largest_in(content, start, size))
                 if found < 0:
-                    raise InputError(f"{path} cannot be read (its text storage at byte {start} is malformed). "
-                                     "The file is damaged or incomplete: fetch it again.")  # fmt: skip
+                    raise InputError(
+                        f"{path} cannot be read (its text storage at byte {start} is malformed). "
+                        "The file is damaged or incomplete: fetch it again."
+                    )
                 start = content.find(_SIGNATURE, start + 1, end)
             if hasattr(mmap, "MADV_DONTNEED"):  # what was read once need not stay in memory
                 content.madvise(mmap.MADV_DONTNEED, window, min(_WINDOW, size - window))

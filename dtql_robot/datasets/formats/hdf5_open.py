@@ -54,11 +54,15 @@ def _why_not_open(path: Path, message: str) -> str | None:
     if number is not None and int(number[1]) in _BUSY:
         return f"{path} is open for writing in another program, perhaps a recorder. Close it there, then try again."
     if number is not None:
-        return (f"{path} cannot be locked: its file system, perhaps NFS, offers no locks. Set "
-                "HDF5_USE_FILE_LOCKING=FALSE in the environment, or copy the file to a local disk.")  # fmt: skip
+        return (
+            f"{path} cannot be locked: its file system, perhaps NFS, offers no locks. Set "
+            "HDF5_USE_FILE_LOCKING=FALSE in the environment, or copy the file to a local disk."
+        )
     if "already open for" in message:
-        return (f"{path} was not closed: it is still being written, or its recorder ended early. Once nothing writes "
-                f"to it, clear its mark with `h5clear -s {path}` (package hdf5-tools).")  # fmt: skip
+        return (
+            f"{path} was not closed: it is still being written, or its recorder ended early. Once nothing writes "
+            f"to it, clear its mark with `h5clear -s {path}` (package hdf5-tools)."
+        )
     return None
 
 
@@ -80,5 +84,7 @@ def check_is_hdf5(path: Path) -> None:
         raise InputError(f"{path} is a Git LFS pointer, not the data. Run `git lfs pull` where it was cloned.")
     if not is_hdf5:
         kind = next((kind for start, kind in _FOREIGN.items() if head.startswith(start)), "")
-        raise InputError(f"{path} is not an HDF5 file ({kind or f'it starts with {head[:12]!r}'}). A robomimic, Minari "
-                         "or D4RL dataset file was expected.")  # fmt: skip
+        raise InputError(
+            f"{path} is not an HDF5 file ({kind or f'it starts with {head[:12]!r}'}). A robomimic, Minari "
+            "or D4RL dataset file was expected."
+        )

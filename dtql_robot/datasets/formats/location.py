@@ -42,8 +42,9 @@ def minari_root() -> Path:
     try:
         return Path.home() / ".minari" / "datasets"
     except RuntimeError as error:
-        raise InputError("There is no home folder to look for Minari's datasets in; name theirs with "
-                         "MINARI_DATASETS_PATH.") from error  # fmt: skip
+        raise InputError(
+            "There is no home folder to look for Minari's datasets in; name theirs with MINARI_DATASETS_PATH."
+        ) from error
 
 
 def is_dataset_id(text: str) -> bool:
@@ -53,8 +54,9 @@ def is_dataset_id(text: str) -> bool:
 
 def _minari_file(dataset_id: str) -> Path:
     if not is_dataset_id(dataset_id):
-        raise InputError(f"{dataset_id!r} is no Minari dataset id; NAMESPACE/NAME-vN was expected, "
-                         "e.g. minari:D4RL/door/human-v2.")  # fmt: skip
+        raise InputError(
+            f"{dataset_id!r} is no Minari dataset id; NAMESPACE/NAME-vN was expected, e.g. minari:D4RL/door/human-v2."
+        )
     folder = minari_root() / dataset_id
     if not folder.is_dir():
         _download(dataset_id)
@@ -68,8 +70,9 @@ def _download(dataset_id: str) -> None:
 
     missing = f"Minari dataset {dataset_id} is not in {minari_root()}"
     if any(importlib.util.find_spec(name) is None for name in ("minari", "huggingface_hub")):
-        raise InputError(f'{missing}. Get it with `pip install "dtql-robot[download]"` and '
-                         f"`minari download {dataset_id}`.")  # fmt: skip
+        raise InputError(
+            f'{missing}. Get it with `pip install "dtql-robot[download]"` and `minari download {dataset_id}`.'
+        )
     import minari
 
     print(f"downloading {dataset_id} to {minari_root()}", file=sys.stderr)
@@ -86,12 +89,16 @@ def _in_folder(folder: Path) -> Path:
             return data / MAIN_FILE
         stored_as = _data_format(data / METADATA_FILE)
         if stored_as is not None:
-            raise InputError(f"{folder} is a Minari dataset stored as {stored_as!r}; only data_format='hdf5' is "
-                             "supported. Write it again with minari's data_format='hdf5'.")  # fmt: skip
+            raise InputError(
+                f"{folder} is a Minari dataset stored as {stored_as!r}; only data_format='hdf5' is "
+                "supported. Write it again with minari's data_format='hdf5'."
+            )
     files = sorted(p.name for pattern in ("*.hdf5", "*.h5") for p in folder.glob(pattern))
     hint = f" Name one of its files: {', '.join(files[:5])}." if files else ""
-    raise InputError(f"{folder} is a folder without a Minari dataset (data/{MAIN_FILE}); a dataset file or such a "
-                     f"folder was expected.{hint}")  # fmt: skip
+    raise InputError(
+        f"{folder} is a folder without a Minari dataset (data/{MAIN_FILE}); a dataset file or such a "
+        f"folder was expected.{hint}"
+    )
 
 
 def _data_format(metadata: Path) -> str | None:

@@ -228,8 +228,10 @@ def _record(file: h5py.File) -> dict[str, Any]:
     """metadata.json beside the file, else the file's attributes (Minari before 0.5)."""
     record = _metadata(Path(str(file.filename)).with_name(METADATA_FILE)) or hdf5_attrs.attributes(file)
     if record.get("data_format", "hdf5") != "hdf5":
-        raise InputError(f"{hdf5.file_name(file)}: {METADATA_FILE} says data_format={record['data_format']!r}; "
-                         "only 'hdf5' is supported.")  # fmt: skip
+        raise InputError(
+            f"{hdf5.file_name(file)}: {METADATA_FILE} says data_format={record['data_format']!r}; "
+            "only 'hdf5' is supported."
+        )
     return record
 
 

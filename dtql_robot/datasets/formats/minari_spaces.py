@@ -22,5 +22,7 @@ def check_actions(recorded: Any, file: str) -> None:
     if kind == "Box" and "int" not in dtype and "bool" not in dtype:
         return
     found = f"a Box of whole numbers ({dtype})" if kind == "Box" else kind
-    raise InputError(f"{file} records the action space {found}; only continuous actions (a Box of floats) are "
-                     "supported. Use a dataset of continuous actions.")  # fmt: skip
+    raise InputError(
+        f"{file} records the action space {found}; only continuous actions (a Box of floats) are "
+        "supported. Use a dataset of continuous actions."
+    )

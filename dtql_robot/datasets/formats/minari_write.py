@@ -104,8 +104,10 @@ def minari_id(path: Path, dataset_id: str | None = None) -> str:
         absolute, root = path.absolute(), minari_root().absolute()
         dataset_id = absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else path.name
     if not is_dataset_id(dataset_id):
-        raise InputError(f"{dataset_id!r} is no Minari dataset id; NAME-vN was expected: letters, digits, - and _, "
-                         f"ending in a version. Name the folder e.g. {path.name.split('.')[0]}-v0.")  # fmt: skip
+        raise InputError(
+            f"{dataset_id!r} is no Minari dataset id; NAME-vN was expected: letters, digits, - and _, "
+            f"ending in a version. Name the folder e.g. {path.name.split('.')[0]}-v0."
+        )
     return dataset_id
 
 
@@ -119,8 +121,10 @@ def _write(demos: Demonstrations, folder: Path, record: dict[str, Any], name: st
     if "jpeg_encoding" in inspect.signature(MinariStorage.new).parameters:
         options["jpeg_encoding"] = False
     elif any(v.dtype == np.uint8 for v in demos.episodes[0].obs.values()):  # minari 0.5.3, on Python 3.10
-        raise InputError(f"minari {_minari().__version__} stores images as lossy JPEG only; it is the newest for this "
-                         "Python. Use Python 3.11 or later, or write robomimic.")  # fmt: skip
+        raise InputError(
+            f"minari {_minari().__version__} stores images as lossy JPEG only; it is the newest for this "
+            "Python. Use Python 3.11 or later, or write robomimic."
+        )
     storage = MinariStorage.new(folder, observations, actions, **options)
     storage.update_metadata(record)
     storage.update_episodes(_buffer(e, Place(e.name, name)) for e in demos.episodes)

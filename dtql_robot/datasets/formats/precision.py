@@ -51,7 +51,9 @@ def lost(ranges: Ranges) -> tuple[str, ...]:
         dims = np.flatnonzero((spread > rounding) & is_constant(spread / 2, largest))
         if len(dims):
             shown = ", ".join(f"entry {i} by {spread[i]:.3g} at {largest[i]:.6g}" for i in dims[:_MOST])
-            found.append(f"{label!r} changes by too little for float32, in which it is read: {shown}"
-                         f"{', ...' if len(dims) > _MOST else ''}; that counts as constant. Record it from another "
-                         "origin, or in another unit.")  # fmt: skip
+            found.append(
+                f"{label!r} changes by too little for float32, in which it is read: {shown}"
+                f"{', ...' if len(dims) > _MOST else ''}; that counts as constant. Record it from another "
+                "origin, or in another unit."
+            )
     return tuple(found)

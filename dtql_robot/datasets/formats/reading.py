@@ -97,8 +97,10 @@ def choose(
             if available[key].is_empty:
                 raise InputError(f"{file}: observation {key!r} has shape {available[key].shape}, no values.")
             if available[key].jpeg:
-                raise InputError(f"{file}: observation {key!r} is stored as JPEG images, which is lossy and not "
-                                 "supported. Write the dataset with jpeg_encoding=False.")  # fmt: skip
+                raise InputError(
+                    f"{file}: observation {key!r} is stored as JPEG images, which is lossy and not "
+                    "supported. Write the dataset with jpeg_encoding=False."
+                )
     left_out = {k: _described(k, v, k in copies) for k, v in available.items() if k not in keys}
     return ObsChoice(keys, left_out, dict(available))
 
@@ -115,8 +117,13 @@ def notes_on(choice: ObsChoice) -> tuple[str, ...]:
     empty = [k for k in left if choice.available[k].is_empty]
     copies = [k for k, what in left.items() if what.endswith("a copy of the actions")]
     found = [f"observation {k!r} has no values and is left out." for k in empty]
-    return (*found, *(f"observation {k!r} equals the action of the same step and is left out; name it with obs_keys to "
-                      "load it." for k in copies))  # fmt: skip
+    return (
+        *found,
+        *(
+            f"observation {k!r} equals the action of the same step and is left out; name it with obs_keys to load it."
+            for k in copies
+        ),
+    )
 
 
 @dataclass(frozen=True)

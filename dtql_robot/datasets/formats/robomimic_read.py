@@ -135,9 +135,11 @@ def _available(demo: h5py.Group, file: str) -> dict[str, ObsArray]:
     if "obs" not in keys:
         name = str(demo.name).rsplit("/", 1)[-1]
         if "states" in keys:
-            raise InputError(f"{file} holds simulator states and no observations ({name} has {', '.join(keys)}). It is "
-                             "a raw robosuite recording and must be converted to observations first: "
-                             f"`dtql-robot convert {file} OUT.hdf5`.")  # fmt: skip
+            raise InputError(
+                f"{file} holds simulator states and no observations ({name} has {', '.join(keys)}). It is "
+                "a raw robosuite recording and must be converted to observations first: "
+                f"`dtql-robot convert {file} OUT.hdf5`."
+            )
         raise InputError(f"{name}: no 'obs' in {file}; it has {', '.join(keys) or 'nothing'}.")
     obs = hdf5.subgroup(demo, "obs")
     return {key: ObsArray(*hdf5.describe(obs, key)) for key in hdf5.array_keys(obs)}

@@ -78,11 +78,15 @@ class StateRecording:
     def robosuite_spec(self) -> str:
         """The environment to replay the states in.  InputError unless it is one of robosuite."""
         if self.env_spec is None:
-            raise InputError(f"{self.path.name} does not name its environment ('data' has neither 'env_args' nor "
-                             "'env_info'). Name it with --env robosuite:NAME.")  # fmt: skip
+            raise InputError(
+                f"{self.path.name} does not name its environment ('data' has neither 'env_args' nor "
+                "'env_info'). Name it with --env robosuite:NAME."
+            )
         if not self.env_spec.startswith("robosuite:"):
-            raise InputError(f"{self.path.name}: states are replayed in robosuite only, not in {self.env_spec}. Name "
-                             "one of its environments with --env robosuite:NAME.")  # fmt: skip
+            raise InputError(
+                f"{self.path.name}: states are replayed in robosuite only, not in {self.env_spec}. Name "
+                "one of its environments with --env robosuite:NAME."
+            )
         return self.env_spec
 
 
@@ -146,8 +150,10 @@ def _model_xml(model: str, path: Path, place: Place) -> str:
     folder = (path.parent / "models").resolve()
     file = folder / model.strip()
     if not file.is_file() or file.resolve().parent != folder:  # a link may lead anywhere
-        raise place.error(f"the model is said to be in models/{model.strip()}, which is not there",
-                          "Put the folder 'models' of the recording beside the file.")  # fmt: skip
+        raise place.error(
+            f"the model is said to be in models/{model.strip()}, which is not there",
+            "Put the folder 'models' of the recording beside the file.",
+        )
     size = file.stat().st_size
     if size > _LARGEST_MODEL:
         raise place.error(f"the model models/{model.strip()} has {size} bytes; up to {_LARGEST_MODEL} were expected")

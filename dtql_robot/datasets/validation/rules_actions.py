@@ -46,8 +46,10 @@ def outside(reading: Reading, use: Use) -> list[Finding]:
     if use.action_norm == "none":
         remedy = "Use --action-norm range."
         return [error("actions-outside", place, problem, remedy)]
-    remedy = ("Nothing needs to be done: the recorded range is rescaled, and the environment does with such an action "
-              "what it did in the recording (robosuite, Fetch and Adroit clip it to [-1, 1]).")  # fmt: skip
+    remedy = (
+        "Nothing needs to be done: the recorded range is rescaled, and the environment does with such an action "
+        "what it did in the recording (robosuite, Fetch and Adroit clip it to [-1, 1])."
+    )
     return [warning("actions-outside", place, problem, remedy)]
 
 
@@ -100,17 +102,30 @@ def absolute(reading: Reading, use: Use) -> list[Finding]:
     if recorded is None:
         return []
     if recorded is False and seen:
-        return [error("absolute-actions", place, "the controller takes deltas, yet the first three action entries are "
-                      "the hand's position: evaluation would send absolute poses as deltas.",
-                      "Use the file's delta actions, or set control_delta to false in env_args.")]  # fmt: skip
+        return [
+            error(
+                "absolute-actions",
+                place,
+                "the controller takes deltas, yet the first three action entries are "
+                "the hand's position: evaluation would send absolute poses as deltas.",
+                "Use the file's delta actions, or set control_delta to false in env_args.",
+            )
+        ]
     if recorded and seen is False:
-        return [error("delta-actions", place, "the controller takes absolute poses, yet the actions are nowhere near "
-                      "the hand's position: evaluation would send deltas as poses.",
-                      "Set control_delta to true in env_args, or use the file's absolute actions.")]  # fmt: skip
+        return [
+            error(
+                "delta-actions",
+                place,
+                "the controller takes absolute poses, yet the actions are nowhere near "
+                "the hand's position: evaluation would send deltas as poses.",
+                "Set control_delta to true in env_args, or use the file's absolute actions.",
+            )
+        ]
     if recorded:
         low, high = action_range(demos)
         beyond = bool((low < -1 - _TOLERANCE).any() or (high > 1 + _TOLERANCE).any())
-        text = "the controller takes absolute targets" + (", some beyond [-1, 1], to which simulators clip." if beyond
-                                                        else ".")  # fmt: skip
+        text = "the controller takes absolute targets" + (
+            ", some beyond [-1, 1], to which simulators clip." if beyond else "."
+        )
         return [warning("absolute-actions", place, text, "Train on delta actions where the file has them.")]
     return []

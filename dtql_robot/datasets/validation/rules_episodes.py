@@ -26,9 +26,14 @@ def endings(reading: Reading, use: Use) -> list[Finding]:
     both = [e for e in demos.episodes if e.terminated and e.truncated]
     found = []
     if both:
-        found.append(warning("terminal-and-cut", f"{names(both)} in {demos.source}", f"{len(both)} episodes are marked "
-                             "both terminal and cut off by time; they count as terminal.",
-                             "If they were cut off: `convert --time-limit N`, N their length."))  # fmt: skip
+        found.append(
+            warning(
+                "terminal-and-cut",
+                f"{names(both)} in {demos.source}",
+                f"{len(both)} episodes are marked both terminal and cut off by time; they count as terminal.",
+                "If they were cut off: `convert --time-limit N`, N their length.",
+            )
+        )
     terminal = [e for e in demos.episodes if e.terminated and not e.ends_in_success]
     limit = time_limit(demos)
     longest = max(len(e) for e in demos.episodes)
@@ -49,8 +54,14 @@ def short(reading: Reading, use: Use) -> list[Finding]:
     few = [e for e in demos.episodes if len(e) < _SHORT]
     if not few:
         return []
-    return [warning("short-episode", f"{names(few)} in {demos.source}", f"{len(few)} of {len(demos)} episodes have "
-                    f"fewer than {_SHORT} steps.", "Leave them out with a filter key.")]  # fmt: skip
+    return [
+        warning(
+            "short-episode",
+            f"{names(few)} in {demos.source}",
+            f"{len(few)} of {len(demos)} episodes have fewer than {_SHORT} steps.",
+            "Leave them out with a filter key.",
+        )
+    ]
 
 
 def shorter_than_chunks(reading: Reading, use: Use) -> list[Finding]:
@@ -60,9 +71,16 @@ def shorter_than_chunks(reading: Reading, use: Use) -> list[Finding]:
     if len(few) <= len(demos) / 2:
         return []
     longest = max(len(e) for e in demos.episodes)
-    return [warning("shorter-than-chunks", demos.source, f"{len(few)} of {len(demos)} episodes (the longest has "
-                    f"{longest} steps) are shorter than the {use.horizon} actions that are predicted at once; past the "
-                    "end the last one is repeated.", f"Choose --horizon {max(1, longest // 2)} or less.")]  # fmt: skip
+    return [
+        warning(
+            "shorter-than-chunks",
+            demos.source,
+            f"{len(few)} of {len(demos)} episodes (the longest has "
+            f"{longest} steps) are shorter than the {use.horizon} actions that are predicted at once; past the "
+            "end the last one is repeated.",
+            f"Choose --horizon {max(1, longest // 2)} or less.",
+        )
+    ]
 
 
 def final_obs(reading: Reading, use: Use) -> list[Finding]:
@@ -71,9 +89,15 @@ def final_obs(reading: Reading, use: Use) -> list[Finding]:
     lacking = [e for e in demos.episodes if e.final_obs is None and not e.terminated]
     if not lacking:
         return []
-    return [warning("no-final-obs", f"{names(lacking)} in {demos.source}", f"{len(lacking)} of {len(demos)} cut-off "
-                    "episodes lack the observation after the last action; the critic skips their last chunk.",
-                    "Write next_obs when recording.")]  # fmt: skip
+    return [
+        warning(
+            "no-final-obs",
+            f"{names(lacking)} in {demos.source}",
+            f"{len(lacking)} of {len(demos)} cut-off "
+            "episodes lack the observation after the last action; the critic skips their last chunk.",
+            "Write next_obs when recording.",
+        )
+    ]
 
 
 def next_obs(reading: Reading, use: Use) -> list[Finding]:
@@ -83,10 +107,15 @@ def next_obs(reading: Reading, use: Use) -> list[Finding]:
     if not differing:
         return []
     key = differing[0].attrs[NEXT_OBS_DIFFERS]
-    return [warning("next-obs", f"{names(differing)} in {demos.source}", f"next_obs[t] of {key!r} is not obs[t + 1], "
-                    "which stands in for it inside an episode.",
-                    "Where steps were left out, chunks of actions are not what happened: record every step; else "
-                    "repair next_obs.")]  # fmt: skip
+    return [
+        warning(
+            "next-obs",
+            f"{names(differing)} in {demos.source}",
+            f"next_obs[t] of {key!r} is not obs[t + 1], which stands in for it inside an episode.",
+            "Where steps were left out, chunks of actions are not what happened: record every step; else "
+            "repair next_obs.",
+        )
+    ]
 
 
 def jumps(reading: Reading, use: Use) -> list[Finding]:
@@ -96,10 +125,16 @@ def jumps(reading: Reading, use: Use) -> list[Finding]:
     if not found:
         return []
     place = f"{found[0][0]}, step {found[0][1]} in {demos.source}"
-    return [warning("jump", place, "the observations jump there as at a reset, and so they do at "
-                    f"{len(found)} places in {len({n for n, _ in found})} episodes: several episodes in one, or steps "
-                    "are missing.", "Write each as an episode of its own; of D4RL files, see --episode-length N."
-                    )]  # fmt: skip
+    return [
+        warning(
+            "jump",
+            place,
+            "the observations jump there as at a reset, and so they do at "
+            f"{len(found)} places in {len({n for n, _ in found})} episodes: several episodes in one, or steps "
+            "are missing.",
+            "Write each as an episode of its own; of D4RL files, see --episode-length N.",
+        )
+    ]
 
 
 def duplicates(reading: Reading, use: Use) -> list[Finding]:
@@ -110,9 +145,15 @@ def duplicates(reading: Reading, use: Use) -> list[Finding]:
         return []
     extra = sum(len(g) - 1 for g in groups)
     shown = "; ".join(" = ".join(g[:4]) for g in groups[:3]) + ("; ..." if len(groups) > 3 else "")
-    return [warning("duplicate-episodes", demos.source, f"{extra} episodes repeat another one: {shown}.",
-                    "Keep one of each with a filter key; a copy on both sides of a split makes validation "
-                    "look better than it is.")]  # fmt: skip
+    return [
+        warning(
+            "duplicate-episodes",
+            demos.source,
+            f"{extra} episodes repeat another one: {shown}.",
+            "Keep one of each with a filter key; a copy on both sides of a split makes validation "
+            "look better than it is.",
+        )
+    ]
 
 
 def sample_counts(reading: Reading, use: Use) -> list[Finding]:
@@ -121,7 +162,11 @@ def sample_counts(reading: Reading, use: Use) -> list[Finding]:
     wrong = [e for e in demos.episodes if e.attrs.get(CLAIMED_STEPS, len(e)) != len(e)]
     if not wrong:
         return []
-    return [warning("num-samples", f"{names(wrong)} in {demos.source}", f"attribute num_samples says "
-                    f"{wrong[0].attrs[CLAIMED_STEPS]}, the arrays have {len(wrong[0])} rows.",
-                    "Readers that trust the attribute would cut or overrun; write the file anew with "
-                    "`convert`.")]  # fmt: skip
+    return [
+        warning(
+            "num-samples",
+            f"{names(wrong)} in {demos.source}",
+            f"attribute num_samples says {wrong[0].attrs[CLAIMED_STEPS]}, the arrays have {len(wrong[0])} rows.",
+            "Readers that trust the attribute would cut or overrun; write the file anew with `convert`.",
+        )
+    ]

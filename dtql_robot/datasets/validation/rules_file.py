@@ -21,8 +21,14 @@ def images(reading: Reading, use: Use) -> list[Finding]:
         make = error if key in use.obs_keys else warning
         shape = stored.shape[1:]
         if stored.jpeg:
-            found.append(make("image-jpeg", place, "the images are stored as JPEG, which is lossy and not read.",
-                              "Write the dataset with jpeg_encoding=False."))  # fmt: skip
+            found.append(
+                make(
+                    "image-jpeg",
+                    place,
+                    "the images are stored as JPEG, which is lossy and not read.",
+                    "Write the dataset with jpeg_encoding=False.",
+                )
+            )
         elif (fault := image_fault(shape, stored.dtype)) is not None and (key in use.obs_keys or 3 in shape):
             code = "image-dtype" if shape[-1:] == (3,) and len(shape) == 3 else "image-layout"
             found.append(make(code, place, fault))
@@ -36,19 +42,36 @@ def filter_keys(reading: Reading, use: Use) -> list[Finding]:
     known = set(reading.names)
     for key, members in reading.filter_keys.items():
         if len(set(members)) < len(members):
-            found.append(warning("filter-key-repeats", f"mask/{key} in {source}", "it names episodes twice.",
-                                 "Write it again with `split`."))  # fmt: skip
+            found.append(
+                warning(
+                    "filter-key-repeats",
+                    f"mask/{key} in {source}",
+                    "it names episodes twice.",
+                    "Write it again with `split`.",
+                )
+            )
         missing = [m for m in members if known and m not in known]
         if missing:
-            found.append(warning("filter-key-missing", f"mask/{key} in {source}", f"it names {missing[0]}, which is "
-                                 "not in the file.", "Write it again with `split`."))  # fmt: skip
+            found.append(
+                warning(
+                    "filter-key-missing",
+                    f"mask/{key} in {source}",
+                    f"it names {missing[0]}, which is not in the file.",
+                    "Write it again with `split`.",
+                )
+            )
     for a, b in combinations(sorted(reading.filter_keys), 2):
         apart = ("valid" in b and "train" in a) or ("test" in a and "train" in b)
         shared = set(reading.filter_keys[a]) & set(reading.filter_keys[b])
         if apart and shared and a.replace("train", "") == b.replace("valid", "").replace("test", ""):
-            found.append(warning("filter-key-leak", f"mask/{a} and mask/{b} in {source}", f"they share {len(shared)} "
-                                 "episodes, so validation is not held out.",
-                                 "Write them anew with `split`."))  # fmt: skip
+            found.append(
+                warning(
+                    "filter-key-leak",
+                    f"mask/{a} and mask/{b} in {source}",
+                    f"they share {len(shared)} episodes, so validation is not held out.",
+                    "Write them anew with `split`.",
+                )
+            )
     return found
 
 
@@ -68,14 +91,32 @@ def versions(reading: Reading, use: Use) -> list[Finding]:
     if spec.startswith("robosuite:"):
         here, recorded = installed("robosuite"), str(args.get("env_version") or args.get("repository_version") or "")
         if here is None:
-            return [warning("simulator-missing", place, f"{spec} cannot be evaluated here: robosuite is not installed.",
-                            "`pip install 'dtql-robot[robosuite]'`.")]  # fmt: skip
+            return [
+                warning(
+                    "simulator-missing",
+                    place,
+                    f"{spec} cannot be evaluated here: robosuite is not installed.",
+                    "`pip install 'dtql-robot[robosuite]'`.",
+                )
+            ]
         if not recorded:
-            return [warning("simulator-version", place, "the version of robosuite it was recorded with is not named.",
-                            f"Compare success by `playback` with the installed {here}.")]  # fmt: skip
+            return [
+                warning(
+                    "simulator-version",
+                    place,
+                    "the version of robosuite it was recorded with is not named.",
+                    f"Compare success by `playback` with the installed {here}.",
+                )
+            ]
         if recorded != here:
-            return [warning("simulator-version", place, f"recorded with robosuite {recorded}, installed is {here}.",
-                            "See how many demonstrations still succeed: `playback --use actions`.")]  # fmt: skip
+            return [
+                warning(
+                    "simulator-version",
+                    place,
+                    f"recorded with robosuite {recorded}, installed is {here}.",
+                    "See how many demonstrations still succeed: `playback --use actions`.",
+                )
+            ]
         return []
     return _gymnasium_version(spec, place)
 
@@ -84,6 +125,12 @@ def _gymnasium_version(spec: str, place: str) -> list[Finding]:
     """Fetch, Adroit and Kitchen ids: -v0 and -v1 of Fetch are of the old simulator, not runnable today."""
     old = re.fullmatch(r"(Fetch\w+)-v([0-3])", spec)
     if old:
-        return [warning("simulator-version", place, f"{spec} is of an older Gymnasium-Robotics; its successor is "
-                        f"{old[1]}-v4.", f"Evaluate with --env {old[1]}-v4 and see `playback`.")]  # fmt: skip
+        return [
+            warning(
+                "simulator-version",
+                place,
+                f"{spec} is of an older Gymnasium-Robotics; its successor is {old[1]}-v4.",
+                f"Evaluate with --env {old[1]}-v4 and see `playback`.",
+            )
+        ]
     return []

@@ -53,9 +53,13 @@ def _finding(what: str, dims: Sequence[int], ahead: int, demos: Demonstrations) 
     when = "the same step" if not ahead else "the next step" if ahead == 1 else f"{ahead} steps later"
     which = ", ".join(map(str, dims[:8])) + (", ..." if len(dims) > 8 else "")
     entries = "entry" if len(dims) == 1 else "entries"
-    return warning("action-in-obs", f"{what} in {demos.source}", f"it determines {entries} {which} of the action of "
-                   f"{when}: a policy learns to copy, and at evaluation there is nothing to copy.",
-                   "Choose the other observations with --obs-keys.")  # fmt: skip
+    return warning(
+        "action-in-obs",
+        f"{what} in {demos.source}",
+        f"it determines {entries} {which} of the action of "
+        f"{when}: a policy learns to copy, and at evaluation there is nothing to copy.",
+        "Choose the other observations with --obs-keys.",
+    )
 
 
 def _actions(demos: Demonstrations) -> Iterator[_Actions]:

@@ -25,8 +25,10 @@ def success(reading: Reading, use: Use) -> list[Finding]:
         hint = suggested_reward(demos)
         remedy = "Rewards are used as recorded."
         if hint is not None:
-            remedy += (f" {hint[1]} of {len(demos)} episodes end at the highest reward, {hint[0]:.9g}; if that means "
-                       f"success: `train --success-reward {hint[0]:.9g}` (`convert` writes it to a file).")  # fmt: skip
+            remedy += (
+                f" {hint[1]} of {len(demos)} episodes end at the highest reward, {hint[0]:.9g}; if that means "
+                f"success: `train --success-reward {hint[0]:.9g}` (`convert` writes it to a file)."
+            )
         if use.reward == "success":
             return [error("no-success", where, "reward=success, and there is no success signal.", remedy)]
         return [warning("no-success", where, "there is no success signal.", remedy)]
@@ -44,17 +46,34 @@ def rewards(reading: Reading, use: Use) -> list[Finding]:
     missing = [e for e in demos.episodes if e.attrs.get("rewards_missing")]
     from_success = use.reward != "dataset" and all(e.success is not None for e in demos.episodes)
     if missing and not from_success:
-        return [warning("no-rewards", f"{names(missing)} in {demos.source}", "there are no rewards; zeros stand in, "
-                        "so the critic learns nothing.", "Train with --q-weight 0, or record rewards.")]  # fmt: skip
+        return [
+            warning(
+                "no-rewards",
+                f"{names(missing)} in {demos.source}",
+                "there are no rewards; zeros stand in, so the critic learns nothing.",
+                "Train with --q-weight 0, or record rewards.",
+            )
+        ]
     low = min(float(e.rewards.min()) for e in demos.episodes)
     high = max(float(e.rewards.max()) for e in demos.episodes)
     if low == high and not from_success:
         if low and any(e.terminated for e in demos.episodes):
-            return [warning("constant-rewards", demos.source, f"every reward is {low:g}: the critic learns how long an "
-                            "episode lasts, and nothing else.",
-                            "Train with --q-weight 0 where that is not the aim.")]  # fmt: skip
-        return [warning("constant-rewards", demos.source, f"every reward is {low:g}: the critic learns nothing.",
-                        "Train with --q-weight 0, or recompute the rewards.")]  # fmt: skip
+            return [
+                warning(
+                    "constant-rewards",
+                    demos.source,
+                    f"every reward is {low:g}: the critic learns how long an episode lasts, and nothing else.",
+                    "Train with --q-weight 0 where that is not the aim.",
+                )
+            ]
+        return [
+            warning(
+                "constant-rewards",
+                demos.source,
+                f"every reward is {low:g}: the critic learns nothing.",
+                "Train with --q-weight 0, or recompute the rewards.",
+            )
+        ]
     return []
 
 
@@ -65,10 +84,15 @@ def always_success(reading: Reading, use: Use) -> list[Finding]:
     on = [e for e in labelled if e.success is not None and len(e) > 1 and e.success.all()]
     if not on or len(on) < len(labelled) / 2:
         return []
-    return [warning("always-success", f"{names(on)} in {demos.source}", f"{len(on)} of {len(labelled)} episodes "
-                    "succeed from their first step to their last: nothing is to be reached.",
-                    "Check what the success signal of the recording means; where it is none, use --reward "
-                    "dataset.")]  # fmt: skip
+    return [
+        warning(
+            "always-success",
+            f"{names(on)} in {demos.source}",
+            f"{len(on)} of {len(labelled)} episodes "
+            "succeed from their first step to their last: nothing is to be reached.",
+            "Check what the success signal of the recording means; where it is none, use --reward dataset.",
+        )
+    ]
 
 
 def mixed_rewards(reading: Reading, use: Use) -> list[Finding]:
@@ -81,8 +105,15 @@ def mixed_rewards(reading: Reading, use: Use) -> list[Finding]:
     dense = [e for e in rewarded if len(np.unique(e.rewards)) > len(e) / 2 > 2]
     if min(len(sparse), len(dense)) >= _FEWEST:
         values = np.unique(sparse[0].rewards)
-        return [_mixed(dense, sparse, f"{values[0]:g} and {values[1]:g} alone in the latter, another value at nearly "
-                       "every step in the former", demos.source)]  # fmt: skip
+        return [
+            _mixed(
+                dense,
+                sparse,
+                f"{values[0]:g} and {values[1]:g} alone in the latter, another value at nearly "
+                "every step in the former",
+                demos.source,
+            )
+        ]
     for what, groups in _groupings(rewarded):
         one, other = groups
         if min(len(one), len(other)) >= _FEWEST and (how := _differ(one, other)):
@@ -91,10 +122,12 @@ def mixed_rewards(reading: Reading, use: Use) -> list[Finding]:
 
 
 def _mixed(one: Sequence[Episode], other: Sequence[Episode], how: str, source: str) -> Finding:
-    return warning("mixed-rewards", f"{names(one)} and {names(other)} in {source}", f"their rewards ({len(one)} and "
-                   f"{len(other)} episodes) are of two formulas: {how}.",
-                   "Train on one kind with --filter-key, or recompute the rewards; --reward success does not use "
-                   "them.")  # fmt: skip
+    return warning(
+        "mixed-rewards",
+        f"{names(one)} and {names(other)} in {source}",
+        f"their rewards ({len(one)} and {len(other)} episodes) are of two formulas: {how}.",
+        "Train on one kind with --filter-key, or recompute the rewards; --reward success does not use them.",
+    )
 
 
 def _groupings(episodes: Sequence[Episode]) -> list[tuple[str, tuple[list[Episode], list[Episode]]]]:

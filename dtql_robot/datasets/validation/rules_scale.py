@@ -53,16 +53,33 @@ def constants(reading: Reading, use: Use) -> list[Finding]:
         which = ", ".join(f"{i} = {value[i]:.6g}" for i in dims[:8]) + (", ..." if len(dims) > 8 else "")
         every = len(dims) == len(value)
         if name == "actions" and every:
-            found.append(error("constant-actions", demos.source, "no action ever changes: there is nothing to learn.",
-                               "Record the commanded actions."))  # fmt: skip
+            found.append(
+                error(
+                    "constant-actions",
+                    demos.source,
+                    "no action ever changes: there is nothing to learn.",
+                    "Record the commanded actions.",
+                )
+            )
         elif name == "actions":
-            found.append(warning("constant-actions", demos.source, f"action entries never change: {which}.",
-                                 "Expected where the robot does not use them: the policy repeats exactly these "
-                                 "values."))  # fmt: skip
+            found.append(
+                warning(
+                    "constant-actions",
+                    demos.source,
+                    f"action entries never change: {which}.",
+                    "Expected where the robot does not use them: the policy repeats exactly these values.",
+                )
+            )
         else:
             text = "all entries never change" if every else f"entries never change: {which}"
-            found.append(warning("constant-obs", f"{name} in {demos.source}", f"{text}.",
-                                 "Harmless where the task leaves them fixed; else leave the key out."))  # fmt: skip
+            found.append(
+                warning(
+                    "constant-obs",
+                    f"{name} in {demos.source}",
+                    f"{text}.",
+                    "Harmless where the task leaves them fixed; else leave the key out.",
+                )
+            )
     return found
 
 
@@ -94,9 +111,13 @@ def _outlier(demos: Demonstrations, name: str, dim: int, values: Array, far: Arr
     index = int(np.searchsorted(starts, row, side="right")) - 1
     place = f"{demos.episodes[index].name}, step {row - starts[index]}, {name} in {demos.source}"
     few = f"{int(far.sum())} such values" if far.sum() > 1 else "it"
-    return warning("outlier", place, f"entry {dim} is {values[row]:.4g} there, and spans {inner:.3g} at nine steps in "
-                   f"ten: scaled by {few}, all others look alike.",
-                   "Repair the value, or leave the episode out with a filter key.")  # fmt: skip
+    return warning(
+        "outlier",
+        place,
+        f"entry {dim} is {values[row]:.4g} there, and spans {inner:.3g} at nine steps in "
+        f"ten: scaled by {few}, all others look alike.",
+        "Repair the value, or leave the episode out with a filter key.",
+    )
 
 
 def _sample(demos: Demonstrations, rows: Rows) -> Array:
