@@ -21,7 +21,7 @@ from dtql_robot.env_record import EnvChoice
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.one_step import OneStepPolicy
-from dtql_robot.run_folder import CHECKPOINT, CONFIG, read_config
+from dtql_robot.run_folder import CHECKPOINT, CONFIG, as_trained, read_config
 from dtql_robot.system.files import new_file
 
 FORMAT = 1
@@ -114,7 +114,8 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version (expected format {FORMAT}); train again.")
     try:
-        config = Config.from_dict(_as_trained(json.loads(state["config"]), path))
+        values, note = as_trained(json.loads(state["config"]))
+        config = Config.from_dict(values)
         interface = Interface.from_dict(state["interface"])
         agent = {key: state["agent"][key] for key in ("networks", "optimizers", "generator", "step")}
         if [type(agent[key]) for key in ("networks", "optimizers", "step")] != [dict, dict, int]:
@@ -124,6 +125,8 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
         raise
     except UNREADABLE as error:
         raise _damaged(path, error) from error
+    if note:
+        warnings.warn(f"{path} {note}", stacklevel=3)
     if bad:
         raise InputError(
             f"{path} holds weights that are NaN or infinite (in {', '.join(bad)}): the training diverged. Train again "
@@ -159,7 +162,7 @@ def _load(path: Path, device: torch.device) -> Any:
 
 def _check_is_of(run: Path, config: Config) -> None:
     """InputError where config.json has another training's settings than the checkpoint beside it."""
-    written = Config.from_dict(_as_trained(read_config(run)["config"], run / CONFIG))
+    written = Config.from_dict(read_config(run)["config"])
     parts = [name for name in ("seed", "data", "diffusion", "policy", "critic", "encoder")
              if getattr(written, name) != getattr(config, name)]  # fmt: skip
     if parts:
@@ -172,27 +175,6 @@ def _check_is_of(run: Path, config: Config) -> None:
 def not_finite(networks: Mapping[str, Mapping[str, Tensor]]) -> list[str]:
     """Names of the networks with weights that are NaN or infinite.  networks: name -> state dict."""
     return [name for name, weights in networks.items() if not all(bool(w.isfinite().all()) for w in weights.values())]
-
-
-def _as_trained(values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The config of a run of version 0.1.0, which allowed to act with noise that training never used."""
-    policy = values.get("policy")
-    if not isinstance(policy, dict):
-        return values
-    try:
-        Config.from_dict({"policy": policy})
-    except InputError:
-        try:
-            Config.from_dict({"policy": {**policy, "act": "mean"}})
-        except InputError:
-            return values  # something else is wrong with it
-        warnings.warn(
-            f"{path} was trained to act={policy['act']}, but nothing in its loss trains the policy's noise: it acts by "
-            f"its mean.",
-            stacklevel=3,
-        )
-        return {**values, "policy": {**policy, "act": "mean"}}
-    return values
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

@@ -90,6 +90,20 @@ EVALUATION = object_of(
 """What results.json must hold to be shown, compared and reported."""
 
 
+COLUMN = object_of(dict.fromkeys(("min", "max", "mean", "std"), number), {"histogram": optional(list_of(number))})
+OBSERVATION = object_of({"shape": list_of(whole), "dtype": text, "min": number, "max": number})
+SUMMARY = object_of(
+    {},
+    {
+        "obs": optional(values_of(OBSERVATION)),
+        "action": optional(list_of(COLUMN)),
+        "warnings": optional(list_of(text)),
+        "notes": optional(list_of(text)),
+    },
+)
+"""What of dataset.json is shown in tables."""
+
+
 def describe(demos: Demonstrations, cfg: Config, env: str | None, decisions: Sequence[str] = ()) -> RunSettings:
     """What config.json is to hold.  env: the environment to evaluate in, None for the one that the data names."""
     chosen = choose_env(env, demos.env_spec, demos.env_args)
@@ -113,14 +127,40 @@ def read_config(run: Path) -> RunSettings:
     if not path.is_file():
         raise InputError(f"{run} is not a run folder: it holds no {CONFIG}; give the folder passed to `train --out`.")
     found = _read_json(path, SETTINGS, "restore it or train again")
+    config = as_trained(found["config"])[0]
     try:
-        Config.from_dict(found["config"])
+        Config.from_dict(config)
     except InputError as e:
         raise InputError(f"{path}: {e}") from e
     except (TypeError, ValueError, AttributeError) as e:
         raise InputError(f"{path} holds settings of the wrong type ({e}); restore it or train again.") from e
     env_args = check_record(found["env_args"], f"'env_args' in {path}")
-    return cast(RunSettings, {"versions": {}, "decisions": [], **found, "env_args": env_args})
+    return cast(RunSettings, {"versions": {}, "decisions": [], **found, "config": config, "env_args": env_args})
+
+
+def as_trained(values: Any) -> tuple[Any, str | None]:
+    """The config of a run, and what had to be changed in it.
+
+    Version 0.1.0 allowed to act with noise that training never used; such runs act by their mean.
+    """
+    policy = values.get("policy") if isinstance(values, dict) else None
+    if not isinstance(policy, dict) or _is_config({"policy": policy}):
+        return values, None
+    by_mean = {**policy, "act": "mean"}
+    if not _is_config({"policy": by_mean}):
+        return values, None  # something else is wrong with it
+    note = (
+        f"was trained to act={policy['act']}, but nothing in its loss trains the policy's noise: it acts by its mean."
+    )
+    return {**values, "policy": by_mean}, note
+
+
+def _is_config(values: dict[str, Any]) -> bool:
+    try:
+        Config.from_dict(values)
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -137,10 +177,9 @@ def read_results(path: Path) -> dict[str, Any]:
 def read_summary(run: Path) -> dict[str, Any] | None:
     """What dataset.json says of the run's demonstrations; None where it is missing or damaged, as no work needs it."""
     try:
-        found = _read_json(run / DATASET, mapping, "")
+        return _read_json(run / DATASET, SUMMARY, "")
     except InputError:
         return None
-    return found
 
 
 def _read_json(path: Path, shape: Shape, remedy: str, verdict: str = "is not what `train` wrote") -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Shape = Callable[[Any], "str | None"]
 """Tells what is wrong with a value, in words that follow its name; None where nothing is."""
+
+
+LARGEST = sys.float_info.max
 
 
 def text(value: Any) -> str | None:
@@ -16,13 +20,14 @@ def text(value: Any) -> str | None:
 
 
 def whole(value: Any) -> str | None:
-    """An integer."""
-    return None if isinstance(value, int) and not isinstance(value, bool) else _found(value, "a whole number")
+    """An integer of 64 bits."""
+    good = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return None if good else _found(value, "a whole number")
 
 
 def number(value: Any) -> str | None:
     """A finite number."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
     return None if good else _found(value, "a finite number")
 
 
@@ -88,5 +93,5 @@ def values_of(shape: Shape) -> Shape:
 
 
 def _found(value: Any, expected: str) -> str:
-    shown = repr(value)
+    shown = repr(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of many digits"
     return f"is {shown if len(shown) <= 40 else shown[:37] + '...'}; expected {expected}"
