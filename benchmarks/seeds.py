@@ -40,13 +40,13 @@ def variants(cfg: Config, count: int, device: str, compiled: bool, graph: bool) 
 
     def updating(learner: DTQL | ParallelEnsembles) -> Callable[[], Any]:
         def sample() -> Any:
-            if isinstance(learner, DTQL) and not isinstance(learner, Ensemble):
+            if isinstance(learner, DTQL):
                 return buffer.sample(size, learner.generator)
             return buffer.sample_each(size, learner.generators)
 
         if compiled:
             learner.compile_losses()
-        if graph and isinstance(learner, DTQL):
+        if graph and not isinstance(learner, ParallelEnsembles):
             return GraphedUpdate(learner, sample)
         return lambda: learner.update(sample())
 

@@ -2,8 +2,8 @@
 
 Damages demonstration files of every format, kills commands at random moments, fills disks, breaks simulators and lays
 hostile files and folders; counts how often each promise was put to the test and how often it broke.  The same seed
-damages the same files in the same way; moments of kills depend on the machine's speed too.  Prints a table, and writes it with
-every broken case to --json.  Exit code 1 if a promise broke.
+damages the same files in the same way; moments of kills depend on the machine's speed too.  Prints a table, and writes
+it with every broken case to --json.  Exit code 1 if a promise broke.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def demonstrations(episodes: int = 4, steps: int = 12) -> Demonstrations:
 
 
 def robomimic(folder: Path) -> Path:
-    return save_robomimic(demonstrations(), folder / "demos.hdf5", masks={"train": [0, 1, 2], "valid": [3]})
+    masks = {"train": [0, 1, 2], "valid": [3]}
+    return save_robomimic(demonstrations(), folder / "demos.hdf5", masks=masks, overwrite=True)
 
 
 def minari(folder: Path) -> Path:
