@@ -2,9 +2,9 @@
 
 Runs, one after the other and each with its own time limit: the tests that are skipped elsewhere (a CUDA graph equals
 eager updates, and so on), the speed of an update at the paper's settings and at the default ones, what it cannot be
-faster than, 8 and 64 seeds at once, training from pixels, and a whole default run of the Adroit door.  Every part leaves
-its own JSON or log in --out, and summary.json is written anew after each, so that a run that is cut keeps what it has.
-Without a GPU the parts that need one say so, and the others run on the CPU at a small size.
+faster than, 8 and 64 seeds at once, training from pixels, and a whole default run of the Adroit door.  Every part
+leaves its own JSON or log in --out, and summary.json is written anew after each, so that a run that is cut keeps what
+it has.  Without a GPU the parts that need one say so, and the others run on the CPU at a small size.
 """
 
 from __future__ import annotations
@@ -63,13 +63,7 @@ def parts(out: Path, data: Path | None, device: str) -> list[Part]:
         episodes = ("--episodes", "2" if small else "100")
         found += [
             Part("train_door", (*program, "train", "--data", str(data), "--env", env, *on, *steps, "--out", run), 150),
-            Part(
-                "eval_door",
-                (*program, "eval", run, "--episodes", "2" if small else "100"),
-                150,
-                False,
-                "door/results.json",
-            ),
+            Part("eval_door", (*program, "eval", run, *episodes), 150, False, "door/results.json"),
         ]
     return found
 

@@ -14,10 +14,18 @@ from dtql_robot.errors import InputError, did_you_mean
 
 Recipe = Mapping[str, Any]
 
+ONE_NETWORK: Recipe = {
+    "policy.policy_members": 1,
+    "policy.policy_hidden": (256, 256, 256),
+    "optim.denoiser_lr_scale": 1.0,
+}
+
 PAPER: Recipe = {
+    **ONE_NETWORK,
     "data.horizon": 1,
     "data.n_action_steps": 1,
     "data.reward": "dataset",
+    "data.behaviour": "all",
     "data.action_norm": "none",
     "diffusion.sigma_data": 0.5,
     "diffusion.denoiser_net": "mlp",
@@ -35,6 +43,7 @@ PAPER: Recipe = {
     "policy.nll_weight": 0.0,
     "policy.awr_temperature": 0.0,
     "policy.q_weight": 1.0,
+    "policy.q_unit": "value",
     "policy.normalize_q": False,
     "policy.act": "softmax",
     "policy.candidates": 1024,
@@ -74,6 +83,19 @@ def _kitchen(lr: float, alpha: float, epochs: int) -> dict[str, Any]:
     return {**_gym(lr, alpha, True), "steps": epochs * 1000}
 
 
+_BASELINE: Recipe = {**ONE_NETWORK, "data.behaviour": "all"}
+"""What the baselines share: they learn from all episodes alike."""
+
+_MSE: Recipe = {
+    **_BASELINE,
+    "policy.trust_region_weight": 0.0,
+    "policy.q_weight": 0.0,
+    "policy.nll": "mse",
+    "policy.awr_temperature": 0.0,
+    "policy.act": "mean",
+}
+
+
 PRESETS: dict[str, Recipe] = {
     "paper": PAPER,
     "halfcheetah-medium-v2": _gym(3e-4, 1, False),
@@ -96,33 +118,26 @@ PRESETS: dict[str, Recipe] = {
     "kitchen-complete-v0": _kitchen(1e-4, 200, 500),
     "kitchen-partial-v0": _kitchen(1e-4, 100, 1000),
     "kitchen-mixed-v0": _kitchen(3e-4, 200, 500),
-    "mse-bc": {
-        "policy.trust_region_weight": 0.0,
-        "policy.q_weight": 0.0,
-        "policy.nll": "mse",
-        "policy.awr_temperature": 0.0,
-        "policy.act": "mean",
-    },
+    "mse-bc": _MSE,
+    "mse-bc-successes": {**_MSE, "data.behaviour": "auto"},
     "diffusion-bc": {
+        **_BASELINE,
         "policy.trust_region_weight": 0.0,
         "policy.q_weight": 0.0,
         "policy.awr_temperature": 0.0,
         "policy.act": "diffusion",
     },
-    "iql": {
-        "policy.trust_region_weight": 0.0,
-        "policy.q_weight": 0.0,
-        "policy.nll": "mse",
-        "policy.awr_temperature": 3.0,
-        "policy.act": "mean",
-    },
-    "tr-only": {"policy.q_weight": 0.0, "policy.nll_weight": 0.0, "policy.awr_temperature": 0.0},
+    "iql": {**_MSE, "policy.awr_temperature": 3.0},
+    "tr-only": {**_BASELINE, "policy.q_weight": 0.0, "policy.nll_weight": 0.0, "policy.awr_temperature": 0.0},
+    "no-q": {"policy.q_weight": 0.0},
     "kl": {
+        **_BASELINE,
         "policy.policy": "implicit",
         "policy.regularizer": "kl",
-        "policy.tr_at": "sample",
         "policy.nll_weight": 0.0,
         "policy.awr_temperature": 0.0,
+        "policy.q_unit": "value",
+        "policy.q_weight": 0.05,
         "policy.act": "sample",
     },
 }

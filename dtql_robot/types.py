@@ -210,6 +210,12 @@ class Batch(NamedTuple):
     td_valid: Tensor
 
 
+def halves(b: Batch) -> tuple[Batch, Batch]:
+    """A batch of samples for the critic and then as many of the behaviour to learn, (..., 2 B) rows: the two of B."""
+    size, axis = b.reward.shape[-1] // 2, b.reward.ndim - 1
+    return Batch(*(t.narrow(axis, 0, size) for t in b)), Batch(*(t.narrow(axis, size, size) for t in b))
+
+
 class PixelBatch(NamedTuple):
     """A batch with images, before they are encoded.
 

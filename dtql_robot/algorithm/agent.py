@@ -15,7 +15,7 @@ from dtql_robot.algorithm.diffusion import sample_sigma
 from dtql_robot.algorithm.model import Networks, make_networks
 from dtql_robot.algorithm.objectives import Loss, Losses, Noise, Objectives
 from dtql_robot.config import Config
-from dtql_robot.types import Batch, PixelBatch
+from dtql_robot.types import Batch, PixelBatch, halves
 
 
 @contextmanager
@@ -54,6 +54,7 @@ class Algorithm1(Objectives, ABC):
         self.step = 0
         self.optimizers = self._make_optimizers()
         self.lr: float | Tensor = cfg.optim.lr
+        self.denoiser_lr: float | Tensor = cfg.optim.lr * cfg.optim.denoiser_lr_scale
         self.ema_step: float | Tensor = 1.0
         self.losses: dict[str, Loss] = self.objectives()
         """The losses as they are computed: maybe batched over agents, in reduced precision, compiled."""
@@ -85,7 +86,7 @@ class Algorithm1(Objectives, ABC):
 
     def schedule_on_device(self) -> None:
         """Keep what depends on the step in tensors on the device, where a CUDA graph reads it."""
-        self.lr, self.ema_step = (torch.zeros((), device=self.device) for _ in range(2))
+        self.lr, self.denoiser_lr, self.ema_step = (torch.zeros((), device=self.device) for _ in range(3))
 
     def update(self, batch: Batch | PixelBatch) -> Losses:
         """One iteration of Algorithm 1, less what nothing reads.  Returns scalar tensors, still on the device."""
@@ -98,8 +99,10 @@ class Algorithm1(Objectives, ABC):
         """What an update does on the device, given the step's learning rate and averaging from `schedule`."""
         b, features = self._encode(batch) if isinstance(batch, PixelBatch) else (self._with_noise(batch), None)
         p, d, log = self.cfg.policy, self.cfg.diffusion, {"q_spread": torch.ones_like(b.reward[..., 0])}
+        whole = b
+        experience, b = halves(whole) if self.cfg.draws_behaviour else (whole, whole)
         if p.uses_critic:
-            log |= self._step("critic", b)
+            log |= self._step("critic", experience)
         if p.uses_denoiser:
             log |= self._step("denoiser", b, self._noise(b, d.sigma_min, d.sigma_max))
         if self.step >= self.cfg.optim.pretrain_steps:
@@ -110,7 +113,7 @@ class Algorithm1(Objectives, ABC):
                 log |= self._step("policy", b, log["q_spread"], noise)
             polyak_(self.ema_policy, self.policy, self.ema_step)
         if features is not None:
-            self._step_encoder(features, b.obs.grad)
+            self._step_encoder(features, whole.obs.grad)
         polyak_(self.target_q, self.q, self.cfg.critic.tau)
         return log
 
@@ -129,14 +132,16 @@ class Algorithm1(Objectives, ABC):
         factor = lr_factor(self.cfg, self.step)
         # The average forgets the initial weights: its decay is smaller in the first updates.
         decay = min(o.ema_decay, (1 + updates) / (10 + updates)) if updates >= 0 else 1.0
-        if isinstance(self.lr, Tensor) and isinstance(self.ema_step, Tensor):
-            self.lr.fill_(o.lr * factor)
-            self.ema_step.fill_(1 - decay)
-        else:
-            self.lr, self.ema_step = o.lr * factor, 1 - decay
-        for optimizer in self.optimizers.values():
+        now = {"lr": o.lr * factor, "denoiser_lr": o.lr * o.denoiser_lr_scale * factor, "ema_step": 1 - decay}
+        for name, value in now.items():
+            held = getattr(self, name)
+            if isinstance(held, Tensor):
+                held.fill_(value)
+            else:
+                setattr(self, name, value)
+        for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.lr
+                group["lr"] = self.denoiser_lr if name in ("denoiser", "fake") else self.lr
 
     def _encode(self, b: PixelBatch) -> tuple[Batch, Tensor]:
         """Augment and encode once for all networks, see `Encoders.encode_batch`."""

@@ -91,6 +91,25 @@ def kl_loss(
     return chunk_mean(0.5 * (action - (action - step).detach()) ** 2, valid)
 
 
+def step_gain(action: Tensor, gradient: Tensor, recorded: Tensor, valid: Tensor) -> Tensor:
+    """A function of `action`, linear along Q's gradient, that is scaled by how far the data lie from the policy.
+
+    r is the distance of recorded actions from the policy's, root mean square over the batch.  Against a loss
+    curvature * mean(d**2), the term weight * curvature * step_gain moves the policy along the gradient by a step d of
+    root mean square weight * r.  The unit of Q, and how steep a critic is where it saw few actions, do not matter.  All
+    entries of a chunk share one r: weighted by the spread of each, the step goes where the demonstrations jitter, not
+    where the task is (docs/recipe.md).
+
+    action, gradient, recorded: (B, H, A), Q's gradient at the action.  valid: (B, H).  Returns a scalar.
+    """
+    with torch.no_grad():
+        known = valid[..., None].expand_as(gradient)
+        spread = masked_mean((action - recorded) ** 2, known).sqrt()
+        steep = masked_mean(gradient**2, known).sqrt().clamp(min=1e-12)
+        step = spread * gradient * known / steep
+    return 2 * (step * action).mean()
+
+
 def advantage_weights(advantage: Tensor, temperature: float, largest: float = 100.0) -> Tensor:
     """IQL's policy weights exp(temperature * advantage), the advantage in units of its spread.  (B,) -> (B,)."""
     spread = advantage.std().clamp(min=1e-6)

@@ -51,7 +51,7 @@ def make_policy(cfg: Config, obs_dim: int, action_dim: int) -> GaussianPolicy | 
     if p.policy == "implicit":
         return ImplicitPolicy(obs_dim, chunk, p.policy_hidden, activation)
     bounds = (p.log_std_min, p.log_std_max)
-    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, activation, bounds, p.policy_members)
+    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, activation, bounds, p.members)
 
 
 def make_denoiser(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -> Denoiser:
@@ -67,10 +67,10 @@ def check_memory(cfg: Config, obs_dim: int, action_dim: int, device: torch.devic
     chunk, width = cfg.data.horizon * action_dim, cfg.diffusion.denoiser_width
     layers = {
         "critic_hidden": 3 * _weights(obs_dim + chunk, cfg.critic.critic_hidden, 1),
-        "policy_hidden": cfg.policy.policy_members * _weights(obs_dim, cfg.policy.policy_hidden, 2 * chunk),
+        "policy_hidden": cfg.policy.members * _weights(obs_dim, cfg.policy.policy_hidden, 2 * chunk),
         "denoiser_width": cfg.diffusion.denoiser_blocks * width**2,
     }
-    units = 3 * sum(cfg.critic.critic_hidden) + cfg.policy.policy_members * sum(cfg.policy.policy_hidden) + width
+    units = 3 * sum(cfg.critic.critic_hidden) + cfg.policy.members * sum(cfg.policy.policy_hidden) + width
     needed = {name: 16 * count for name, count in layers.items()}  # weight, gradient, two moments of Adam
     needed["batch_size"] = 4 * cfg.optim.batch_size * (units + 2 * (obs_dim + chunk))
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()

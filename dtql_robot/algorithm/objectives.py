@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dtql_robot.algorithm import losses
+from dtql_robot.algorithm.diffusion import edm_scalings
 from dtql_robot.algorithm.model import Model
 from dtql_robot.algorithm.networks import GaussianPolicy
 from dtql_robot.types import Batch
@@ -71,18 +72,17 @@ class Objectives(Model):
         return loss, {"fake_loss": loss}
 
     def policy_loss(self, b: Batch, q_spread: Tensor, noise: Noise) -> tuple[Tensor, Losses]:
-        """Eq. 5 with the likelihood term: alpha * L_TR - Q / q_spread + gamma * NLL.
+        """Eq. 5 with the likelihood term: alpha * L_TR + gamma * NLL - q_weight * gain, where the gain is Q itself, or
+        what moves the policy a given step along Q's gradient (`q_unit`).
 
-        q_spread: standard deviation of Q over recorded actions, the unit that makes the weights mean the same on
-        every reward scale (1 with normalize_q off).
+        q_spread: standard deviation of Q over recorded actions, Q's unit with q_unit=value and normalize_q.
         """
         p = self.cfg.policy
         members = self.policy.members(self._seen_by("policy", b).obs, noise.policy)
         action = torch.tanh(members.mean(dim=0))
-        nll, regularizer, q = self._likelihood(members, b), self._regularizer(action, b, noise), self._q_at(action, b)
-        if p.normalize_q:
-            q = q / q_spread.clamp(min=1e-6)
-        loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * q
+        nll, regularizer = self._likelihood(members, b), self._regularizer(action, b, noise)
+        gain, q = self._gain(action, b, noise.sigma) if p.q_unit == "step" else self._q_at(action, b, q_spread)
+        loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * gain
         return loss, {p.regularizer: regularizer, "nll": nll, "policy_q": q, "policy_loss": loss}
 
     def _regularizer(self, action: Tensor, b: Batch, noise: Noise) -> Tensor:
@@ -97,11 +97,33 @@ class Objectives(Model):
             return kl.mean()
         return losses.denoising_loss(self.denoiser, action, b.obs, noise.sigma, noise.normal, b.valid).mean()
 
-    def _q_at(self, action: Tensor, b: Batch) -> Tensor:
-        """Mean of min(Q1, Q2) at the policy's action."""
+    def _q_at(self, action: Tensor, b: Batch, q_spread: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean of min(Q1, Q2) at the policy's action, in units of its spread if asked for; twice, as gain and as Q."""
         if self.cfg.policy.q_weight == 0:
-            return action.new_zeros(())
-        return self.q(self._seen_by("critic", b, constant=True).obs, action).min(dim=0).values.mean()
+            return action.new_zeros(()), action.new_zeros(())
+        q = self.q(self._seen_by("critic", b, constant=True).obs, action).min(dim=0).values.mean()
+        q = q / q_spread.clamp(min=1e-6) if self.cfg.policy.normalize_q else q
+        return q, q
+
+    def _gain(self, action: Tensor, b: Batch, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """(what moves the policy along the gradient of min(Q1, Q2), against the pull of the other terms; mean Q).
+
+        The curvature of that pull is known: nll_weight of the squared error, and of the trust region at most
+        1 / c_out**2 (see `losses.denoising_loss`).
+        """
+        p = self.cfg.policy
+        if p.q_weight == 0:
+            return action.new_zeros(()), action.new_zeros(())
+        obs = self._seen_by("critic", b, constant=True).obs
+
+        def judged(a: Tensor) -> tuple[Tensor, Tensor]:
+            q = self.q(obs, a).min(dim=0).values
+            return q.sum(), q
+
+        gradient, q = torch.func.grad(judged, has_aux=True)(action.detach())
+        _, c_out, _, _ = edm_scalings(sigma, self.denoiser.sigma_data)
+        curvature = (p.nll_weight + p.trust_region_weight * (1 / c_out**2).mean()).clamp(min=1.0)
+        return curvature * losses.step_gain(action, gradient, b.action, b.valid), q.mean()
 
     def _likelihood(self, members: Tensor, b: Batch) -> Tensor:
         """Section 2.3's term on recorded actions, weighted by their advantage if asked for.

@@ -127,8 +127,8 @@ def run(options: Options) -> None:
     resume = options.resume
     with hardware(cfg), claimed(out, cfg.seed, seeds, resume=resume) as folders:
         demos = load_valid(options.data, cfg.data)
-        settings = resolve(demos, cfg)
         demos, dropped = _limited(demos, options)
+        settings = resolve(demos, cfg, options.env)
         notes = check_fit(demos, _typed_env(options), settings.cfg.data.obs_keys)
         for line in (headline(demos, settings.cfg), *dropped, *notes):
             print(line)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from dtql_robot.config.checks import Activation, SettingError, check_types, in_range, require
 from dtql_robot.config.critic import CriticConfig
-from dtql_robot.config.data import DataConfig, Reward
+from dtql_robot.config.data import BehaviourChoice, DataConfig, Reward
 from dtql_robot.config.diffusion import DiffusionConfig, SigmaDensity
 from dtql_robot.config.encoder import EncoderConfig, Network
 from dtql_robot.config.optim import OptimConfig
@@ -22,6 +22,7 @@ from dtql_robot.errors import InputError
 __all__ = [
     "Act",
     "Activation",
+    "BehaviourChoice",
     "Config",
     "CriticConfig",
     "DataConfig",
@@ -33,6 +34,14 @@ __all__ = [
     "Reward",
     "SigmaDensity",
 ]
+
+
+FORMER: dict[str, dict[str, Any]] = {
+    "data": {"temporal_ensemble_coeff": None, "behaviour": "all"},
+    "policy": {"q_unit": "value", "policy_members": 1},
+    "optim": {"denoiser_lr_scale": 1.0},
+}
+"""What was done before a setting was there, where that is not its default."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,11 @@ class Config:
         if p.policy == "implicit" and p.nll == "tanh":
             require(p.nll_weight == 0, "nll_weight", p.nll_weight, "0 with {policy=implicit}, which has no likelihood")
 
+    @property
+    def draws_behaviour(self) -> bool:
+        """Is a batch of two halves, samples for the critic and samples of the behaviour to learn (`data.behaviour`)?"""
+        return self.data.behaviour not in ("auto", "all") and self.policy.uses_critic
+
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, ready for JSON."""
         return dataclasses.asdict(self)
@@ -78,8 +92,8 @@ class Config:
         A setting that is missing was added after the file was written and takes the value that keeps the former
         behaviour.  An unknown one is an InputError: the file is of a newer version.
         """
-        if isinstance(values, dict) and isinstance(data := values.get("data"), dict):
-            values = {**values, "data": {"temporal_ensemble_coeff": None, **data}}
+        if isinstance(values, dict):
+            values = {k: {**FORMER.get(k, {}), **v} if isinstance(v, dict) else v for k, v in values.items()}
         return _build(Config, values, "config")
 
 

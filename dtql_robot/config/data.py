@@ -8,6 +8,7 @@ from typing import Literal
 from dtql_robot.config.checks import check_types, in_range, require
 
 Reward = Literal["auto", "success", "dataset"]
+BehaviourChoice = Literal["auto", "all", "successes", "returns"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class DataConfig:
     """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
     reward: Reward = "auto"
     """success: 0 at a successful step, -1 elsewhere. dataset: as recorded. auto: success where the data has it."""
+    behaviour: BehaviourChoice = "auto"
+    """Episodes that the policy is to behave like; the critic learns from all. successes: those labelled a success.
+    returns: those of high return. auto: the former where there are 25 or more, the latter where no episode is labelled
+    and the returns fall into two groups, else all."""
     success_reward: float | None = None
     """A step counts as a success where its recorded reward is at least this. Default: the data's own signal."""
     reward_scale: float = 1.0

@@ -16,6 +16,8 @@ class OptimConfig:
     """Samples per update."""
     lr: float = 3e-4
     """Adam's learning rate, for every network."""
+    denoiser_lr_scale: float = 3.0
+    """The denoiser's learning rate is this times lr."""
     lr_decay: bool = True
     """Cosine decay of the learning rate to 0 over the run."""
     pretrain_steps: int = 0
@@ -40,6 +42,7 @@ class OptimConfig:
         check_types(self)
         in_range(self, 1, 10_000_000, "batch_size")
         require(self.lr > 0, "lr", self.lr, "a finite number above 0")
+        require(0 < self.denoiser_lr_scale <= 1e6, "denoiser_lr_scale", self.denoiser_lr_scale, "above 0, at most 1e6")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 up to, not including, 1")
         in_range(self, 0, 10**12, "pretrain_steps")
         in_range(self, 0, 1e6, "obs_noise")

@@ -16,11 +16,11 @@ class PolicyConfig:
 
     policy: Literal["gaussian", "implicit"] = "gaussian"
     """gaussian: tanh of a Gaussian given the state. implicit: noise in, action out."""
-    policy_hidden: tuple[int, ...] = (256, 256, 256)
+    policy_hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the policy's hidden layers."""
-    policy_members: int = 1
-    """Networks in the Gaussian policy: above 1 an ensemble whose mean acts. For few, good demonstrations, not for mixed
-    ones (docs/recipe.md)."""
+    policy_members: int | None = None
+    """Networks in the Gaussian policy: above 1 an ensemble whose mean acts, in one forward pass. Default: 4, with
+    policy=implicit 1."""
     policy_activation: Activation | None = None
     """Activation of the policy. Default: that of all networks (the paper: relu)."""
     log_std_min: float = -5.0
@@ -44,10 +44,13 @@ class PolicyConfig:
     awr_temperature: float | None = None
     """Recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL). Default: 3 times
     the share of episodes that do not end in success, so that good data counts evenly; 0 without a success signal."""
-    q_weight: float = 0.05
-    """Weight of the Q term. 0 makes DTQL plain behaviour cloning inside the trust region."""
+    q_weight: float = 0.08
+    """Weight of the Q term, see q_unit. 0 makes DTQL plain behaviour cloning inside the trust region."""
+    q_unit: Literal["step", "value"] = "step"
+    """What q_weight means. step: how far Q moves the policy, as a share of the distance of recorded actions from it.
+    value: the weight of Q itself (the paper), in units of Q's spread with normalize_q."""
     normalize_q: bool = True
-    """Divide Q by its spread over the batch, so that weights mean the same on every reward scale."""
+    """With q_unit=value, divide Q by its spread over the batch, so that weights mean the same on every reward scale."""
     act: Act = "mean"
     """Action choice: a sample, the mean, of `candidates` samples the best or a softmax draw by target min-Q,
     or the denoiser's own many-step sampler (a baseline, not DTQL)."""
@@ -61,7 +64,7 @@ class PolicyConfig:
         require(self.log_std_min < self.log_std_max, "log_std_min", self.log_std_min, "below {log_std_max}")
         in_range(self, 1, 1_000_000, "candidates")
         in_range(self, 1, 1_000, "policy_members")
-        alone = self.policy == "gaussian" or self.policy_members == 1
+        alone = self.policy == "gaussian" or self.members == 1
         require(alone, "policy_members", self.policy_members, "1 with {policy=implicit}")
         in_range(self, 1e-6, 1e6, "tr_sigma_min", "tr_sigma_max")
         require(self.tr_sigma_min < self.tr_sigma_max, "tr_sigma_min", self.tr_sigma_min, "below {tr_sigma_max}")
@@ -69,6 +72,11 @@ class PolicyConfig:
         remedy = "mean or diffusion, since nothing trains the noise: that takes {tr_at=sample}"
         remedy += " or {nll=tanh}" if self.policy == "gaussian" else ""
         require(self.act in ("mean", "diffusion") or self.trains_noise, "act", self.act, remedy)
+
+    @property
+    def members(self) -> int:
+        """Networks in the policy."""
+        return self.policy_members or {"gaussian": 4, "implicit": 1}[self.policy]
 
     @property
     def trains_noise(self) -> bool:

@@ -17,6 +17,7 @@ from dtql_robot.env_record.record import (
     recorded_kwargs,
     with_time_limit,
 )
+from dtql_robot.env_record.success import SuccessRule, success_rule
 
 __all__ = [
     "CAMERA_VIEWS",
@@ -30,6 +31,7 @@ __all__ = [
     "OGBENCH_KINDS",
     "OWN_SPEC",
     "EnvChoice",
+    "SuccessRule",
     "check_record",
     "choose_env",
     "env_kwargs",
@@ -38,5 +40,6 @@ __all__ = [
     "record_as",
     "recorded_kwargs",
     "same_environment",
+    "success_rule",
     "with_time_limit",
 ]

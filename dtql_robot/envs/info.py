@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from dtql_robot.env_record import SuccessRule
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
     import gymnasium
-
-SuccessRule = Literal["last", "any"]
 
 
 def as_flag(value: Any, name: str, env: gymnasium.Env) -> bool:

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from dtql_robot.envs.info import SuccessRule
+from dtql_robot.env_record import SuccessRule
 
 Z_95 = 1.959963984540054  # the 97.5% quantile of the standard normal
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.envs.info import SuccessRule
+from dtql_robot.env_record import SuccessRule
 from dtql_robot.eval.intervals import wilson_interval
 from dtql_robot.system.files import write_json
 

@@ -92,6 +92,8 @@ def toy_config(regularizer: str, steps: int, seed: int) -> Config:
             policy=kind,  # type: ignore[arg-type]
             regularizer=regularizer,  # type: ignore[arg-type]
             policy_hidden=(128, 128, 128),
+            policy_members=1,
+            q_unit="value",
             tr_sigma_min=0.002,
             tr_sigma_max=80.0,
             tr_at="sample",
@@ -102,7 +104,7 @@ def toy_config(regularizer: str, steps: int, seed: int) -> Config:
             act="sample",
         ),
         critic=CriticConfig(critic_hidden=(128, 128, 128), expectile=0.95),
-        optim=OptimConfig(batch_size=256, lr=1e-3, ema_decay=0.99, pretrain_steps=steps // 3),
+        optim=OptimConfig(batch_size=256, lr=1e-3, denoiser_lr_scale=1.0, ema_decay=0.99, pretrain_steps=steps // 3),
     )
 
 

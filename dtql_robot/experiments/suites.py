@@ -63,6 +63,8 @@ SUITES: dict[str, tuple[BenchTask, ...]] = {
 
 METHODS: dict[str, str | None] = {
     "dtql": None,
+    "no-q": "no-q",
+    "mse-bc-successes": "mse-bc-successes",
     "mse-bc": "mse-bc",
     "diffusion-bc": "diffusion-bc",
     "tr-only": "tr-only",

@@ -27,6 +27,7 @@ class ChunkBuffer:
     last      (N,) row of `actions` that ends the episode of t
     next      (N,) row of `states` after the chunk
     reward, discount, td_valid   (N,) as in `Batch`
+    behaviour (K,) rows of `actions` that the policy is to behave like; None for all
     """
 
     states: Tensor
@@ -38,6 +39,7 @@ class ChunkBuffer:
     discount: Tensor
     td_valid: Tensor
     horizon: int
+    behaviour: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -61,17 +63,26 @@ class ChunkBuffer:
         """The states at `index` (B,).  By index_select: `states[index]` wakes all threads, which takes far longer."""
         return self.states.index_select(0, index)
 
+    def behaviour_actions(self) -> Tensor:
+        """(K, A) the actions that the policy is to behave like."""
+        return self.actions if self.behaviour is None else self.actions.index_select(0, self.behaviour)
+
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        """Uniformly drawn samples; the indices never leave the device."""
+        """Uniformly drawn samples; the indices never leave the device.  Where only some transitions are behaviour, as
+        many samples of those follow (`types.halves`)."""
         return self.batch(self._draw(batch_size, generator))
 
     def sample_each(self, batch_size: int, generators: Sequence[torch.Generator]) -> Batch:
         """What `sample` draws from each of N generators, stacked: (N, B, ...)."""
         index = torch.cat([self._draw(batch_size, g) for g in generators])
-        return Batch(*(t.unflatten(0, (len(generators), batch_size)) for t in self.batch(index)))
+        return Batch(*(t.unflatten(0, (len(generators), -1)) for t in self.batch(index)))
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(len(self), (count,), device=self.actions.device, generator=generator)
+        index = torch.randint(len(self), (count,), device=self.actions.device, generator=generator)
+        if self.behaviour is None:
+            return index
+        chosen = torch.randint(len(self.behaviour), (count,), device=self.actions.device, generator=generator)
+        return torch.cat([index, self.behaviour.index_select(0, chosen)])
 
 
 @dataclass(frozen=True)
@@ -188,11 +199,24 @@ def _targets(e: Episode, cfg: DataConfig, discount: float) -> dict[str, Array]:
     rewards = cfg.reward_scale * episode_rewards(e, cfg.reward) + cfg.reward_shift
     reward, n = chunk_returns(rewards, discount, cfg.horizon)
     at_end = np.arange(steps) + n == steps
-    # Success keeps reward 0 for ever, so ending in it is worth 0, like a terminal state.
     done = e.terminated or (cfg.reward == "success" and e.ends_in_success)
+    ended = at_end & done
     return {
         "next": n,
-        "reward": reward,
-        "discount": np.where(at_end & done, 0.0, discount**n),
+        "reward": np.where(ended, reward + discount**n * _worth_after(e, cfg, discount), reward),
+        "discount": np.where(ended, 0.0, discount**n),
         "td_valid": np.where(at_end & (not done) & (e.final_obs is None), 0.0, 1.0),
     }
+
+
+def _worth_after(e: Episode, cfg: DataConfig, discount: float) -> float:
+    """What is earned after the end of an episode that is over.
+
+    With recorded rewards nothing more.  A reward for success goes on as in the last step, for ever: 0 where the task is
+    done, -1 a step where it ended in failure (ending at once must not look better than going on), each scaled and
+    shifted as the others are.
+    """
+    if cfg.reward == "dataset" or discount == 1:
+        return 0.0
+    a_step = cfg.reward_scale * (float(e.ends_in_success) - 1.0) + cfg.reward_shift
+    return a_step / (1 - discount)

@@ -45,9 +45,10 @@ def fit_chunk_weights(agent: DTQL, buffer: ChunkBuffer | PixelBuffer) -> Weights
 
 
 def _targets(buffer: ChunkBuffer, most: int) -> Array:
-    """Up to `most` transitions, the same each time, that H chunks of their episode foresaw."""
+    """Up to `most` transitions of the behaviour, the same each time, that H chunks of their episode foresaw."""
     rng, before = np.random.default_rng(0), buffer.horizon - 1
-    rows = np.arange(len(buffer)) if len(buffer) <= 16 * most else np.unique(rng.integers(len(buffer), size=16 * most))
+    rows = np.arange(len(buffer)) if buffer.behaviour is None else buffer.behaviour.cpu().numpy()
+    rows = rows if len(rows) <= 16 * most else rows[np.unique(rng.integers(len(rows), size=16 * most))]
     last = buffer.last.index_select(0, torch.from_numpy(rows).to(buffer.last.device)).cpu().numpy()
     rows = rows[rows + before <= last]
     return before + (np.sort(rng.choice(rows, most, replace=False)) if len(rows) > most else rows)

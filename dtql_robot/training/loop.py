@@ -53,7 +53,7 @@ def train(
     """
     out, cfg = Path(out), cfg or Config()
     with hardware(cfg), claimed(out, cfg.seed, seeds, resume=resume) as folders:
-        train_into(folders, demos, resolve(demos, cfg), env=env, resume=resume, progress=progress, summary=summary)
+        train_into(folders, demos, resolve(demos, cfg, env), env=env, resume=resume, progress=progress, summary=summary)
     return out
 
 

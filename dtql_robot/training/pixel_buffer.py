@@ -95,8 +95,12 @@ class PixelBuffer:
 
     def sample(self, batch_size: int, seed: int, step: int) -> PixelBatch:
         """The samples of update number `step`, drawn by (seed, step) alone, so that they can be read early."""
-        index = np.random.default_rng((seed, step)).integers(len(self), size=batch_size)
-        return self.batch(torch.from_numpy(index))
+        rng, behaviour = np.random.default_rng((seed, step)), self.low.behaviour
+        index = torch.from_numpy(rng.integers(len(self), size=batch_size))
+        if behaviour is not None:
+            chosen = torch.from_numpy(rng.integers(len(behaviour), size=batch_size)).to(behaviour.device)
+            index = torch.cat([index, behaviour.index_select(0, chosen).cpu()])
+        return self.batch(index)
 
     def batches(self, batch_size: int, seed: int, step: int) -> Iterator[PixelBatch]:
         """The batches of updates `step`, `step` + 1, ...; what is on disk is read while earlier ones are used."""

@@ -6,11 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from dtql_robot.config import Config
+from dtql_robot.env_record import SuccessRule, success_rule
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.normalize import action_std
+from dtql_robot.training.behaviour import Behaviour, choose_behaviour, succeeds
 from dtql_robot.training.buffer import ChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
 from dtql_robot.training.hardware import resolve_device
 from dtql_robot.training.pixel_buffer import PixelBuffer, make_pixel_buffer, split_keys
@@ -24,12 +27,14 @@ TEMPERATURE_PER_FAILURE = 3.0
 class Resolved:
     """Settings after a look at the demonstrations, before anything is laid out.
 
-    cfg        with observations, reward and temperature decided
+    cfg        with observations, reward, behaviour and temperature decided
+    behaviour  the episodes to learn from, and those whose behaviour is learned
     low_keys   low-dimensional observations, in order; image_keys: those that are images
     decisions  what was decided from the data and why, a sentence each; nothing of what the user chose
     """
 
     cfg: Config
+    behaviour: Behaviour
     low_keys: tuple[str, ...]
     image_keys: tuple[str, ...]
     decisions: tuple[str, ...]
@@ -44,29 +49,38 @@ class Prepared(NamedTuple):
     decisions: tuple[str, ...]
 
 
-def resolve(demos: Demonstrations, cfg: Config) -> Resolved:
-    """Decide what `cfg` leaves to the data.  InputError where the data does not hold what it asks for."""
-    keys = choose_obs_keys(demos, cfg.data.obs_keys)
-    low_keys, image_keys = split_keys(demos, keys)
-    reward = resolve_reward(demos, cfg.data.reward)
-    temperature = resolve_temperature(demos, cfg.policy.awr_temperature)
-    resolved = dataclasses.replace(
-        cfg,
-        data=dataclasses.replace(cfg.data, obs_keys=keys, reward=reward),
-        policy=dataclasses.replace(cfg.policy, awr_temperature=temperature),
-    )
-    return Resolved(resolved, low_keys, image_keys, _decisions(demos, cfg, resolved))
+def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resolved:
+    """Decide what `cfg` leaves to the data.  InputError where the data does not hold what it asks for.
+
+    env: the environment to evaluate in, where it is not the demonstrations' own; it says what a success is.
+    """
+    rule = success_rule(env or demos.env_spec)
+    found = choose_behaviour(demos, cfg.data.behaviour, rule)
+    temperature = resolve_temperature(found.shown, cfg.policy.awr_temperature, rule)
+    policy = dataclasses.replace(cfg.policy, awr_temperature=temperature)
+    learned = found.demos if policy.uses_critic else found.shown
+    keys = choose_obs_keys(learned, cfg.data.obs_keys)
+    low_keys, image_keys = split_keys(learned, keys)
+    reward = resolve_reward(learned, cfg.data.reward)
+    data = dataclasses.replace(cfg.data, obs_keys=keys, reward=reward, behaviour=found.choice)
+    resolved = dataclasses.replace(cfg, data=data, policy=policy)
+    if not policy.uses_critic:
+        found = dataclasses.replace(found, demos=learned, good=np.ones(len(learned), bool))
+    return Resolved(resolved, found, low_keys, image_keys, _decisions(found, cfg, resolved, rule))
 
 
 def prepare(demos: Demonstrations, settings: Config | Resolved, device: torch.device) -> Prepared:
     """Fit the scalings, lay out the buffer on `device`, and decide what depends on the scaled data."""
     found = resolve(demos, settings) if isinstance(settings, Config) else settings
-    cfg, decisions = found.cfg, found.decisions
-    obs_norm, action_norm = fit_normalizers(demos, found.low_keys, cfg.data.action_norm)
+    cfg, decisions, demos, shown = found.cfg, found.decisions, found.behaviour.demos, found.behaviour.shown
+    obs_norm, action_norm = fit_normalizers(shown, found.low_keys, cfg.data.action_norm)
     buffer = make_buffer(demos, cfg.data, cfg.critic.discount, found.low_keys, obs_norm, action_norm, device)
+    if cfg.draws_behaviour:
+        steps = np.repeat(found.behaviour.good, [len(e) for e in demos.episodes])
+        buffer = dataclasses.replace(buffer, behaviour=torch.from_numpy(np.flatnonzero(steps)).to(device))
     sigma_data = cfg.diffusion.sigma_data
     if sigma_data is None:
-        sigma_data = action_std(buffer.actions.cpu().numpy())
+        sigma_data = action_std(buffer.behaviour_actions().cpu().numpy())
         cfg = dataclasses.replace(cfg, diffusion=dataclasses.replace(cfg.diffusion, sigma_data=sigma_data))
         decisions += (f"sigma_data {sigma_data:.3g}: the standard deviation of the scaled actions.",)
     shapes = tuple(demos.obs_shapes[k] for k in cfg.data.obs_keys)
@@ -80,24 +94,25 @@ def prepare(demos: Demonstrations, settings: Config | Resolved, device: torch.de
     return Prepared(cfg, face, pixels, decisions)
 
 
-def resolve_temperature(demos: Demonstrations, choice: float | None) -> float:
-    """The choice, or what suits the data: nothing to select where all succeed, much where most fail."""
+def resolve_temperature(shown: Demonstrations, choice: float | None, rule: SuccessRule) -> float:
+    """The choice, or what suits the behaviour: nothing to select where all succeed, much where most fail."""
     if choice is not None:
         return choice
-    failures, labelled = _failures(demos)
+    failures, labelled = _failures(shown, rule)
     return TEMPERATURE_PER_FAILURE * failures / labelled if labelled else 0.0
 
 
-def _failures(demos: Demonstrations) -> tuple[int, int]:
-    """(episodes that do not end in success, episodes with a success signal)."""
+def _failures(demos: Demonstrations, rule: SuccessRule) -> tuple[int, int]:
+    """(episodes that fail, episodes with a success signal)."""
     labelled = [e for e in demos.episodes if e.success is not None]
-    return sum(not e.ends_in_success for e in labelled), len(labelled)
+    return sum(not succeeds(e, rule) for e in labelled), len(labelled)
 
 
-def _decisions(demos: Demonstrations, asked: Config, resolved: Config) -> tuple[str, ...]:
+def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessRule) -> tuple[str, ...]:
     """A sentence for everything in which `resolved` answers what `asked` left open."""
-    failures, labelled = _failures(demos)
-    said = []
+    demos = found.demos
+    failures, labelled = _failures(demos, rule)
+    said = [found.why] if asked.data.behaviour == "auto" else []
     unused = [k for k in demos.obs_shapes if k not in resolved.data.obs_keys]
     if not asked.data.obs_keys and unused:
         said.append(f"observations {', '.join(resolved.data.obs_keys)}: all but images ({', '.join(unused)}), which "
@@ -107,8 +122,9 @@ def _decisions(demos: Demonstrations, asked: Config, resolved: Config) -> tuple[
     elif asked.data.reward == "auto":
         why = "no step of the data succeeds" if labelled == len(demos) else "not every episode has a success signal"
         said.append(f"rewards as recorded: {why}.")
-    if asked.policy.awr_temperature is None:
-        why = f"{failures} of {labelled} episodes do not end in success" if labelled else "there is no success signal"
+    if asked.policy.awr_temperature is None and resolved.policy.nll_weight > 0:
+        failures, labelled = _failures(found.shown, rule)
+        why = f"{failures} of {labelled} episodes of the behaviour fail" if labelled else "there is no success signal"
         said.append(f"awr_temperature {resolved.policy.awr_temperature:.3g}: {why}.")
     if asked.data.temporal_ensemble_coeff == "fit":
         said.append("what chunks of different age count is fitted to the demonstrations at every save.")

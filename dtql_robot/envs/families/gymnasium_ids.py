@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from dtql_robot.env_record import recorded_kwargs
-from dtql_robot.envs.info import EnvInfo, SuccessRule, as_flag
+from dtql_robot.env_record import recorded_kwargs, success_rule
+from dtql_robot.envs.info import EnvInfo, as_flag
 from dtql_robot.envs.rendering.own_render import OwnFrames
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError, did_you_mean
@@ -42,8 +41,6 @@ OWN_CAMERAS: dict[str, dict[str, dict[str, Any]]] = {
         },
     }
 }
-# Goal-reaching tasks after HER: what counts is the last step.
-LAST_STEP_TASKS = re.compile(r"^(Fetch|HandReach|HandManipulate)")
 
 
 def _register_robotics() -> None:
@@ -172,13 +169,12 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         kwargs["render_mode"] = "rgb_array"
     _register_robotics()
     env = _build(task, kwargs)
-    rule: SuccessRule = "last" if LAST_STEP_TASKS.match(task) else "any"
     action_dim = box_action_dim(env, task)
     kitchen = task.startswith("FrankaKitchen")
     facts = EnvInfo(
         spec=request.spec,
         horizon=env.spec.max_episode_steps if env.spec else None,
-        success_rule=rule,
+        success_rule=success_rule(task),
         fps=int(env.metadata.get("render_fps") or 25),
         action_dim=action_dim,
         obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, task).items()},
