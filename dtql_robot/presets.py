@@ -134,6 +134,7 @@ PRESETS: dict[str, Recipe] = {
         **_BASELINE,
         "policy.policy": "implicit",
         "policy.regularizer": "kl",
+        "policy.tr_at": "sample",
         "policy.nll_weight": 0.0,
         "policy.awr_temperature": 0.0,
         "policy.q_unit": "value",

@@ -120,7 +120,8 @@ class Objectives(Model):
             q = self.q(obs, a).min(dim=0).values
             return q.sum(), q
 
-        gradient, q = torch.func.grad(judged, has_aux=True)(action.detach())
+        with torch.autocast(self.device.type, enabled=False):  # the inner gradient is not made for mixed precision
+            gradient, q = torch.func.grad(judged, has_aux=True)(action.detach())
         _, c_out, _, _ = edm_scalings(sigma, self.denoiser.sigma_data)
         curvature = (p.nll_weight + p.trust_region_weight * (1 / c_out**2).mean()).clamp(min=1.0)
         return curvature * losses.step_gain(action, gradient, b.action, b.valid), q.mean()

@@ -16,8 +16,10 @@ SIGMA_DATA = 0.5
 
 
 def config():
-    cfg = small_config(nll="tanh", tr_at="sample", trust_region_weight=1.5, nll_weight=0.3, q_weight=0.7)
-    return replace(cfg, diffusion=DiffusionConfig(denoiser_width=16, denoiser_blocks=1))
+    weights = {"trust_region_weight": 1.5, "nll_weight": 0.3, "q_weight": 0.7}
+    cfg = small_config(nll="tanh", tr_at="sample", q_unit="value", policy_members=1, **weights)
+    optim = replace(cfg.optim, denoiser_lr_scale=1.0)
+    return replace(cfg, diffusion=DiffusionConfig(denoiser_width=16, denoiser_blocks=1), optim=optim)
 
 
 def to(dtype, agent, batch):

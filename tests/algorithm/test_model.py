@@ -8,7 +8,7 @@ import torch
 from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.algorithm.model import Model, make_networks
 from dtql_robot.config import Config
-from dtql_robot.presets import override
+from dtql_robot.presets import ONE_NETWORK, override
 
 CPU = torch.device("cpu")
 KL = {"policy.policy": "implicit", "policy.regularizer": "kl", "policy.nll_weight": 0.0}
@@ -39,7 +39,7 @@ def digest(networks: dict) -> str:
 @pytest.mark.parametrize("case", CASES)
 def test_a_seed_gives_the_weights_that_it_always_gave(case):
     settings, images, checksum, following = CASES[case]
-    cfg = override(Config(seed=3, device="cpu"), settings)
+    cfg = override(Config(seed=3, device="cpu"), {**ONE_NETWORK, **settings})
     agent = DTQL(cfg, 5, 2, 0.5, CPU, images)
     assert torch.rand(1).item() == following
     if checksum is not None:

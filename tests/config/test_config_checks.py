@@ -105,7 +105,7 @@ def test_what_trains_noise_is_what_has_a_gradient():
     """Against the gradient of the log standard deviation's half of the policy's last layer."""
     batch_of = pytest.importorskip("tests.algorithm.test_agent")
     for settings in ({}, {"nll": "tanh"}, {"tr_at": "sample"}, {"tr_at": "sample", "trust_region_weight": 0.0}):
-        agent = batch_of.make_agent(batch_of.small_config(**settings))
+        agent = batch_of.make_agent(batch_of.small_config(policy_members=1, **settings))
         before = agent.policy.net[-1].bias.detach().clone()
         for i in range(3):
             agent.update(batch_of.random_batch(i))

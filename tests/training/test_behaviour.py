@@ -1,0 +1,161 @@
+"""Which episodes the policy is to behave like, and how far Q may move it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from dtql_robot.algorithm import losses
+from dtql_robot.config import Config, DataConfig, PolicyConfig
+from dtql_robot.errors import InputError
+from dtql_robot.training.behaviour import ENOUGH, choose_behaviour, split_returns
+from dtql_robot.training.buffer import make_buffer
+from dtql_robot.training.prepare import prepare, resolve
+
+CPU = torch.device("cpu")
+
+
+def relabel(demos, successes, rewards=None):
+    """Many short episodes made of the first one: the flags of each, None for no label."""
+    first = demos.episodes[0]
+    episodes = []
+    for i, flags in enumerate(successes):
+        success = None if flags is None else np.array(flags + [flags[-1]] * (len(first) - len(flags)))
+        reward = first.rewards if rewards is None else np.full(len(first), rewards[i], np.float32)
+        episodes.append(dataclasses.replace(first, name=f"demo_{i}", success=success, rewards=reward))
+    return dataclasses.replace(demos, episodes=tuple(episodes))
+
+
+def test_successes_are_behaviour_and_the_critic_sees_all(demos):
+    mixed = relabel(demos, [[True]] * ENOUGH + [[False]] * 40)
+    chosen = choose_behaviour(mixed, "auto", "last")
+    assert chosen.choice == "successes"
+    assert chosen.good.sum() == len(chosen.shown) == ENOUGH
+    assert len(chosen.demos) == len(mixed)
+    cfg, _, buffer, said = prepare(mixed, Config(), CPU)
+    assert cfg.data.behaviour == "successes"
+    assert any(f"the {ENOUGH} of {len(mixed)} labelled episodes that succeed" in s for s in said)
+    assert len(buffer.behaviour) == ENOUGH * len(mixed.episodes[0])
+    batch = buffer.sample(16, torch.Generator().manual_seed(0))
+    assert len(batch.reward) == 32
+
+
+def test_the_two_halves_of_a_batch_are_all_episodes_and_the_good_ones(demos):
+    mixed = relabel(demos, [[True]] * ENOUGH + [[False]] * 3 * ENOUGH)
+    numbered = [
+        dataclasses.replace(e, obs={"state": np.full_like(e.obs["state"], float(i))})
+        for i, e in enumerate(mixed.episodes)
+    ]
+    mixed = dataclasses.replace(mixed, episodes=tuple(numbered))
+    _, face, buffer, _ = prepare(mixed, Config(), CPU)
+    obs = face.obs_norm.invert(buffer.sample(4096, torch.Generator().manual_seed(0)).obs.numpy())[:, 0]
+    assert (obs[:4096] >= ENOUGH - 0.5).mean() == pytest.approx(0.75, abs=0.05)
+    assert obs[4096:].max() < ENOUGH - 0.5
+
+
+def test_without_a_critic_only_the_behaviour_is_laid_out(demos):
+    mixed = relabel(demos, [[True]] * ENOUGH + [[False]] * 40)
+    _, _, buffer, _ = prepare(mixed, Config(policy=PolicyConfig(q_weight=0.0)), CPU)
+    assert buffer.behaviour is None
+    assert len(buffer) == ENOUGH * len(mixed.episodes[0])
+
+
+def test_all_can_be_asked_for(demos):
+    mixed = relabel(demos, [[True]] * ENOUGH + [[False]] * ENOUGH)
+    found = resolve(mixed, Config(data=DataConfig(behaviour="all")))
+    assert found.behaviour.good.all()
+    assert found.cfg.policy.awr_temperature == pytest.approx(1.5)
+    assert resolve(mixed, Config()).cfg.policy.awr_temperature == 0.0
+
+
+def test_success_counts_as_the_environment_counts_it(demos):
+    passing = relabel(demos, [[True, False]] * ENOUGH)
+    assert resolve(passing, Config(), "AdroitHandDoor-v1").behaviour.good.all()
+    assert resolve(passing, Config(), "AdroitHandDoor-v1").cfg.policy.awr_temperature == 0.0
+    assert resolve(passing, Config(), "FetchPush-v4").cfg.data.behaviour == "all"
+
+
+def test_episodes_without_a_label_are_left_out_beside_enough_successes(demos):
+    chosen = choose_behaviour(relabel(demos, [[True]] * ENOUGH + [None] * 5), "auto", "any")
+    assert len(chosen.demos) == ENOUGH
+    assert "5 without a label" in chosen.why
+    few = choose_behaviour(relabel(demos, [[True]] * 3 + [None] * 5), "auto", "any")
+    assert few.choice == "all"
+    assert len(few.demos) == 8
+
+
+def test_without_labels_returns_decide_where_they_fall_into_two_groups(demos):
+    rewards = [-1.0] * 60 + list(np.linspace(-0.4, -0.2, ENOUGH))
+    chosen = choose_behaviour(relabel(demos, [None] * len(rewards), rewards), "auto", "any")
+    assert chosen.choice == "returns"
+    assert chosen.good.tolist() == [False] * 60 + [True] * ENOUGH
+    even = relabel(demos, [None] * 60, np.linspace(0, 1, 60))
+    assert choose_behaviour(even, "auto", "any").choice == "all"
+    with pytest.raises(InputError, match="two groups"):
+        choose_behaviour(even, "returns", "any")
+    with pytest.raises(InputError, match="no episode"):
+        choose_behaviour(even, "successes", "any")
+
+
+def test_split_returns():
+    rng = np.random.default_rng(0)
+    assert split_returns(rng.normal(size=500)) is None
+    assert split_returns(rng.uniform(size=500)) is None
+    assert split_returns(np.zeros(5)) is None
+    assert split_returns(np.array([0.0, 0.0, 1.0])) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_step_gain_moves_by_its_share_of_the_spread_whatever_the_unit_of_q(scale):
+    """Minimize curvature * mean(d**2) - weight * curvature * step_gain: rms(d) is weight * r."""
+    g = torch.Generator().manual_seed(0)
+    spread = torch.rand(8, 3, generator=g) + 0.1
+    action = torch.zeros(4096, 8, 3)
+    recorded = spread * torch.randn(4096, 8, 3, generator=g)
+    gradient = scale * torch.randn(4096, 8, 3, generator=g)
+    moved = action.clone().requires_grad_()
+    weight, curvature = 0.1, 6.0
+    losses_at = weight * curvature * losses.step_gain(moved, gradient, recorded, torch.ones(4096, 8))
+    (pull,) = torch.autograd.grad(losses_at, moved)
+    step = pull * moved.numel() / (2 * curvature)
+    assert (step**2).mean().sqrt().item() == pytest.approx(weight * (recorded**2).mean().sqrt().item(), rel=1e-3)
+    towards = torch.nn.functional.cosine_similarity(step.flatten(), gradient.flatten(), dim=0)
+    assert towards.item() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_step_gain_leaves_what_lies_past_the_end():
+    action = torch.zeros(4, 8, 3, requires_grad=True)
+    valid = torch.ones(4, 8)
+    valid[1, 3:] = 0
+    gain = losses.step_gain(action, torch.ones(4, 8, 3), torch.ones(4, 8, 3), valid)
+    (pull,) = torch.autograd.grad(gain, action)
+    assert (pull[1, 3:] == 0).all()
+    assert (pull[1, :3] > 0).all()
+
+
+def test_older_runs_keep_their_meaning():
+    saved = Config().to_dict()
+    for group, name in (("data", "behaviour"), ("policy", "q_unit"), ("optim", "denoiser_lr_scale")):
+        saved[group].pop(name)
+    old = Config.from_dict(saved)
+    assert (old.data.behaviour, old.policy.q_unit, old.optim.denoiser_lr_scale) == ("all", "value", 1.0)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (2.0, -1.0), (1.0, 0.5)])
+def test_success_is_worth_its_reward_for_ever_and_failure_too(demos, scale, shift):
+    """The value of a policy that keeps what it has, by the geometric series."""
+    first = demos.episodes[0]
+    steps, discount = len(first), 0.9
+    cfg = DataConfig(horizon=4, n_action_steps=1, reward="success", reward_scale=scale, reward_shift=shift)
+    for won in (True, False):
+        success = np.zeros(steps, bool)
+        success[-1] = won
+        episode = dataclasses.replace(first, success=success, terminated=True, truncated=False)
+        alone = dataclasses.replace(demos, episodes=(episode,))
+        face = prepare(alone, Config(data=dataclasses.replace(cfg, behaviour="all")), CPU).interface
+        buffer = make_buffer(alone, cfg, discount, ("state",), face.obs_norm, face.action_norm, CPU)
+        a_step = scale * (0.0 if won else -1.0) + shift
+        last = a_step if not won else shift  # reward of the last step itself
+        assert buffer.reward[-1].item() == pytest.approx(last + discount * a_step / (1 - discount), rel=1e-5)
+        assert buffer.discount[-1].item() == 0.0
