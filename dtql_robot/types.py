@@ -1,10 +1,10 @@
-"""Types that data sources, training and evaluation share.  Depends on numpy alone."""
+"""Types that data sources, training and evaluation share.  Depends on numpy alone until `from_arrays` is called."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -121,7 +121,7 @@ class Demonstrations:
     """The episodes of one source and what the source says about its environment.
 
     source    the path or id as the user gave it
-    format    "robomimic", "minari" or "d4rl"
+    format    "robomimic", "minari", "d4rl", "ogbench", "zarr" or "arrays"
     env_spec  environment in this package's notation ("FetchPush-v4", "robosuite:Lift"); None if not recorded
     env_args  the source's own environment record (robomimic `env_args`, Minari `env_spec`), verbatim
     attrs     what else the source says about itself, JSON-able (language instruction, author, date, versions, ...)
@@ -133,6 +133,30 @@ class Demonstrations:
     env_spec: str | None = None
     env_args: dict[str, Any] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_arrays(
+        cls, episodes: Iterable[Mapping[str, Any]], *, env: str | None = None, source: str = "arrays"
+    ) -> Demonstrations:
+        """Demonstrations from arrays in memory, one mapping an episode of T steps.
+
+        observations       an array, or a mapping of arrays, with T rows, or T + 1: the last one after the last action
+        actions            (T, A)
+        rewards            (T,); left out: none are known, and zeros stand in
+        success            (T,) bool after each step, or one bool for the last step
+        next_observations  as observations, T rows: row t must be row t + 1 of those
+        terminated, truncated  bool, or (T,) bool set at the last step alone.  Left out: terminated where the last step
+                           succeeds, else truncated
+        masks              (T,), 0 at a last step that is terminal and else 1
+        extras             name -> (T, ...) other arrays; attrs: name -> JSON-able value; name: the episode's own
+
+        env: the environment they were recorded in, as `--env` takes it.  source: what messages call them.
+        Raises InputError, with episode and key, for anything that a file's reader would refuse.  Arrays that are
+        float32 or images already are not copied.
+        """
+        from dtql_robot.datasets.formats.arrays import from_arrays
+
+        return from_arrays(episodes, env=env, source=source)
 
     def __len__(self) -> int:
         return len(self.episodes)

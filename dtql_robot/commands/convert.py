@@ -26,7 +26,7 @@ class Options:
     """
 
     data: Positional[str]
-    """robomimic, Minari, D4RL or raw robosuite file, folder or minari:NAMESPACE/ID. Several: A,B."""
+    """robomimic, Minari, D4RL, OGBench, Zarr or raw robosuite file or folder, or minari:NAMESPACE/ID. Several: A,B."""
     out: Positional[Path]
     """File to write (robomimic) or folder to write (minari, named NAME-vN)."""
     format: Literal["auto", "robomimic", "minari"] = "auto"

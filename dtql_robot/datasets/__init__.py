@@ -1,4 +1,4 @@
-"""Demonstrations from files, and back: robomimic, Minari and D4RL behind one function."""
+"""Demonstrations from files, and back: robomimic, Minari, D4RL, OGBench and Zarr behind one function."""
 
 from dtql_robot.datasets.formats.minari_write import save_minari
 from dtql_robot.datasets.formats.robomimic_write import save_robomimic

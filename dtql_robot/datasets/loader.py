@@ -13,11 +13,15 @@ from dtql_robot.datasets.cache import read_through
 from dtql_robot.datasets.episode_edits import success_from_reward
 from dtql_robot.datasets.formats import d4rl_read as d4rl
 from dtql_robot.datasets.formats import minari_read as minari_h5
+from dtql_robot.datasets.formats import ogbench_read as ogbench
 from dtql_robot.datasets.formats import robomimic_read as robomimic
+from dtql_robot.datasets.formats import zarr_read as zarr
 from dtql_robot.datasets.formats.episode_checks import check_alike
+from dtql_robot.datasets.formats.file_kind import kind_of
 from dtql_robot.datasets.formats.hdf5 import children, file_name
 from dtql_robot.datasets.formats.hdf5_open import check_is_hdf5, open_file
 from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.ogbench_names import dataset_name
 from dtql_robot.datasets.formats.precision import lost, watch
 from dtql_robot.datasets.formats.reading import Keep, Reading, Request
 from dtql_robot.errors import InputError
@@ -40,8 +44,8 @@ def load(
 ) -> Demonstrations:
     """Read demonstrations into memory.
 
-    data            robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, or minari:NAMESPACE/ID; several,
-                    separated by commas, are joined
+    data            robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, OGBench .npz, Zarr store (folder or
+                    zip), minari:NAMESPACE/ID or ogbench:NAME; several, separated by commas, are joined
     obs_keys        observations to load, in this order; None: every low-dimensional one, no images
     filter_key      subset of a robomimic file ("train", "valid", ...); None: all episodes
     success_reward  a step counts as a success where its reward is at least this; None: the source's own signal
@@ -84,25 +88,45 @@ def read_source(
 
 def _read(data: str | Path, request: Request, cached: bool) -> Reading:
     path = resolve(data)
+    kind = kind_of(path)
+    name = dataset_name(data) if kind == "npz" else None  # what is read depends on it
 
     def read(keep: Keep | None) -> Reading:
-        with open_file(path) as file:
-            layout = detect(file)
-            if request.episode_length is not None and layout != "d4rl":
-                raise InputError(
-                    f"{path.name} is a {layout} file, which says where its episodes end; --episode-length "
-                    "is for D4RL files. Leave it out."
-                )
-            with watch() as ranges:
-                reading = _ADAPTERS[layout](file, replace(request, keep=keep))
-            return replace(reading, notes=(*reading.notes, *lost(ranges)))
+        asked = replace(request, keep=keep)
+        with watch() as ranges:
+            reading = _read_hdf5(path, asked) if kind == "hdf5" else _read_flat(path, kind, name, asked)
+        return replace(reading, notes=(*reading.notes, *lost(ranges)))
 
-    if request.problems is not None or not cached:
+    if request.problems is not None or not cached or path.is_dir():
         return read(None)
-    check_is_hdf5(path)
+    if kind == "hdf5":
+        check_is_hdf5(path)
     keys = None if request.obs_keys is None else list(request.obs_keys)
     asked = {"obs_keys": keys, "filter_key": request.filter_key, "episode_length": request.episode_length}
-    return read_through(path, asked, read)
+    return read_through(path, asked if name is None else {**asked, "name": name}, read)
+
+
+def _read_hdf5(path: Path, request: Request) -> Reading:
+    with open_file(path) as file:
+        layout = detect(file)
+        if layout != "d4rl":
+            _refuse_episode_length(path, layout, request)
+        return _ADAPTERS[layout](file, request)
+
+
+def _read_flat(path: Path, kind: str, name: str | None, request: Request) -> Reading:
+    _refuse_episode_length(path, kind, request)
+    reading = ogbench.read(path, name, request) if kind == "npz" else zarr.read(path, request)
+    check_alike(reading.demos.episodes, path.name)
+    return reading
+
+
+def _refuse_episode_length(path: Path, layout: str, request: Request) -> None:
+    if request.episode_length is not None:
+        raise InputError(
+            f"{path.name} is a {layout} file, which says where its episodes end; --episode-length "
+            "is for D4RL files. Leave it out."
+        )
 
 
 def detect(file: h5py.File) -> str:

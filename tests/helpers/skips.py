@@ -30,6 +30,7 @@ EXTRAS = {
     "ogbench": r"ogbench",
     "onnx": r"onnx",
     "vision": r"torchvision|timm",
+    "zarr": r"numcodecs",
 }
 """Optional package -> what a skip's reason says of it."""
 

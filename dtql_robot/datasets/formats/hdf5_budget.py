@@ -19,16 +19,22 @@ ALWAYS = 2**27
 NUMBERS, IMAGES = 16, 200
 """Times its own size that a file may claim beyond that: recorded numbers rarely shrink to a quarter, flat frames do."""
 _WORTH_ASKING = 2**26  # bytes from which it is asked whether they fit into memory
+_REPACK = (
+    "If it is your own, write it without compression and shared arrays first: `h5repack -f NONE IN.hdf5 OUT.hdf5`."
+)
 
 
 class Budget:
     """What may still be read of one file.
 
     largest_text  bytes of the largest object in the file's text storage: no text is longer
+    size          bytes that are stored; None: the file's own
+    remedy        what the owner of a sound file can do about a refusal
     """
 
-    def __init__(self, path: Path, largest_text: int) -> None:
-        self.path, self.largest_text, self._size = path, largest_text, path.stat().st_size
+    def __init__(self, path: Path, largest_text: int = 0, *, size: int | None = None, remedy: str = _REPACK) -> None:
+        self.path, self.largest_text, self._remedy = path, largest_text, remedy
+        self._size = path.stat().st_size if size is None else size
         self._left = {False: ALWAYS + NUMBERS * self._size, True: ALWAYS + IMAGES * self._size}
 
     def take(self, count: int, place: str, image: bool = False) -> None:
@@ -37,8 +43,7 @@ class Budget:
         if self._left[image] < 0:
             raise InputError(
                 f"{self.path} claims far more values than its {self._size} bytes can hold, at the latest with {place}: "
-                "it is damaged, or made to exhaust the memory. If it is your own, write it without compression and "
-                "shared arrays first: `h5repack -f NONE IN.hdf5 OUT.hdf5`."
+                f"it is damaged, or made to exhaust the memory. {self._remedy}"
             )
         if count > _WORTH_ASKING and count > (free := free_memory()):
             raise InputError(

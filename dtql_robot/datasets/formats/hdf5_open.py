@@ -16,7 +16,7 @@ from dtql_robot.datasets.formats.hdf5_heap import largest_text
 from dtql_robot.errors import InputError
 
 _FOREIGN = {
-    b"PK\x03\x04": "it is a zip archive, perhaps NumPy's .npz; unzip it, or write its arrays as robomimic HDF5",
+    b"PK\x03\x04": "it is a zip archive, as .npz files and zipped Zarr stores; `convert` it to robomimic HDF5 first",
     b"\x1f\x8b": "it is compressed with gzip; unpack it first",
     b"\x28\xb5\x2f\xfd": "it is compressed with zstd; unpack it first",
     b"\x93NUMPY": "it is a NumPy array; write its contents as robomimic HDF5",

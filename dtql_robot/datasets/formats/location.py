@@ -1,4 +1,4 @@
-"""From what the user typed to the HDF5 file that holds the data."""
+"""From what the user typed to the file, or the Zarr folder, that holds the data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from dtql_robot.datasets.formats.file_kind import is_zarr_folder
+from dtql_robot.datasets.formats.ogbench_names import OGBENCH_PREFIX, dataset_file, recording_beside
 from dtql_robot.errors import InputError
 
 MINARI_PREFIX = "minari:"
@@ -16,8 +18,10 @@ _DATASET_ID = re.compile(r"(?:[-\w]+/)*[-\w]+-v\d+")
 
 
 def resolve(data: str | Path) -> Path:
-    """The HDF5 file behind a path (file or Minari folder) or behind `minari:NAMESPACE/ID`."""
+    """The file behind a path (a file, a Minari or Zarr folder), `minari:NAMESPACE/ID` or `ogbench:NAME`."""
     text = str(data)
+    if text.startswith(OGBENCH_PREFIX):
+        return dataset_file(text)
     if text.startswith(MINARI_PREFIX):
         return _minari_file(text[len(MINARI_PREFIX) :])
     if not text.strip():
@@ -29,7 +33,9 @@ def resolve(data: str | Path) -> Path:
     except RuntimeError as error:
         raise InputError(f"The dataset path {text!r} starts with a home folder that does not exist.") from error
     try:
-        return _in_folder(path) if path.is_dir() else path
+        if path.is_dir():
+            return path if is_zarr_folder(path) else _in_folder(path)
+        return recording_beside(path)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
 

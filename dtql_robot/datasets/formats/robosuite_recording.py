@@ -18,6 +18,7 @@ import numpy as np
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, check_rows
+from dtql_robot.datasets.formats.file_kind import kind_of
 from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.robomimic_layout import (
@@ -92,7 +93,10 @@ class StateRecording:
 
 def is_raw(data: str | Path) -> bool:
     """Whether `data` is a file of states without observations, which `load` cannot read."""
-    with open_file(resolve(data)) as file:
+    path = resolve(data)
+    if kind_of(path) != "hdf5":
+        return False
+    with open_file(path) as file:
         if "data" not in hdf5.children(file):
             return False
         group = hdf5.subgroup(file, "data")

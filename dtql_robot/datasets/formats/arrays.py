@@ -1,0 +1,209 @@
+"""Demonstrations from arrays in memory: one mapping an episode, with every check that the readers of files have."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
+from dtql_robot.datasets.formats.precision import lost, watch
+from dtql_robot.errors import InputError, did_you_mean
+from dtql_robot.types import Array, Demonstrations, Episode
+
+_OBS_KEY = "observation"
+_SOURCE = "arrays"
+_NEEDED = ("observations", "actions")
+_KEYS = (
+    *_NEEDED,
+    *("rewards", "success", "next_observations", "masks", "terminated", "truncated", "extras", "attrs", "name"),
+)
+_SAME = (1e-5, 1e-6)  # relative and absolute difference up to which two observations are one
+
+
+def from_arrays(
+    episodes: Iterable[Mapping[str, Any]], *, env: str | None = None, source: str = _SOURCE
+) -> Demonstrations:
+    """See `Demonstrations.from_arrays`."""
+    if isinstance(episodes, (Mapping, str, bytes)) or not isinstance(episodes, Iterable):
+        raise InputError(
+            f"from_arrays takes a sequence with one mapping an episode, found {type(episodes).__name__}. Put a single "
+            "episode into a list."
+        )
+    with watch() as ranges:
+        found = tuple(_episode(index, episode, source) for index, episode in enumerate(episodes))
+    check_alike(found, source)
+    for sentence in lost(ranges):
+        warnings.warn(sentence, stacklevel=3)
+    return Demonstrations(found, source, "arrays", env)
+
+
+def _episode(index: int, given: Any, source: str) -> Episode:
+    place = Place(f"episode_{index}", source)
+    if not isinstance(given, Mapping):
+        raise place.error(f"{type(given).__name__} was found where a mapping with 'observations' and 'actions' belongs")
+    unknown = next((k for k in given if k not in _KEYS), None)
+    if unknown is not None:
+        hint = did_you_mean(str(unknown), _KEYS, otherwise=f"Known are {', '.join(_KEYS)}.")
+        raise place.error(f"there is no key {unknown!r}", f"{hint} Other arrays of T rows go below 'extras'.")
+    given = {k: v for k, v in given.items() if v is not None}
+    missing = next((k for k in _NEEDED if k not in given), None)
+    if missing is not None:
+        raise place.error(f"there are no {missing!r} (only {', '.join(given) or 'nothing'})")
+    place = Place(str(given.get("name", place.episode)), source)
+    actions = as_actions(_array(given["actions"], "actions", place), place)
+    steps = len(actions)
+    obs, final = _observations(given, steps, place)
+    success = _success(given.get("success"), steps, place)
+    terminated, truncated = _ending(given, success, steps, place)
+    attrs = _attrs(given.get("attrs", {}), place)
+    rewards = np.zeros(steps, np.float32)
+    if "rewards" in given:
+        rewards = as_column(_array(given["rewards"], "rewards", place), "rewards", steps, place)
+    else:
+        attrs["rewards_missing"] = True
+    extras = _extras(given.get("extras", {}), steps, place)
+    return Episode(place.episode, obs, final, actions, rewards, terminated, truncated, success, extras, attrs)
+
+
+def _array(value: Any, label: str, place: Place) -> Array:
+    """The array that `value` is: numpy's, nested lists, a tensor on the CPU."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise place.error(f"{label!r} is no array of one shape ({reason}),") from error
+
+
+def _by_key(value: Any, label: str, place: Place, prefix: str = "") -> dict[str, Array]:
+    """key -> array; a mapping inside a mapping becomes keys "a/b"."""
+    if not isinstance(value, Mapping):
+        return {prefix or _OBS_KEY: _array(value, f"{label}/{prefix}" if prefix else label, place)}
+    found: dict[str, Array] = {}
+    for key, part in value.items():
+        if not isinstance(key, str) or not key:
+            raise place.error(f"{label!r} has the key {key!r}; text was expected")
+        below = _by_key(part, label, place, f"{prefix}/{key}" if prefix else key)
+        if twice := found.keys() & below.keys():
+            raise place.error(f"{label!r} has {min(twice)!r} twice")
+        found |= below
+    if not found:
+        raise place.error(f"{label!r} is empty; an array or a mapping of arrays was expected")
+    return found
+
+
+def _observations(
+    given: Mapping[str, Any], steps: int, place: Place
+) -> tuple[dict[str, Array], dict[str, Array] | None]:
+    """Observations before each step, and the last one where it is known."""
+    arrays = {k: as_obs(v, k, place) for k, v in _by_key(given["observations"], "observations", place).items()}
+    rows = {len(v) for v in arrays.values()}
+    if len(rows) > 1 or not rows <= {steps, steps + 1}:
+        found = ", ".join(f"{k!r} {len(v)}" for k, v in arrays.items())
+        raise place.error(
+            f"'actions' has {steps} rows and observations have {found},",
+            f"All must have {steps}, or all {steps + 1}, the last of them after the last action.",
+        )
+    obs = {k: v[:steps] for k, v in arrays.items()}
+    final = {k: v[steps] for k, v in arrays.items()} if rows == {steps + 1} else None
+    if "next_observations" not in given:
+        return obs, final
+    following = {
+        k: as_obs(v, k, place) for k, v in _by_key(given["next_observations"], "next_observations", place).items()
+    }
+    if {k: v.shape for k, v in following.items()} != {k: v.shape for k, v in obs.items()}:
+        raise place.error(
+            f"next_observations are {_shapes(following)}, observations {_shapes(obs)},", "Both need one row a step."
+        )
+    for key, rows_after in following.items():
+        _check_follows(arrays[key][1:], rows_after, key, place)
+    return obs, {k: v[-1] for k, v in following.items()}
+
+
+def _shapes(arrays: Mapping[str, Array]) -> str:
+    return ", ".join(f"{k!r} {v.shape}" for k, v in arrays.items())
+
+
+def _check_follows(after: Array, following: Array, key: str, place: Place) -> None:
+    """InputError unless next_observations[t] is observations[t + 1]: an Episode holds no other."""
+    same = np.isclose(following[: len(after)], after, *_SAME).reshape(len(after), -1).all(axis=1)
+    if not same.all():
+        step = int(np.flatnonzero(~same)[0])
+        raise place.error(
+            f"next_observations of {key!r} at step {step} is not the observation of step {step + 1},",
+            "Give every step, in order; an episode ends where its steps do not follow each other.",
+        )
+
+
+def _flags(value: Any, label: str, steps: int, place: Place) -> Array | bool:
+    """One bool, or (T,) bool."""
+    array = _array(value, label, place)
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise place.error(f"{label!r} holds other values than true and false, or 0 and 1,")
+    if array.ndim == 0:
+        return bool(array)
+    return np.asarray(as_column(array, label, steps, place) != 0)
+
+
+def _success(value: Any, steps: int, place: Place) -> Array | None:
+    """(T,) success after each step; one flag is that of the last step."""
+    if value is None:
+        return None
+    flags = _flags(value, "success", steps, place)
+    if isinstance(flags, bool):
+        return np.asarray((np.arange(steps) == steps - 1) & flags)
+    return flags
+
+
+def _ending(given: Mapping[str, Any], success: Array | None, steps: int, place: Place) -> tuple[bool, bool]:
+    """(terminated, truncated).  Not told: terminal where the last step succeeds, or its mask is 0; else cut off."""
+    told = {key: _at_end(given[key], key, steps, place) for key in ("terminated", "truncated") if key in given}
+    terminated = success is not None and bool(success[-1])
+    if "masks" in given:
+        masks = _flags(given["masks"], "masks", steps, place)
+        ended = not masks if isinstance(masks, bool) else _at_end(~masks, "masks", steps, place)
+        if told.get("terminated", ended) != ended:
+            raise place.error("'masks' and 'terminated' disagree at the last step")
+        terminated = ended
+    terminated = told.get("terminated", terminated)
+    return terminated, told.get("truncated", not terminated)
+
+
+def _at_end(value: Any, label: str, steps: int, place: Place) -> bool:
+    """A flag of the last step.  InputError where it is set before: the episode ends there."""
+    flags = _flags(value, label, steps, place)
+    if isinstance(flags, bool):
+        return flags
+    if flags[:-1].any():
+        step = int(np.flatnonzero(flags)[0])
+        said = "'masks' is 0" if label == "masks" else f"{label!r} is set"
+        raise place.error(
+            f"{said} at step {step}, before the last ({steps - 1}),",
+            f"End the episode after step {step}, and begin another with what follows.",
+        )
+    return bool(flags[-1])
+
+
+def _extras(value: Any, steps: int, place: Place) -> dict[str, Array]:
+    if not isinstance(value, Mapping):
+        raise place.error(f"'extras' is {type(value).__name__}; a mapping of arrays was expected")
+    found = _by_key(value, "extras", place) if value else {}
+    for key, array in found.items():
+        if array.dtype.kind not in "biuf" or array.ndim == 0:
+            raise place.error(f"{key!r} of 'extras' is {array.dtype} {array.shape}; numbers of T rows were expected")
+        check_rows(key, len(array), steps, place)
+    return found
+
+
+def _attrs(value: Any, place: Place) -> dict[str, Any]:
+    """A copy of the attributes, as JSON gives them back."""
+    if not isinstance(value, Mapping):
+        raise place.error(f"'attrs' is {type(value).__name__}; a mapping was expected")
+    try:
+        found = json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise place.error(f"'attrs' cannot be written as JSON ({error})") from error
+    return dict(found)

@@ -1,0 +1,278 @@
+"""OGBench's .npz files: recordings, their names, and the rewards of a single task."""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dtql_robot import InputError, inspect, load, validate
+from dtql_robot.cli import main
+from dtql_robot.datasets.formats.ogbench_names import dataset_name
+from dtql_robot.datasets.loader import read_source
+from tests.helpers.flat_files import CUBE, ogbench_arrays, write_npz
+from tests.helpers.sample_demos import assert_same_episode
+from tests.training.test_interrupts import SMALL
+
+
+def test_the_last_row_of_a_recording_is_an_observation_alone(tmp_path: Path) -> None:
+    arrays = ogbench_arrays((6, 9, 5))
+    demos = load(write_npz(tmp_path / "cube-single-play-v0.npz", arrays))
+    assert (demos.format, demos.env_spec) == ("ogbench", "ogbench:cube-single-play-v0")
+    assert [len(e) for e in demos.episodes] == [5, 8, 4]
+    second = demos.episodes[1]
+    np.testing.assert_array_equal(second.obs["observation"], arrays["observations"][6:14])
+    np.testing.assert_array_equal(second.final_obs["observation"], arrays["observations"][14])
+    np.testing.assert_array_equal(second.actions, arrays["actions"][6:14])
+    np.testing.assert_array_equal(second.extras["infos/qpos"], arrays["qpos"][6:14])
+    assert (second.terminated, second.truncated, second.success) == (False, True, None)
+    assert second.attrs == {"rewards_missing": True}
+
+
+def test_the_same_transitions_as_ogbench_reads(tmp_path: Path) -> None:
+    ogbench = pytest.importorskip("ogbench.utils", reason="ogbench is not installed")
+    path = write_npz(tmp_path / "cube-single-play-v0.npz")
+    theirs, demos = ogbench.load_dataset(str(path)), load(path)
+    following = [np.vstack([e.obs["observation"][1:], e.final_obs["observation"]]) for e in demos.episodes]
+    for key, ours in (
+        ("observations", [e.obs["observation"] for e in demos.episodes]),
+        ("actions", [e.actions for e in demos.episodes]),
+        ("next_observations", following),
+    ):
+        np.testing.assert_array_equal(np.concatenate(ours), theirs[key])
+    path = write_npz(tmp_path / "regular.npz", theirs)  # saved again with next_observations
+    for a, b in zip(demos.episodes, load(path).episodes, strict=True):
+        np.testing.assert_array_equal(a.obs["observation"], b.obs["observation"])
+        np.testing.assert_array_equal(a.final_obs["observation"], b.final_obs["observation"])
+
+
+@pytest.mark.parametrize(
+    ("name", "data_set"),
+    [
+        ("cube-single-play-v0.npz", "cube-single-play-v0"),
+        ("a/b/puzzle-3x3-noisy-v0-val.npz", "puzzle-3x3-noisy-v0"),
+        ("ogbench:scene-play-singletask-task3-v0", "scene-play-singletask-task3-v0"),
+        ("antmaze-medium-navigate-v0.npz", "antmaze-medium-navigate-v0"),
+        ("cube-single-v0.npz", None),
+        ("playing-v0.npz", None),
+        ("demo.npz", None),
+    ],
+)
+def test_names(name: str, data_set: str | None) -> None:
+    assert dataset_name(name) == data_set
+
+
+def test_a_file_of_another_name_names_no_environment(tmp_path: Path) -> None:
+    reading = read_source(write_npz(tmp_path / "mine.npz"))
+    assert reading.demos.env_spec is None
+    assert "no environment is known" in " ".join(reading.notes)
+
+
+def npy(header: str, body: bytes = b"") -> bytes:
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + body
+
+
+def replaced(path: Path, name: str, content: bytes) -> Path:
+    """The archive with another member, deflated."""
+    with zipfile.ZipFile(path) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, data in (members | {name: content}).items():
+            archive.writestr(member, data)
+    return path
+
+
+ROWS = 20
+ONES = np.ones(ROWS, np.float32)
+INSIDE = {"masks": np.where(np.arange(ROWS) == 2, 0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"terminals": None}, r"has no array 'terminals' \(only observations, actions, qpos, qvel\).*from_arrays"),
+        ({"terminals": np.zeros(ROWS)}, "'terminals' is never set"),
+        ({"terminals": np.eye(ROWS)[4] + np.eye(ROWS)[5]}, r"recording 1 has one row \(row 5\)"),
+        ({"terminals": ONES[:9]}, "'actions' has 20 rows, 'terminals' has 9"),
+        ({"actions": np.full((ROWS, 5), np.nan)}, r"episode_0: 'actions' is nan at \[0, 0\]"),
+        ({"observations": np.array([object()] * ROWS)}, "has no array 'observations'"),
+        ({"valids": ONES}, "saved by ogbench with compact_dataset=True"),
+        (INSIDE, "episode_0: 'masks' is 0 at step 2, inside a recording"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    path = write_npz(tmp_path / "cube-single-play-v0.npz", **changes)
+    with pytest.raises(InputError, match=sentence):
+        load(path)
+    assert validate(path).errors
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (10**9, 28)}"), "damaged"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 28)}"), "claims float32 values of shape"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 28)}"), "damaged"),
+        (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (50000000,)}", bytes(200_000_000)), "claims far more"),
+        (b"nothing", "damaged"),
+    ],
+)  # fmt: skip
+def test_a_claim_is_checked_before_anything_is_allocated(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = replaced(write_npz(tmp_path / "cube-single-play-v0.npz"), "observations.npy", content)
+    with pytest.raises(InputError, match=sentence):
+        load(path)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "ran",)
+
+    path = write_npz(tmp_path / "cube-single-play-v0.npz", note=np.array([Trap()], object))
+    assert inspect(path)["unread"] == {"note": "Python objects, which are never unpickled"}
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "cube-single-play-v0.npz")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged or cut short"):
+        load(path)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as other:
+        other.writestr("readme.txt", "hello")
+    path.write_bytes(archive.getvalue())
+    with pytest.raises(InputError, match="neither NumPy arrays"):
+        load(path)
+
+
+def solved_at(steps: range, target: np.ndarray) -> dict[str, np.ndarray]:
+    """One recording of 20 rows in which the cube lies at the target in these rows alone."""
+    arrays = ogbench_arrays((20,))
+    arrays["qpos"][:, CUBE] = target + 0.2
+    arrays["qpos"][list(steps), CUBE] = target + 0.01
+    return arrays
+
+
+@pytest.fixture(scope="module")
+def target() -> np.ndarray:
+    """Where task 2 of cube-single wants the cube, from its simulator."""
+    pytest.importorskip("ogbench", reason="ogbench is not installed (pip install 'dtql-robot[ogbench]')")
+    import gymnasium
+
+    env = gymnasium.make("cube-single-singletask-task2-v0", disable_env_checker=True)
+    env.reset(seed=3)
+    found: np.ndarray = env.unwrapped._data.mocap_pos[0].copy()  # type: ignore[attr-defined]
+    env.close()
+    return found
+
+
+TASK = "cube-single-play-singletask-task2-v0"
+
+
+def test_a_solved_state_ends_an_episode_and_the_recording_goes_on(tmp_path: Path, target: np.ndarray) -> None:
+    """The value of every unsolved state is what per-step masks give: see ogbench_read."""
+    arrays = solved_at(range(8, 12), target)
+    write_npz(tmp_path / "cube-single-play-v0.npz", arrays)
+    reading = read_source(tmp_path / f"{TASK}.npz")  # the recording beside it is read
+    assert reading.demos.env_spec == f"ogbench:{TASK}"
+    assert "4 steps that begin in a solved state are left out" in " ".join(reading.notes)
+    first, second = reading.demos.episodes
+    assert (len(first), len(second)) == (8, 7)
+    assert first.rewards.tolist() == [-1.0] * 8
+    assert second.rewards.tolist() == [-1.0] * 7
+    assert (first.terminated, first.truncated, first.success.tolist()) == (True, False, [False] * 7 + [True])
+    assert (second.terminated, second.truncated, second.succeeds) == (False, True, False)
+    np.testing.assert_array_equal(first.final_obs["observation"], arrays["observations"][8])
+    np.testing.assert_array_equal(second.obs["observation"], arrays["observations"][12:19])
+    np.testing.assert_array_equal(second.final_obs["observation"], arrays["observations"][19])
+
+
+@pytest.mark.parametrize(
+    ("solved", "lengths", "ends"),
+    [
+        (range(19, 20), [19], [True]),  # in the last row, which has no action
+        (range(0, 3), [16], [False]),
+        (range(0), [19], [False]),
+    ],
+)
+def test_solved_at_the_edges(
+    tmp_path: Path, target: np.ndarray, solved: range, lengths: list[int], ends: list[bool]
+) -> None:
+    write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(solved, target))
+    episodes = load(tmp_path / f"{TASK}.npz").episodes
+    assert [len(e) for e in episodes] == lengths
+    assert [e.terminated for e in episodes] == [e.ends_in_success for e in episodes] == ends
+
+
+def test_tasks_that_cannot_be_made(tmp_path: Path, target: np.ndarray) -> None:
+    write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(range(20), target))
+    with pytest.raises(InputError, match=r"Every state .* solves"):
+        load(tmp_path / f"{TASK}.npz")
+    write_npz(tmp_path / "cube-single-play-v0.npz", qpos=None)
+    with pytest.raises(InputError, match="has no 'qpos'"):
+        load(tmp_path / f"{TASK}.npz")
+    write_npz(tmp_path / "cube-single-play-v0.npz")
+    write_npz(tmp_path / "scene-play-v0.npz")
+    with pytest.raises(InputError, match=r"has shape \(20, 21\); \(rows, 25\) was expected"):
+        load(tmp_path / "scene-play-singletask-v0.npz")
+    with pytest.raises(InputError, match="no environment 'cube-single-singletask-task9-v0' for"):
+        load(tmp_path / "cube-single-play-singletask-task9-v0.npz")
+
+
+def test_without_ogbench_a_task_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ogbench.relabel_utils", None)
+    write_npz(tmp_path / "cube-single-play-v0.npz")
+    with pytest.raises(InputError, match=r"are made by the package ogbench: `pip install 'dtql-robot\[ogbench\]'`"):
+        load(tmp_path / f"{TASK}.npz")
+
+
+def test_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the folder where OGBench itself keeps its data sets."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"Fetch it from https://\S+/ogbench/cube-single-play-v0-val.npz"):
+        load("ogbench:cube-single-play-v0-val")
+    with pytest.raises(InputError, match=r"'\.\./x' is no data set of OGBench"):
+        load("ogbench:../x")
+    folder = tmp_path / ".ogbench" / "data"
+    folder.mkdir(parents=True)
+    write_npz(folder / "cube-single-play-v0-val.npz")
+    demos = load("ogbench:cube-single-play-v0-val")
+    assert (demos.source, demos.env_spec) == ("ogbench:cube-single-play-v0-val", "ogbench:cube-single-play-v0")
+
+
+def test_copies_tell_tasks_apart(tmp_path: Path, target: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes under two names are two data sets, from the packed copies too."""
+    monkeypatch.setenv("DTQL_ROBOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("dtql_robot.datasets.cache.read_through.__defaults__", (0,))
+    write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(range(8, 12), target))
+    for _ in range(2):
+        assert len(load(tmp_path / "cube-single-play-v0.npz")) == 1
+        assert len(load(tmp_path / f"{TASK}.npz")) == 2
+    assert len(list((tmp_path / "cache").glob("*/index.json"))) == 2
+
+
+@pytest.mark.slow
+def test_commands(tmp_path: Path, target: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
+    write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(range(8, 12), target))
+    data = str(tmp_path / f"{TASK}.npz")
+    expected = load(data)
+    for out in ("a.hdf5", "a-v0"):
+        assert main(["convert", data, str(tmp_path / out)]) == 0
+        again = load(tmp_path / out)
+        assert again.env_spec == f"ogbench:{TASK}"
+        for a, b in zip(expected.episodes, again.episodes, strict=True):
+            assert_same_episode(a, b)
+    assert main(["inspect", data]) == 0
+    assert "(ogbench)" in capsys.readouterr().out
+    assert main(["validate", data]) == 0
+    assert main(["train", "--data", data, "--out", str(tmp_path / "run"), *SMALL, "--steps", "4"]) == 0
+    assert main(["eval", str(tmp_path / "run"), "--episodes", "1", "--max-episode-steps", "4"]) == 0
+    assert main(["split", data]) == 2
+    assert main(["validate", data, "--episode-length", "9"]) == 2
