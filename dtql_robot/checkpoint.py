@@ -56,6 +56,8 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
     if (Path(run) / CONFIG).exists():
         settings = read_config(Path(run))
         policy.recorded_env = EnvChoice(settings["env"], settings["env_args"], source=str(run))
+        low_high = settings["reference_scores"]
+        policy.reference_scores = None if low_high is None else (low_high[0], low_high[1])
     return policy
 
 

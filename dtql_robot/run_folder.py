@@ -15,7 +15,7 @@ from typing import Any, TypedDict, cast
 
 from dtql_robot import __version__
 from dtql_robot.config import Config
-from dtql_robot.env_record import check_record, choose_env
+from dtql_robot.env_record import check_record, choose_env, recorded_scores
 from dtql_robot.errors import InputError
 from dtql_robot.system.json_shape import (
     Shape,
@@ -46,6 +46,8 @@ class RunSettings(TypedDict):
     config               `Config.to_dict()`, with all that was left to the data decided
     versions             package -> version
     decisions            what was decided from the data and why, a sentence each
+    reference_scores     the returns that count as 0 and 100 in a normalized score, where the data brings them (Minari's
+                         `ref_min_score` and `ref_max_score`)
     """
 
     data: str
@@ -54,23 +56,34 @@ class RunSettings(TypedDict):
     config: dict[str, Any]
     versions: dict[str, str]
     decisions: list[str]
+    reference_scores: list[float] | None
 
 
 SETTINGS = object_of(
     {"data": text, "env": optional(text), "env_args": mapping, "config": mapping},
-    {"versions": values_of(text), "decisions": list_of(text)},
+    {
+        "versions": values_of(text),
+        "decisions": list_of(text),
+        "reference_scores": optional(list_of(number, at_least=2, at_most=2)),
+    },
 )
 
 EPISODE = object_of(
-    {"seed": whole, "success": yes_or_no, "return": number, "length": whole, "time_to_success": optional(whole)}
+    {
+        "seed": whole,
+        "success": optional(yes_or_no),
+        "return": number,
+        "length": whole,
+        "time_to_success": optional(whole),
+    }
 )
 RESTART = object_of({"seed": whole, "reason": text})
 RATE = between(0, 1)
 EVALUATION = object_of(
     {
         "env": text,
-        "success_rate": RATE,
-        "ci95": list_of(RATE, at_least=2, at_most=2),
+        "success_rate": optional(RATE),
+        "ci95": optional(list_of(RATE, at_least=2, at_most=2)),
         "episodes": whole,
         "seed": whole,
         "mean_return": number,
@@ -82,6 +95,9 @@ EVALUATION = object_of(
     {
         "mean_time_to_success": optional(number),
         "subtask_success": optional(values_of(RATE)),
+        "mean_subtasks": optional(number),
+        "return_ci95": optional(list_of(number, at_least=2, at_most=2)),
+        "normalized_score": optional(number),
         "restarts": optional(list_of(RESTART)),
         "versions": values_of(text),
         "video_note": optional(text),
@@ -107,6 +123,7 @@ SUMMARY = object_of(
 def describe(demos: Demonstrations, cfg: Config, env: str | None, decisions: Sequence[str] = ()) -> RunSettings:
     """What config.json is to hold.  env: the environment to evaluate in, None for the one that the data names."""
     chosen = choose_env(env, demos.env_spec, demos.env_args)
+    scores = recorded_scores(demos.attrs)
     return {
         "data": demos.source,
         "env": chosen.spec,
@@ -118,6 +135,7 @@ def describe(demos: Demonstrations, cfg: Config, env: str | None, decisions: Seq
             "python": platform.python_version(),
         },
         "decisions": list(decisions),
+        "reference_scores": None if scores is None else list(scores),
     }
 
 
@@ -135,7 +153,8 @@ def read_config(run: Path) -> RunSettings:
     except (TypeError, ValueError, AttributeError) as e:
         raise InputError(f"{path} holds settings of the wrong type ({e}); restore it or train again.") from e
     env_args = check_record(found["env_args"], f"'env_args' in {path}")
-    return cast(RunSettings, {"versions": {}, "decisions": [], **found, "config": config, "env_args": env_args})
+    usual: dict[str, Any] = {"versions": {}, "decisions": [], "reference_scores": None}
+    return cast(RunSettings, {**usual, **found, "config": config, "env_args": env_args})
 
 
 def as_trained(values: Any) -> tuple[Any, str | None]:

@@ -17,6 +17,7 @@ from dtql_robot.env_record.record import (
     recorded_kwargs,
     with_time_limit,
 )
+from dtql_robot.env_record.scores import recorded_scores
 from dtql_robot.env_record.success import SuccessRule, success_rule
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "is_module_id",
     "record_as",
     "recorded_kwargs",
+    "recorded_scores",
     "same_environment",
     "success_rule",
     "with_time_limit",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dtql_robot.env_record.record import EVAL_SPEC, FAMILIES, env_spec_of, recorded_kwargs
+from dtql_robot.env_record.successors import successor, why
 from dtql_robot.errors import InputError
 
 OGBENCH_KINDS = frozenset({"play", "noisy", "navigate", "stitch", "explore"})
@@ -61,6 +62,17 @@ def choose_env(
     recorded, env_args: what the data or the run says of its environment.  source: its name, for the sentences.
     evaluation: whether a policy is to be judged, in the environment that the data keeps for that where it keeps one.
     """
+    found = _choose(asked, recorded, env_args, source, evaluation)
+    instead = successor(found.spec) if found.spec else None
+    if found.spec is None or instead is None:
+        return found
+    return replace(found, spec=instead, notes=(*found.notes, why(found.spec, instead)))
+
+
+def _choose(
+    asked: str | None, recorded: str | None, env_args: Mapping[str, Any], source: str, evaluation: bool
+) -> EnvChoice:
+    """`choose_env` before an environment that cannot be made any more gives way to its successor."""
     notes: tuple[str, ...] = ()
     judged_in = env_args.get(EVAL_SPEC) if evaluation else None
     judge = env_spec_of(judged_in) if isinstance(judged_in, Mapping) else None
@@ -92,7 +104,8 @@ def same_environment(a: str, b: str) -> bool:
 
 def _identity(spec: str) -> tuple[str, str]:
     """(family or "", name without version) of a spec."""
-    first, colon, rest = spec.partition("+")[0].strip().partition(":")
+    spec = spec.partition("+")[0].strip()
+    first, colon, rest = (successor(spec) or spec).partition(":")
     family, name = (first.strip(), rest) if colon and first.strip() in FAMILIES else ("", rest if colon else first)
     name = re.sub(r"-v\d+$", "", name.strip())
     if family == "ogbench":

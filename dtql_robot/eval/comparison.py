@@ -3,19 +3,23 @@
 Policies that were evaluated with the same seeds met the same start states, so that the difference is tested where
 it shows: in the episodes that one of them solves and the other does not.  If neither is better, such an episode is as
 likely to go one way as the other, and McNemar's exact test is the binomial test of their counts.
+Where the environment tells no success, the returns are compared instead (`paired_returns`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from dtql_robot.errors import InputError
-from dtql_robot.eval.intervals import wilson_interval
+from dtql_robot.eval.intervals import bootstrap_interval, wilson_interval
+from dtql_robot.eval.paired_returns import paired_returns
 
 SIGNIFICANT = 0.05
+HEADER: tuple[str, ...] = ("run", "success", "95% interval", "episodes", "return", "steps to success", "decisions/s")
+RETURN_HEADER: tuple[str, ...] = ("run", "return", "95% interval", "episodes", "normalized", "decisions/s")
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -40,21 +44,35 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Row:
-    """One evaluated run in the table."""
+    """One evaluated run in the table.  successes, ci95: None where the environment tells no success."""
 
     name: str
     env: str
     episodes: int
-    successes: int
-    ci95: tuple[float, float]
+    successes: int | None
+    ci95: tuple[float, float] | None
     mean_return: float
     mean_time_to_success: float | None
     policy_hz: float
+    return_ci95: tuple[float, float] | None = None
+    normalized_score: float | None = None
+
+    @property
+    def success_rate(self) -> float | None:
+        """The share of episodes that succeeded."""
+        return None if self.successes is None else self.successes / self.episodes
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs over their common seeds.  p_value: McNemar's; p_adjusted: Holm's over all pairs of the table."""
+    """Two runs over their common seeds.
+
+    only_a, only_b  episodes that a, or b, solves alone; of returns: in which it earns more
+    difference      of the success rates, or of the mean returns
+    p_value         McNemar's, or the sign-flip test's of returns
+    p_adjusted      Holm's over all pairs of the table
+    interval        95% bootstrap interval of the difference of returns
+    """
 
     a: str
     b: str
@@ -64,6 +82,8 @@ class Pair:
     difference: float
     p_value: float
     p_adjusted: float
+    measure: Literal["success", "return"] = "success"
+    interval: tuple[float, float] | None = None
 
     @property
     def significant(self) -> bool:
@@ -76,7 +96,11 @@ class Pair:
         if self.common == 0:
             return f"{self.a} and {self.b} share no seed: evaluate both with the same --seed to compare them."
         better, worse = (self.a, self.b) if self.difference > 0 else (self.b, self.a)
-        said = f"{abs(self.difference):.1%} over {self.common} common seeds, p = {self.p_adjusted:.3g}"
+        size = f"{abs(self.difference):.1%}" if self.measure == "success" else f"return {abs(self.difference):.2f}"
+        said = f"{size} over {self.common} common seeds, p = {self.p_adjusted:.3g}"
+        if self.interval is not None:
+            low, high = self.interval if self.difference > 0 else (-self.interval[1], -self.interval[0])
+            said += f", 95% interval {low:.2f} to {high:.2f}"
         if not self.significant:
             return f"{self.a} and {self.b}: the difference is not significant ({said})."
         return f"{better} is better than {worse} ({said})."
@@ -92,13 +116,19 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """The content of `compare --json`."""
         pairs = [{**vars(p), "significant": p.significant, "verdict": p.verdict} for p in self.pairs]
-        rows = [{**vars(r), "ci95": list(r.ci95), "success_rate": r.successes / r.episodes} for r in self.rows]
-        return {"runs": rows, "pairs": pairs, "test": "exact McNemar, Holm-adjusted", "significance": SIGNIFICANT}
+        rows = [{**vars(r), "success_rate": r.success_rate} for r in self.rows]
+        test = "exact McNemar" if self.by_success else "sign-flip test of the returns"
+        return {"runs": rows, "pairs": pairs, "test": f"{test}, Holm-adjusted", "significance": SIGNIFICANT}
+
+    @property
+    def by_success(self) -> bool:
+        """Whether success is compared; otherwise the return, as one of the runs tells no success."""
+        return all(row.successes is not None for row in self.rows)
 
     def __str__(self) -> str:
-        header = ("run", "success", "95% interval", "episodes", "return", "steps to success", "decisions/s")
-        table = [header, *(_cells(row) for row in self.rows)]
-        widths = [max(len(line[i]) for line in table) for i in range(len(header))]
+        shown = (HEADER, _cells) if self.by_success else (RETURN_HEADER, _return_cells)
+        table = [shown[0], *(shown[1](row) for row in self.rows)]
+        widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
         lines = ["  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip()
                  for line in table]  # fmt: skip
         return "\n".join([*lines, "", *(pair.verdict for pair in self.pairs)])
@@ -108,12 +138,18 @@ def _pad(cell: str, width: int, column: int) -> str:
     return cell.ljust(width) if column == 0 else cell.rjust(width)
 
 
+def _return_cells(row: Row) -> tuple[str, ...]:
+    low_high = "unknown" if row.return_ci95 is None else f"{row.return_ci95[0]:.2f} to {row.return_ci95[1]:.2f}"
+    score = "unknown" if row.normalized_score is None else f"{row.normalized_score:.1f}"
+    return row.name, f"{row.mean_return:.2f}", low_high, str(row.episodes), score, f"{row.policy_hz:.0f}"
+
+
 def _cells(row: Row) -> tuple[str, ...]:
-    low, high = row.ci95
+    low, high = row.ci95 or (0.0, 1.0)
     time = "never" if row.mean_time_to_success is None else f"{row.mean_time_to_success:.0f}"
     return (
         row.name,
-        f"{row.successes / row.episodes:.1%}",
+        f"{row.success_rate or 0.0:.1%}",
         f"{low:.1%} to {high:.1%}",
         str(row.episodes),
         f"{row.mean_return:.2f}",
@@ -131,13 +167,23 @@ def compare(results: Mapping[str, Mapping[str, Any]]) -> Comparison:
         listed = ", ".join(f"{name} in {env}" for name, env in envs.items())
         raise InputError(f"Runs are compared in one environment; these were evaluated in several: {listed}.")
     names = list(results)
-    raw = [(a, b, *_counts(results[a], results[b])) for i, a in enumerate(names) for b in names[i + 1 :]]
-    adjusted = holm([mcnemar(only_a, only_b) for *_, only_a, only_b in raw])
-    pairs = [
-        Pair(a, b, n, only_a, only_b, (only_a - only_b) / n if n else 0.0, mcnemar(only_a, only_b), p)
-        for (a, b, n, only_a, only_b), p in zip(raw, adjusted, strict=True)
-    ]
-    return Comparison(tuple(_row(name, found) for name, found in results.items()), tuple(pairs))
+    rows = tuple(_row(name, found) for name, found in results.items())
+    pair = _by_success if all(row.successes is not None for row in rows) else _by_return
+    pairs = [pair(a, b, results[a], results[b]) for i, a in enumerate(names) for b in names[i + 1 :]]
+    adjusted = holm([found.p_value for found in pairs])
+    return Comparison(rows, tuple(replace(found, p_adjusted=p) for found, p in zip(pairs, adjusted, strict=True)))
+
+
+def _by_success(a: str, b: str, of_a: Mapping[str, Any], of_b: Mapping[str, Any]) -> Pair:
+    n, only_a, only_b = _counts(of_a, of_b)
+    p = mcnemar(only_a, only_b)
+    return Pair(a, b, n, only_a, only_b, (only_a - only_b) / n if n else 0.0, p, p)
+
+
+def _by_return(a: str, b: str, of_a: Mapping[str, Any], of_b: Mapping[str, Any]) -> Pair:
+    found = paired_returns(of_a, of_b)
+    n, p = found.common, found.p_value
+    return Pair(a, b, n, found.more_a, found.more_b, found.difference, p, p, "return", found.interval)
 
 
 def _counts(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -151,13 +197,17 @@ def _counts(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[int, int, int]:
 
 def _row(name: str, found: Mapping[str, Any]) -> Row:
     episodes = found["per_episode"]
+    told = found.get("success_rate", 0.0) is not None
     successes = sum(bool(e["success"]) for e in episodes)
+    returns = [e["return"] for e in episodes if not e.get("error")]
     return Row(
         name=name,
         env=found["env"],
         episodes=len(episodes),
-        successes=successes,
-        ci95=wilson_interval(successes, len(episodes)),
+        successes=successes if told else None,
+        ci95=wilson_interval(successes, len(episodes)) if told else None,
+        return_ci95=bootstrap_interval(returns) if len(returns) > 1 else None,
+        normalized_score=found.get("normalized_score"),
         mean_return=found["mean_return"],
         mean_time_to_success=found.get("mean_time_to_success"),
         policy_hz=found["policy_hz"],

@@ -1,4 +1,4 @@
-"""`evaluate`: the success rate of a policy, its speed, and optionally its video."""
+"""`evaluate`: the success rate or the return of a policy, its speed, and optionally its video."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.actor import bad_key, stack_obs
 from dtql_robot.eval.pools.chunked_env import Lost
 from dtql_robot.eval.pools.env_pool import EnvPool, Where, make_pool
+from dtql_robot.eval.reference_returns import find_reference
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import HOPELESS, run_episodes
 from dtql_robot.eval.subject import Function, Subject, as_subject
@@ -91,7 +92,7 @@ def evaluate(
     video: VideoSpec | Sequence[VideoSpec] | None = None,
     **settings: Any,
 ) -> EvalResult:
-    """Success rate of a policy in simulation, each episode run to its end.
+    """Success rate (or return, where no success is told) of a policy in simulation, each episode run to its end.
 
         evaluate("runs/lift", episodes=200)
         evaluate(load_policy("runs/lift"))
@@ -139,6 +140,7 @@ def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec])
         start = time.perf_counter()
         results, restarts = _run_with_bar(subject.policy, pool, how.seeds, facts, how.progress)
         elapsed = time.perf_counter() - start
+    reference, note = find_reference(facts, subject.env_args, horizon, subject.scores)
     return EvalResult(
         env=subject.spec,
         seed=how.seed,
@@ -153,6 +155,8 @@ def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec])
         restarts=tuple(restarts),
         num_envs=pool.num_envs,
         where="in-process" if pool.in_process else "processes",
+        reference=reference,
+        reference_note=note,
     )
 
 
@@ -227,14 +231,16 @@ def _filmed(result: EvalResult, made: Sequence[tuple[Path | None, str | None]]) 
 def _run_with_bar(
     policy: Policy, pool: EnvPool, seeds: Sequence[int], facts: EnvInfo, progress: bool
 ) -> tuple[list[EpisodeResult], list[Restart]]:
-    """`run_episodes` under a progress bar with the success rate so far."""
+    """`run_episodes` under a progress bar with the success rate or the mean return so far."""
     won = done = 0
+    returned = 0.0
     with progress_bar(f"evaluate {facts.spec}", total=len(seeds), unit="ep", enabled=progress) as bar:
 
         def report(episode: EpisodeResult) -> None:
-            nonlocal won, done
-            won, done = won + episode.success, done + 1
-            bar.set_postfix_str(f"success {won}/{done}", refresh=False)
+            nonlocal won, done, returned
+            won, done, returned = won + bool(episode.success), done + 1, returned + episode.episode_return
+            so_far = f"return {returned / done:.1f}" if episode.success is None else f"success {won}/{done}"
+            bar.set_postfix_str(so_far, refresh=False)
             bar.update()
 
         return run_episodes(policy, pool, pool.num_envs, seeds, facts, report)

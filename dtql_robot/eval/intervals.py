@@ -1,10 +1,12 @@
-"""Success rates with their uncertainty."""
+"""Success rates and returns with their uncertainty."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
+
+import numpy as np
 
 from dtql_robot.env_record import SuccessRule
 
@@ -62,11 +64,56 @@ def seeds_interval(rates: Sequence[float], episodes: int) -> tuple[float, float]
     return low, high
 
 
-def episode_success(successes: Sequence[bool], rule: SuccessRule) -> bool:
-    """An episode's success from its steps' success: its last step's ("last") or any step's ("any")."""
+RESAMPLES = 10_000
+_AT_ONCE = 2**20  # numbers drawn at once
+
+
+def bootstrap_interval(*strata: Sequence[float]) -> tuple[float, float]:
+    """95% interval of a mean by the percentile bootstrap, always from the same random draws.
+
+    strata: values that are resampled among themselves, such as the episodes of each training seed; the interval is of
+    the mean of their means.  One value has no spread: its interval is the value itself.
+    """
+    if not strata or not all(len(values) for values in strata):
+        raise ValueError("expected one value or more in each of one stratum or more")
+    rng = np.random.default_rng(0)
+    means = np.mean([_resampled_means(np.asarray(values, np.float64), rng) for values in strata], axis=0)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _resampled_means(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """RESAMPLES means of as many values, drawn with replacement."""
+    size = len(values)
+    rows = max(1, _AT_ONCE // size)
+    blocks = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
+    means = np.concatenate([values[rng.integers(size, size=(count, size))].mean(axis=1) for count in blocks])
+    return np.clip(means, values.min(), values.max())  # a rounded mean may lie outside
+
+
+def returns_interval(seeds: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """95% interval for the mean return of training seeds: the wider of two, as for success rates.
+
+    Student's over the seeds' means, where there are two or more, and the bootstrap's over the episodes of each seed.
+    seeds: the returns of each seed's episodes.
+    """
+    low, high = bootstrap_interval(*seeds)
+    if len(seeds) > 1:
+        over_seeds = mean_interval([statistics.fmean(returns) for returns in seeds])
+        low, high = min(low, over_seeds[0]), max(high, over_seeds[1])
+    return low, high
+
+
+def episode_success(successes: Sequence[bool | None], rule: SuccessRule) -> bool | None:
+    """An episode's success from its steps' success: its last step's ("last") or any step's ("any").
+
+    None where no step reports any.
+    """
+    if None in successes:
+        return None
     return bool(successes[-1]) if rule == "last" else any(successes)
 
 
-def first_success(successes: Sequence[bool]) -> int | None:
+def first_success(successes: Sequence[bool | None]) -> int | None:
     """Steps taken until the success signal first came on (1 = after the first action); None if it never did."""
     return next((i + 1 for i, success in enumerate(successes) if success), None)

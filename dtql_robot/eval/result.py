@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot.env_record import SuccessRule
-from dtql_robot.eval.intervals import wilson_interval
+from dtql_robot.eval.intervals import bootstrap_interval, wilson_interval
+from dtql_robot.eval.reference_returns import Reference
 from dtql_robot.system.files import write_json
 
 LISTED = 8  # episodes that are named one by one where a result is printed
@@ -17,6 +18,7 @@ LISTED = 8  # episodes that are named one by one where a result is printed
 class EpisodeResult:
     """One evaluated episode.
 
+    success          None where the environment reports none
     seed             `env.reset(seed=seed)` starts it, and seeds the policy's noise in it
     time_to_success  steps until the success signal first came on; None if it never did
     subtasks         part of the task -> whether it was done, where the environment tells (FrankaKitchen)
@@ -25,7 +27,7 @@ class EpisodeResult:
     """
 
     seed: int
-    success: bool
+    success: bool | None
     episode_return: float
     length: int
     time_to_success: int | None
@@ -67,6 +69,8 @@ class EvalResult:
     env_steps_per_s  environment steps of all episodes / wall seconds of the rollout (policy, physics and transport)
     videos           the videos that were written; video_note says why there is none, or what is odd about them
     restarts         episodes that had to be run again; their results are those of the run that was completed
+    reference        what counts as 0 and 100 in the normalized score; None where that is not known
+    reference_note   why it is not, where the environment is one with published references
     num_envs         environments that ran at once; where: "processes" of their own or "in-process"
     """
 
@@ -85,6 +89,8 @@ class EvalResult:
     num_envs: int = 1
     where: str = "in-process"
     chunk_weights: tuple[float, ...] | None = None
+    reference: Reference | None = None
+    reference_note: str | None = None
 
     @property
     def episodes(self) -> int:
@@ -94,12 +100,17 @@ class EvalResult:
     @property
     def successes(self) -> int:
         """The number of episodes that succeeded."""
-        return sum(episode.success for episode in self.per_episode)
+        return sum(bool(episode.success) for episode in self.per_episode)
 
     @property
-    def success_rate(self) -> float:
-        """The share of episodes that succeeded."""
-        return self.successes / self.episodes
+    def reports_success(self) -> bool:
+        """Whether the environment tells success; where it does not, the return is the result."""
+        return any(episode.success is not None for episode in self.per_episode)
+
+    @property
+    def success_rate(self) -> float | None:
+        """The share of episodes that succeeded; None where the environment tells no success."""
+        return self.successes / self.episodes if self.reports_success else None
 
     @property
     def failed(self) -> tuple[EpisodeResult, ...]:
@@ -116,6 +127,26 @@ class EvalResult:
         return sum(e.episode_return for e in self._played) / max(1, len(self._played))
 
     @property
+    def return_ci95(self) -> tuple[float, float] | None:
+        """95% bootstrap interval of the mean return; None for fewer than two episodes that were played to their end."""
+        returns = [e.episode_return for e in self._played]
+        return bootstrap_interval(returns) if len(returns) > 1 else None
+
+    @property
+    def mean_subtasks(self) -> float | None:
+        """Parts of the task that were done in an episode, in the mean; None where the environment tells none."""
+        return sum(self.subtask_success.values()) if self.subtask_success else None
+
+    @property
+    def normalized_score(self) -> float | None:
+        """0 for a random policy and 100 for an expert, by `reference`; None without one."""
+        if self.reference is None:
+            return None
+        values = {"return": self.mean_return, "success": self.success_rate, "subtasks": self.mean_subtasks}
+        value = values[self.reference.measure]
+        return None if value is None else self.reference.score(value)
+
+    @property
     def mean_length(self) -> float:
         """Steps, over the episodes that were played to their end."""
         return sum(e.length for e in self._played) / max(1, len(self._played))
@@ -126,9 +157,9 @@ class EvalResult:
         return self.videos[0] if self.videos else None
 
     @property
-    def ci95(self) -> tuple[float, float]:
-        """Wilson's 95% interval of the success rate."""
-        return wilson_interval(self.successes, self.episodes)
+    def ci95(self) -> tuple[float, float] | None:
+        """Wilson's 95% interval of the success rate; None where there is no such rate."""
+        return wilson_interval(self.successes, self.episodes) if self.reports_success else None
 
     @property
     def mean_time_to_success(self) -> float | None:
@@ -143,17 +174,24 @@ class EvalResult:
         return {name: sum(e.subtasks.get(name, False) for e in self.per_episode) / self.episodes for name in names}
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of results.json."""
+        """The content of results.json; `normalized_score` is there only where it is known."""
+        score, low_high = self.normalized_score, (self.ci95, self.return_ci95)
+        ci95, return_ci95 = (None if pair is None else list(pair) for pair in low_high)
+        known = {} if score is None or self.reference is None else {
+            "normalized_score": score, "normalized_by": self.reference.to_dict()}  # fmt: skip
         return {
             "env": self.env,
             "success_rate": self.success_rate,
-            "ci95": list(self.ci95),
+            "ci95": ci95,
             "episodes": self.episodes,
             "seed": self.seed,
             "mean_return": self.mean_return,
+            "return_ci95": return_ci95,
+            **known,
             "mean_length": self.mean_length,
             "mean_time_to_success": self.mean_time_to_success,
             "subtask_success": self.subtask_success,
+            "mean_subtasks": self.mean_subtasks,
             "policy_hz": self.policy_hz,
             "env_steps_per_s": self.env_steps_per_s,
             "success_rule": self.success_rule,
@@ -169,22 +207,37 @@ class EvalResult:
             "per_episode": [episode.to_dict() for episode in self.per_episode],
         }
 
+    @property
+    def outcome(self) -> str:
+        """The result in words: the success rate, or the mean return where there is none, with its interval."""
+        if self.success_rate is not None and self.ci95 is not None:
+            low, high = self.ci95
+            counted = f"{self.successes}/{self.episodes}"
+            return f"success {self.success_rate:.1%} ({counted}, 95% interval {low:.1%} to {high:.1%})"
+        of = f"{self.episodes} episodes"
+        if self.return_ci95 is not None:
+            of += f", 95% interval {self.return_ci95[0]:.2f} to {self.return_ci95[1]:.2f}"
+        return f"return {self.mean_return:.2f} ({of})"
+
     def save(self, path: str | Path) -> Path:
         """Write results.json whole or not at all."""
         return write_json(Path(path), self.to_dict())
 
     def __str__(self) -> str:
-        low, high = self.ci95
-        lines = [
-            f"{self.env}: success {self.success_rate:.1%} ({self.successes}/{self.episodes}, "
-            f"95% interval {low:.1%} to {high:.1%}), {self.policy_hz:.0f} decisions/s, "
-            f"{self.env_steps_per_s:.0f} environment steps/s"
-        ]
+        speed = f"{self.policy_hz:.0f} decisions/s, {self.env_steps_per_s:.0f} environment steps/s"
+        lines = [f"{self.env}: {self.outcome}, {speed}"]
+        if self.normalized_score is not None and self.reference is not None:
+            scale = f"0 is {self.reference.low:g}, 100 is {self.reference.high:g}: {self.reference.source}"
+            lines.append(f"  normalized score {self.normalized_score:.1f} ({self.reference.measure}; {scale})")
+        if self.reference_note:
+            lines.append(f"  {self.reference_note}")
         if self.subtask_success:
-            lines.append("  " + ", ".join(f"{name} {rate:.0%}" for name, rate in self.subtask_success.items()))
+            each = ", ".join(f"{name} {rate:.0%}" for name, rate in self.subtask_success.items())
+            lines.append(f"  {self.mean_subtasks:.2f} of {len(self.subtask_success)} subtasks: {each}")
         if self.failed:
             count = f"{len(self.failed)} of {self.episodes}"
-            lines.append(f"  {count} episodes could not be played to their end: failures, in no other mean")
+            counted = "failures, in no other mean" if self.reports_success else "in no mean"
+            lines.append(f"  {count} episodes could not be played to their end: {counted}")
         lines += _first_of([f"  episode with seed {e.seed} failed: {e.error}" for e in self.failed])
         ended = {e.seed for e in self.failed}
         again = [r for r in self.restarts if r.seed not in ended]

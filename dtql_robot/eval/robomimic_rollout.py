@@ -102,7 +102,7 @@ class RolloutEnv:
         """Execute an action (A,).  Returns (observation, reward, whether the episode has ended, info)."""
         self._obs, self._reward, terminated, truncated, info = self.env.step(action)  # type: ignore[assignment]
         self._done = terminated or truncated
-        self._success = {"task": bool(info["success"]), **info.get("subtasks", {})}
+        self._success = {"task": bool(info.get("success")), **info.get("subtasks", {})}
         return self._obs, self._reward, self._done, info
 
     def render(self, mode: str = "human", height: Any = None, width: Any = None, camera_name: Any = None) -> Any:
@@ -140,7 +140,7 @@ class RolloutEnv:
         return self._done
 
     def is_success(self) -> dict[str, bool]:
-        """`task` and the parts of the task -> whether the last step reports them done."""
+        """`task` and the parts of the task -> whether the last step reports them done (no task, where none is told)."""
         return self._success
 
     @property

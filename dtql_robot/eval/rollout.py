@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
@@ -70,7 +71,15 @@ class Rollout:
             elif deciding:
                 self._decide(deciding, report)
                 self._begin_waiting()  # a decision may have ended an episode
-        return [self.results[i] for i in range(len(self.seeds))]
+        return self._labelled([self.results[i] for i in range(len(self.seeds))])
+
+    def _labelled(self, results: list[EpisodeResult]) -> list[EpisodeResult]:
+        """An episode that failed is no failure of the policy where no episode tells success."""
+        told = {result.success is not None for result in results if not result.error}
+        if told == {True, False}:
+            raise InputError(f"{self.facts.spec} reports success in some episodes only; wrap the environment so that "
+                             "it does in each or in none.")  # fmt: skip
+        return [replace(result, success=None) for result in results] if told == {False} else results
 
     def _decide(self, deciding: Sequence[tuple[int, Obs]], report: Report) -> None:
         """Ask the policy for all robots that await a decision together."""

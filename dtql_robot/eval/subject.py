@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.env_record import EnvChoice, choose_env
+from dtql_robot.env_record import EnvChoice, choose_env, same_environment
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, ImageObs, Obs, Policy, Portable, chunk_weights_of, image_obs_of
@@ -35,11 +35,15 @@ class FunctionPolicy:
 
 @dataclass(frozen=True)
 class Subject:
-    """A policy in an environment.  What a policy may have besides `types.Policy`'s methods is read here alone."""
+    """A policy in an environment.  What a policy may have besides `types.Policy`'s methods is read here alone.
+
+    scores: the returns that count as 0 and 100 in this environment, where the policy's data brought them.
+    """
 
     policy: Policy
     spec: str
     env_args: dict[str, Any] | None
+    scores: tuple[float, float] | None = None
 
     @property
     def image_obs(self) -> ImageObs | None:
@@ -84,8 +88,11 @@ def as_subject(
             )
         return Subject(policy, env, env_args)
     chosen = choose_env(env, recorded.spec, recorded.env_args, source=recorded.source)
+    spec = chosen.require()
+    known = recorded.spec is not None and same_environment(spec, recorded.spec)
+    scores = getattr(policy, "reference_scores", None) if known else None
     if env_args is not None:
-        return Subject(policy, chosen.require(), env_args)
+        return Subject(policy, spec, env_args, scores)
     for note in chosen.notes:
         warnings.warn(note, stacklevel=3)
-    return Subject(policy, chosen.require(), chosen.env_args)
+    return Subject(policy, spec, chosen.env_args, scores)

@@ -143,12 +143,21 @@ def write_tables(jobs: Sequence[Job], out: Path) -> None:
 
 
 def _compact(job: Job) -> dict[str, Any]:
-    """A run's config and results, small enough to keep: an episode is [seed, success, steps until success]."""
+    """A run's config and results, small enough to keep: an episode is [seed, success, steps until success].
+
+    Where no success is told, its return follows (null where it could not be played to its end).
+    """
     from dtql_robot.run_folder import METRICS, read_config, read_metrics, read_results
 
     results = read_results(job.folder)
-    columns = ("seed", "success", "time_to_success")
-    results["per_episode"] = [[int(e["seed"]), int(e["success"]), e["time_to_success"]] for e in results["per_episode"]]
+    columns: tuple[str, ...] = ("seed", "success", "time_to_success")
+    episodes = results["per_episode"]
+    results["per_episode"] = [[int(e["seed"]), int(bool(e["success"])), e["time_to_success"]] for e in episodes]
+    if results["success_rate"] is None:
+        columns = (*columns, "return")
+        results["per_episode"] = [
+            [int(e["seed"]), None, None, None if e.get("error") else e["return"]] for e in episodes
+        ]
     settings = read_config(job.folder) | {"data": job.data.name}
     rows = read_metrics(job.folder / METRICS)
     return {

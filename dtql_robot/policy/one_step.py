@@ -31,6 +31,8 @@ class OneStepPolicy:
 
     recorded_env: EnvChoice | None = None
     """The environment that its run was trained for; None where it came from no run folder."""
+    reference_scores: tuple[float, float] | None = None
+    """The returns that count as 0 and 100 there, where its data brought them."""
 
     def __init__(self, model: Model, interface: Interface, use_numpy: bool = True) -> None:
         """model: networks whose weights are in place (a `DTQL` agent is one).  use_numpy: compute the mean in NumPy

@@ -210,7 +210,7 @@ def _film(
                 frames: list[tuple[int, Array]] = []
                 again = _replay(player, episode, use, frames, timing.stride)
                 check_frame(frames[0][1])
-                yield Clip(episode.name, use, len(episode), bool(again.success), frames)
+                yield Clip(episode.name, use, len(episode), again.success, frames)
                 bar.update()
 
         write_clips(spec.path, timing.fps, clips())

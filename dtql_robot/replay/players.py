@@ -78,7 +78,7 @@ class RobosuitePlayer:
     def step(self, action: Array) -> tuple[dict[str, Array], bool | None]:
         """Execute an action.  Returns the observation and success (None where it is not known)."""
         obs, *_, info = self._simulation.env.step(action)
-        return obs, info["success"]
+        return obs, info.get("success")
 
     def put(self, episode: Episode, step: int) -> bool | None:
         """Show the recorded state of a step.  Returns success there (None where it is not known)."""

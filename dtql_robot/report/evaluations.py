@@ -37,7 +37,9 @@ class Kept:
         if self.headline is None:
             return ""
         found = self.headline
-        what = f"{found['success_rate']:.1%} over {found['episodes']} episodes in {found['env']}, seed {found['seed']}"
+        rate = found["success_rate"]
+        result = f"return {found['mean_return']:.2f}" if rate is None else f"{rate:.1%}"
+        what = f"{result} over {found['episodes']} episodes in {found['env']}, seed {found['seed']}"
         return f"{RESULTS} keeps what is better supported ({what}); this evaluation is in {self.results}"
 
 

@@ -86,7 +86,7 @@ def write_report(
     command: Sequence[str] = (),
     versions: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write report.html: the success rate with its interval, the video, every episode, curves, settings, commands.
+    """Write report.html: success rate or return with interval, the video, every episode, curves, settings, commands.
 
     results: the content of results.json.  config: shown as it is, nested keys dotted.  dataset: as `datasets.inspect`
     gives it.  videos: named where there are several.
@@ -98,7 +98,7 @@ def write_report(
     loader = jinja2.PackageLoader("dtql_robot.report", package_path=".")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     episodes = list(results["per_episode"])
-    low, high = results["ci95"]
+    low, high = results["ci95"] or (None, None)
     html = environment.get_template("report.html.jinja").render(
         title=title,
         results=results,

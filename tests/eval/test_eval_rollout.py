@@ -150,10 +150,39 @@ def test_a_policy_for_other_actions_is_refused():
         evaluate(ScriptedPolicy(), "AdroitHandDoor-v1", episodes=1, num_envs=1, progress=False)
 
 
-@pytest.mark.parametrize("num_envs", [1, 2])
-def test_an_environment_without_a_success_signal_is_refused(num_envs):
-    with pytest.raises(InputError, match="Pendulum-v1 reports no success"):
-        evaluate(ConstantPolicy([0.0]), "Pendulum-v1", episodes=2, num_envs=num_envs, progress=False)
+@pytest.mark.parametrize("where", ["in-process", "processes"])
+def test_where_no_success_is_told_the_return_is_the_result(where):
+    found = evaluate(ConstantPolicy([0.0]), "Pendulum-v1", episodes=3, num_envs=2, where=where, progress=False)
+    returns = []
+    for episode in found.per_episode:
+        env = gymnasium.make("Pendulum-v1")
+        env.reset(seed=episode.seed)
+        returns.append(sum(env.step(np.zeros(1, np.float32))[1] for _ in range(200)))
+    assert [e.episode_return for e in found.per_episode] == pytest.approx(returns)
+    content = found.to_dict()
+    assert (content["success_rate"], content["ci95"], content["mean_time_to_success"]) == (None, None, None)
+    assert [e["success"] for e in content["per_episode"]] == [None] * 3
+    assert content["mean_return"] == pytest.approx(np.mean(returns))
+    assert content["return_ci95"] == pytest.approx(
+        [min(returns), max(returns)]
+    )  # of three values, 1/27 each: beyond 2.5%
+    assert "normalized_score" not in content
+    assert str(found).startswith(f"Pendulum-v1: return {np.mean(returns):.2f} (3 episodes, 95% interval ")
+
+
+def test_success_at_some_steps_only_is_refused():
+    class Sometimes(gymnasium.Wrapper):
+        def step(self, action):
+            *outcome, _ = self.env.step(action)
+            self.count = getattr(self, "count", 0) + 1
+            return *outcome, {"success": True} if self.count == 5 else {}
+
+    gymnasium.register("Sometimes-v0", lambda: Sometimes(gymnasium.make("Pendulum-v1")), max_episode_steps=200)
+    try:
+        with pytest.raises(InputError, match="Sometimes-v0 reports success at some steps only"):
+            evaluate(ConstantPolicy([0.0]), "Sometimes-v0", episodes=1, num_envs=1, progress=False)
+    finally:
+        del gymnasium.registry["Sometimes-v0"]
 
 
 def test_an_environment_without_a_time_limit_needs_one():

@@ -80,7 +80,7 @@ class ActedEpisode:
         self.seed, self.rng = seed, episode_rng(seed)
         self.plan = ActionPlan(policy.n_action_steps, chunk_weights_of(policy))
         self.rewards: list[float] = []
-        self.successes: list[bool] = []
+        self.successes: list[bool | None] = []
 
     def add(self, outcome: ChunkResult) -> None:
         """Count what a chunk of actions brought."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
@@ -26,12 +26,13 @@ FAULTS = (Exception, SystemExit)
 class ChunkResult(NamedTuple):
     """What came of executing a chunk: the observation after it and, for each executed step, reward and success.
 
+    successes: None at every step of an environment that reports none.
     subtasks: part of the task -> done so far in this episode, where the environment tells.
     """
 
     obs: dict[str, Array]
     rewards: list[float]
-    successes: list[bool]
+    successes: list[bool | None]
     done: bool
     subtasks: dict[str, bool]
 
@@ -66,6 +67,7 @@ class EnvServer:
     ) -> None:
         self._spec, self._args = spec, (max_episode_steps, env_args, images)
         self._broken, self._replaceable = False, env is None
+        self._reports_success: bool | None = None  # not known before the first step
         self._use(env or self._make())
 
     def _make(self) -> gymnasium.Env:
@@ -115,6 +117,16 @@ class EnvServer:
         self._check_shapes(obs)
         return obs
 
+    def _check_successes(self, successes: Sequence[bool | None]) -> None:
+        """An environment reports success after every step or after none."""
+        if self._reports_success is None:
+            self._reports_success = successes[0] is not None
+        if successes.count(None) != (0 if self._reports_success else len(successes)):
+            raise InputError(
+                f"{self._spec} reports success at some steps only: expected 'success' or 'is_success' in the info of "
+                "each step or of none; wrap the environment so that it does."
+            )
+
     def _check_rewards(self, rewards: list[float]) -> None:
         for step, reward in enumerate(rewards, start=self._count + 1):
             if not math.isfinite(reward):
@@ -160,16 +172,12 @@ class EnvServer:
 
     def _run_chunk(self, actions: Array) -> ChunkResult:
         obs, rewards, successes, ended, info = self._steps(actions)
-        if None in successes:
-            raise InputError(
-                f"{self._spec} reports no success: expected 'success' or 'is_success' in the info of each step, "
-                f"found {sorted(info) or 'nothing'}; wrap the environment so that it reports one."
-            )
+        self._check_successes(successes)
         if not math.isfinite(sum(rewards)):
             self._check_rewards(rewards)
         self._count += len(rewards)
         self._check_shapes(obs)
-        return ChunkResult(obs, rewards, cast(list[bool], successes), ended, info.get("subtasks", {}))
+        return ChunkResult(obs, rewards, successes, ended, info.get("subtasks", {}))
 
     def _steps_through_wrappers(self, actions: Array) -> tuple[dict, list[float], list[bool | None], bool, dict]:
         """`UniformEnv.steps` where that is wrapped: every step goes through all wrappers."""

@@ -26,22 +26,25 @@ class Clip:
     title    first line of its caption
     about    beginning of the second one; the step follows
     steps    of the whole episode
-    success  how it ended
+    success  how it ended; None where that is not told
     frames   (step, frame), in order
+    returned what it earned, shown where success is not told
     """
 
     title: str
     about: str
     steps: int
-    success: bool
+    success: bool | None
     frames: Sequence[tuple[int, Frame]]
+    returned: float | None = None
 
     def picture(self, i: int) -> Frame:
         """Captioned frame i; the last one where there are fewer."""
         step, frame = self.frames[min(i, len(self.frames) - 1)]
         word = "step " if frame.shape[1] >= WIDE else ""
         detail = f"{self.about}   {word}{step}/{self.steps}"
-        return caption(frame, title=self.title, detail=detail, success=self.success)
+        earned = {} if self.returned is None else {"otherwise": f"RETURN {self.returned:.4g}"}
+        return caption(frame, title=self.title, detail=detail, success=self.success, **earned)
 
 
 def write_clips(path: Path, fps: int, clips: Iterable[Clip], *, opening: Frame | None = None, columns: int = 0) -> None:

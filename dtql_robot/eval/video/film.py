@@ -25,7 +25,7 @@ from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video.attention import Looking, beside, column_width
 from dtql_robot.eval.video.clips import Clip, grid_shape, write_clips
 from dtql_robot.eval.video.labels import PAPER, card, fitted
-from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace
+from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace, spread
 from dtql_robot.types import Frame, Policy, image_obs_of
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ def _filming(env: gymnasium.Env, stride: int, width: int, height: int, decorate:
 
 def _intro(result: EvalResult, shown: Sequence[EpisodeResult], speed: float) -> list[str]:
     """Lines of the title card: the rate, and what the video shows of it."""
+    if result.success_rate is None or result.ci95 is None:
+        lines = [f"Return {result.mean_return:.2f}", result.env, result.outcome, f"{len(shown)} episodes shown"]
+        return [*lines, *_speed(speed)]
     low, high = result.ci95
     failures = sum(not e.success for e in shown)
     lines = [
@@ -94,9 +97,11 @@ def _intro(result: EvalResult, shown: Sequence[EpisodeResult], speed: float) -> 
         lines.append(f"No episode succeeded; {len(shown)} of them shown")
     else:
         lines.append(f"Shown: {failures} failed, {len(shown) - failures} succeeded")
-    if speed > 1.05:
-        lines.append(f"Played {speed:.2g} times as fast as real time")
-    return lines
+    return [*lines, *_speed(speed)]
+
+
+def _speed(speed: float) -> list[str]:
+    return [f"Played {speed:.2g} times as fast as real time"] if speed > 1.05 else []
 
 
 def film(
@@ -117,6 +122,8 @@ def film(
     missing = gl_missing()
     if missing is not None:
         return None, f"No video. {missing}"
+    if not (result.reports_success or spec.filter == "all"):
+        return None, f"No video. {result.env} reports no success, so that there are no {spec.filter} to show."
     chosen = _chosen(result, spec)
     if not chosen:
         kind = "episodes that can be played" if spec.filter == "all" else spec.filter
@@ -138,7 +145,9 @@ def _chosen(result: EvalResult, spec: VideoSpec) -> list[int]:
     played = [i for i, episode in enumerate(result.per_episode) if not episode.error]
     if spec.pick:
         return [i for i in spec.pick if i in played]
-    return [played[i] for i in choose_episodes([result.per_episode[i].success for i in played], spec)]
+    if not (result.reports_success or spec.random):
+        return sorted(played[i] for i in spread([result.per_episode[i].episode_return for i in played], spec.episodes))
+    return [played[i] for i in choose_episodes([bool(result.per_episode[i].success) for i in played], spec)]
 
 
 def _film(
@@ -219,7 +228,9 @@ def _clips(
             odd.append(recorded.seed)
             continue
         title = f"Episode {index + 1} of {result.episodes}"
-        yield Clip(title, f"seed {recorded.seed}", recorded.length, recorded.success, camera.frames)
+        yield Clip(
+            title, f"seed {recorded.seed}", recorded.length, recorded.success, camera.frames, recorded.episode_return
+        )
 
 
 def _centred(picture: Frame, height: int) -> Frame:

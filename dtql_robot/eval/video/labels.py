@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STRIP = 48  # height of the caption below the picture; a multiple of 16 keeps the video's size one
 WIDE = 240  # pixels from which a caption has room for everything
 INK, MUTED, PAPER = (240, 243, 248), (156, 167, 184), (20, 26, 38)
-GREEN, RED = (22, 142, 72), (204, 42, 42)
+GREEN, RED, BLUE = (22, 142, 72), (204, 42, 42), (38, 92, 168)
 
 
 def fitted(picture: Any, width: int, height: int) -> Frame:
@@ -60,20 +60,29 @@ def _fit(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> Any:
     return _font(size)
 
 
-def caption(frame: Frame, *, title: str, detail: str, success: bool) -> Frame:
-    """The frame (H, W, 3) above a strip with two lines and a badge: (H + STRIP, W, 3)."""
+def caption(frame: Frame, *, title: str, detail: str, success: bool | None, otherwise: str = "UNJUDGED") -> Frame:
+    """The frame (H, W, 3) above a strip with two lines and a badge: (H + STRIP, W, 3).
+
+    otherwise: what the badge says where there is no success to tell.
+    """
     from PIL import Image, ImageDraw
 
     height, width = frame.shape[:2]
     image = Image.new("RGB", (width, height + STRIP), PAPER)
     image.paste(Image.fromarray(frame), (0, 0))
     draw = ImageDraw.Draw(image)
-    word, colour = ("SUCCESS", GREEN) if success else ("FAILURE", RED)
+    word, colour = {True: ("SUCCESS", GREEN), False: ("FAILURE", RED), None: (otherwise, BLUE)}[success]
     wide = width >= WIDE
     badge, word_size, top, bottom = (88, 15, 11, 37) if wide else (62, 11, 4, 25)
     left = width - badge - 10
     draw.rounded_rectangle((left, height + top, width - 10, height + bottom), radius=6, fill=colour)
-    draw.text((left + badge / 2, height + (top + bottom) / 2), word, font=_font(word_size), fill=INK, anchor="mm")
+    draw.text(
+        (left + badge / 2, height + (top + bottom) / 2),
+        word,
+        font=_fit(draw, word, word_size, badge - 6),
+        fill=INK,
+        anchor="mm",
+    )
     room = left - 20
     draw.text((12, height + 16), title, font=_fit(draw, title, 15, room), fill=INK, anchor="lm")
     below = room if wide else width - 24  # where it is narrow, the badge leaves the second line free

@@ -97,6 +97,14 @@ def pick_episodes(successes: Sequence[bool], count: int, max_failures: int | Non
     return sorted(shown)
 
 
+def spread(returns: Sequence[float], count: int) -> list[int]:
+    """Indices of up to `count` episodes from the lowest return to the highest, in even steps of rank."""
+    order = sorted(range(len(returns)), key=returns.__getitem__)
+    if count >= len(order):
+        return order
+    return [order[round(i * (len(order) - 1) / max(1, count - 1))] for i in range(count)]
+
+
 def check_video(spec: VideoSpec, facts: EnvInfo, episodes: int) -> None:
     """InputError, before anything is run, for a camera or an episode that there is not, or a path not to be written."""
     check_writable(spec.path)
