@@ -12,7 +12,7 @@ from dtql_robot.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Compare evaluated runs: success rates with intervals, and a paired test over the seeds they share.
+    """Compare evaluated runs: success rates (or returns) with intervals, and a paired test over the seeds they share.
 
     Evaluate each with the same --seed and --episodes first.
     Example: dtql-robot compare runs/a runs/b

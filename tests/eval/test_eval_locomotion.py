@@ -15,7 +15,7 @@ from dtql_robot.env_record import choose_env, same_environment
 from dtql_robot.envs.make import env_info
 
 SMALL = ["--steps", "4", "--batch-size", "8", "--policy-hidden", "16", "--critic-hidden", "16", "--device", "cpu"]
-SMALL += ["--denoiser-width", "16", "--horizon", "4", "--n-action-steps", "4", "--val-fraction", "0"]
+SMALL += ["--denoiser-width", "16", "--horizon", "4", "--n-action-steps", "4"]
 
 
 def rollouts(env_id, episodes, steps):
@@ -86,8 +86,8 @@ def test_minaris_references_go_with_the_run(tmp_path, monkeypatch):
     ]
     scores = {"ref_min_score": 10.0, "ref_max_score": 110.0}
     minari.create_dataset_from_buffers("hop/random-v0", buffers, env=gymnasium.make("Hopper-v5"), **scores)
-    assert load("hop/random-v0").env_spec == "Hopper-v5"
-    main(["train", "--data", "hop/random-v0", "--out", str(tmp_path / "run"), *SMALL])
+    assert load("minari:hop/random-v0").env_spec == "Hopper-v5"
+    main(["train", "--data", "minari:hop/random-v0", "--out", str(tmp_path / "run"), *SMALL])
     assert json.loads((tmp_path / "run" / "config.json").read_text())["reference_scores"] == [10.0, 110.0]
     main(["eval", str(tmp_path / "run"), "--episodes", "2", "--num-envs", "1"])
     found = json.loads((tmp_path / "run" / "results.json").read_text())
