@@ -59,12 +59,18 @@ class RunSettings(TypedDict):
     reference_scores: list[float] | None
 
 
+def _scale(value: Any) -> str | None:
+    """[what counts as 0, what counts as 100]."""
+    wrong = list_of(number, at_least=2, at_most=2)(value)
+    return wrong or (None if value[0] < value[1] else f"is {value}, expected the smaller number first")
+
+
 SETTINGS = object_of(
     {"data": text, "env": optional(text), "env_args": mapping, "config": mapping},
     {
         "versions": values_of(text),
         "decisions": list_of(text),
-        "reference_scores": optional(list_of(number, at_least=2, at_most=2)),
+        "reference_scores": optional(_scale),
     },
 )
 
@@ -79,6 +85,7 @@ EPISODE = object_of(
 )
 RESTART = object_of({"seed": whole, "reason": text})
 RATE = between(0, 1)
+SCALE = object_of({"ref_min_score": number, "ref_max_score": number, "measure": text, "source": text})
 EVALUATION = object_of(
     {
         "env": text,
@@ -98,6 +105,7 @@ EVALUATION = object_of(
         "mean_subtasks": optional(number),
         "return_ci95": optional(list_of(number, at_least=2, at_most=2)),
         "normalized_score": optional(number),
+        "normalized_by": optional(SCALE),
         "restarts": optional(list_of(RESTART)),
         "versions": values_of(text),
         "video_note": optional(text),
@@ -190,7 +198,15 @@ def read_results(path: Path) -> dict[str, Any]:
     file = path / RESULTS if path.is_dir() else path
     if not file.is_file():
         raise InputError(f"{path} holds no {RESULTS}; run `dtql-robot eval {path}` first.")
-    return _read_json(file, EVALUATION, "evaluate again", "is not the result of an evaluation")
+    return _read_json(file, _evaluation, "evaluate again", "is not the result of an evaluation")
+
+
+def _evaluation(value: Any) -> str | None:
+    """EVALUATION, whose rate and episodes tell success together or not at all."""
+    if wrong := EVALUATION(value):
+        return wrong
+    told = {value["success_rate"] is None, value["ci95"] is None, *(e["success"] is None for e in value["per_episode"])}
+    return None if len(told) == 1 else "tells success in some places and not in others"
 
 
 def read_summary(run: Path) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Run folders that were cut off, mixed up or tampered with: a sentence, or nothing but a curve is lost."""
 
+import contextlib
 import copy
 import json
 import shutil
@@ -10,7 +11,11 @@ import pytest
 from dtql_robot.checkpoint import load_policy
 from dtql_robot.cli import main
 from dtql_robot.errors import InputError
+from dtql_robot.eval.across_seeds import SeedsResult
+from dtql_robot.eval.comparison import compare
+from dtql_robot.eval.reference_returns import Reference
 from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.report.page import write_report
 from dtql_robot.report.run_report import write_run_report
 from dtql_robot.run_folder import read_config, read_metrics, read_results, read_summary, seed_runs
 from dtql_robot.training.loop import train
@@ -83,6 +88,32 @@ def test_every_entry_of_a_tampered_file_is_refused_or_harmless(run, name):
             said.append(str(error))
     assert all(name in sentence for sentence in said)
     assert (len(said) == 0) == (name == "dataset.json")
+
+
+def test_a_tampered_result_without_success_is_refused_or_harmless(tmp_path):
+    """What reads returns and scores takes whatever `read_results` lets through."""
+    done = tuple(EpisodeResult(i, None, float(i), 50, None) for i in range(3))
+    scale = Reference(0.0, 10.0, "D4RL")
+    path = EvalResult("Hopper-v5", 0, done, "any", 50, 1, 2000.0, 500.0, reference=scale).save(tmp_path / "r.json")
+    original = json.loads(path.read_text())
+    changes = [(place, new) for place in places(original) for new in (*ODD, places) if place or new is not places]
+    refused = 0
+    for i, (place, new) in enumerate(changes):
+        path.write_text(json.dumps(changed(original, place, new)))
+        try:
+            found = read_results(path)
+        except InputError:
+            refused += 1
+            continue
+        if i % 5:
+            continue  # drawing and resampling take longest
+        write_report(tmp_path / "r.html", title="t", results=found, config={})
+        with contextlib.suppress(InputError):  # another environment
+            str(compare({"a": found, "b": original}))
+        seeds = SeedsResult({0: found, 1: original})
+        assert str(seeds)
+        assert seeds.to_dict()
+    assert refused > 100
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe{}", b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"])
