@@ -140,7 +140,8 @@ def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec])
         start = time.perf_counter()
         results, restarts = _run_with_bar(subject.policy, pool, how.seeds, facts, how.progress)
         elapsed = time.perf_counter() - start
-    reference, note = find_reference(facts, subject.env_args, horizon, subject.scores)
+    scores = subject.scores if how.max_episode_steps is None else None  # they are of episodes of the usual length
+    reference, note = find_reference(facts, subject.env_args, horizon, scores)
     return EvalResult(
         env=subject.spec,
         seed=how.seed,

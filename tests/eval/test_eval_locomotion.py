@@ -12,7 +12,8 @@ from minari.data_collector import EpisodeBuffer
 from dtql_robot.cli import main
 from dtql_robot.datasets import load
 from dtql_robot.env_record import choose_env, same_environment
-from dtql_robot.envs.make import env_info
+from dtql_robot.envs.make import env_info, make_env
+from dtql_robot.eval import VideoSpec, evaluate
 
 SMALL = ["--steps", "4", "--batch-size", "8", "--policy-hidden", "16", "--critic-hidden", "16", "--device", "cpu"]
 SMALL += ["--denoiser-width", "16", "--horizon", "4", "--n-action-steps", "4"]
@@ -93,6 +94,9 @@ def test_minaris_references_go_with_the_run(tmp_path, monkeypatch):
     found = json.loads((tmp_path / "run" / "results.json").read_text())
     assert found["normalized_score"] == pytest.approx(found["mean_return"] - 10.0)
     assert found["normalized_by"]["source"] == "the dataset"
+    other = tmp_path / "other.json"
+    main(["eval", str(tmp_path / "run"), "--episodes", "1", "--max-episode-steps", "5", "--json", str(other)])
+    assert "normalized_score" not in json.loads(other.read_text())  # neither scale is of episodes of 5 steps
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,24 @@ def test_an_old_name_stands_for_the_closest_version(old, new):
     assert same_environment(old, new)
     assert choose_env(new, old, record).notes == ()
     assert env_info(new).horizon == 1000
+
+
+def test_a_video_runs_along(tmp_path):
+    """Filmed from a point that stands still, a fast runner is out of the picture in a second."""
+    path = tmp_path / "v.mp4"
+    found = evaluate(
+        lambda _: np.full(6, 0.6), "HalfCheetah-v4", episodes=2, num_envs=1, progress=False, max_episode_steps=20,
+        video=VideoSpec(path, episodes=2),
+    )  # fmt: skip
+    assert found.videos == (path,)
+    assert found.video_note is None
+    env = make_env("HalfCheetah-v4", render=True)
+    env.reset(seed=0)
+    env.unwrapped.data.qpos[0] += 40.0
+    env.unwrapped.do_simulation(np.zeros(6), 1)
+    red, _, blue = env.render().astype(int).reshape(-1, 3).T
+    env.close()
+    assert np.mean(red - blue > 60) > 0.005  # the cheetah is orange, the floor black and white
 
 
 @pytest.mark.parametrize("name", ["Hopper-v4", "Hopper-v5", "AntMaze_UMaze-v4", "hopper-medium-v3", "robosuite:Lift"])

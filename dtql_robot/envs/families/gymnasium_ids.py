@@ -25,6 +25,9 @@ VIEWS: dict[str, dict[str, Any]] = {
     "Fetch": {"lookat": (1.30, 0.75, 0.57), "distance": 1.3, "azimuth": 140.0, "elevation": -20.0},
     "AdroitHandDoor": {"lookat": (0.0, 0.05, 0.25), "distance": 1.35, "azimuth": 75.0, "elevation": -25.0},
     "AdroitHand": {"lookat": (0.0, -0.1, 0.17), "distance": 1.25, "azimuth": 65.0, "elevation": -35.0},
+    **{
+        key: {"name": "track"} for key in ("HalfCheetah-v", "Hopper-v", "Walker2d-v")
+    },  # the model's own, which runs along
     "FrankaKitchen": {"lookat": (-0.2, 0.5, 2.0), "distance": 2.2, "azimuth": 70.0, "elevation": -35.0},
 }
 # Cameras for image observations that the models lack, by the beginning of the id.  Fetch: the table from its far side,
@@ -152,6 +155,7 @@ def _camera_maker(
         from dtql_robot.envs.rendering.camera import Camera
 
         usual = next((v for prefix, v in VIEWS.items() if env_id.startswith(prefix)), {})
+        usual = usual if usual.get("name") in (None, *_camera_names(env)) else {}  # the model may be the user's
         view = own_cameras(env_id).get(name, {"name": name}) if name else usual
         before = _fetch_scene(sim, show_goal) if env_id.startswith("Fetch") else None
         return Camera(sim.model, sim.data, width, height, view, before)

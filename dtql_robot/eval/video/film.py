@@ -82,8 +82,10 @@ def _filming(env: gymnasium.Env, stride: int, width: int, height: int, decorate:
 def _intro(result: EvalResult, shown: Sequence[EpisodeResult], speed: float) -> list[str]:
     """Lines of the title card: the rate, and what the video shows of it."""
     if result.success_rate is None or result.ci95 is None:
-        lines = [f"Return {result.mean_return:.2f}", result.env, result.outcome, f"{len(shown)} episodes shown"]
-        return [*lines, *_speed(speed)]
+        lines = [f"Return {result.mean_return:.2f}", result.env, f"Mean of {result.episodes} episodes"]
+        if result.return_ci95 is not None:
+            lines[2] += f", 95% interval {result.return_ci95[0]:.2f} to {result.return_ci95[1]:.2f}"
+        return [*lines, f"{len(shown)} of them shown", *_speed(speed)]
     low, high = result.ci95
     failures = sum(not e.success for e in shown)
     lines = [
