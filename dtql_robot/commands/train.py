@@ -29,7 +29,7 @@ class Options:
     out: Path
     """Run folder to write."""
     data: str | None = None
-    """robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, or minari:NAMESPACE/ID."""
+    """robomimic, D4RL or Minari HDF5 (file or folder), OGBench .npz, Zarr store, or minari:NAMESPACE/ID."""
     env: str | None = None
     """Environment to evaluate in, e.g. AdroitHandDoor-v1. Default: the one that the data names."""
     preset: str | None = None

@@ -194,6 +194,36 @@ def test_a_solved_state_ends_an_episode_and_the_recording_goes_on(tmp_path: Path
     np.testing.assert_array_equal(second.final_obs["observation"], arrays["observations"][19])
 
 
+def test_transitions_and_rewards_are_those_that_ogbench_does_not_mask(tmp_path: Path, target: np.ndarray) -> None:
+    """In a scene with several subtasks: buttons that agree with the task's in all, some or no places."""
+    import gymnasium
+    from ogbench.relabel_utils import relabel_dataset
+    from ogbench.utils import load_dataset
+
+    name, rng = "puzzle-3x3-play-singletask-task4-v0", np.random.default_rng(0)
+    env = gymnasium.make("puzzle-3x3-singletask-task4-v0", disable_env_checker=True)
+    env.reset(seed=0)
+    wanted = env.unwrapped._target_button_states  # type: ignore[attr-defined]
+    arrays = ogbench_arrays((30, 20, 25))
+    wrong = rng.integers(0, 2, (75, 9)) * (rng.random((75, 1)) > 0.4)
+    arrays |= {"button_states": np.where(wrong, 1 - wanted, wanted), "qpos": rng.normal(size=(75, 23))}
+    path = write_npz(tmp_path / "puzzle-3x3-play-v0.npz", arrays)
+    theirs = load_dataset(str(path), add_info=True)
+    relabel_dataset("puzzle-3x3-singletask-task4-v0", env, theirs)
+    env.close()
+    unsolved = theirs["masks"] == 1
+    assert 10 < unsolved.sum() < 62
+    episodes = load(tmp_path / f"{name}.npz").episodes
+    np.testing.assert_array_equal(np.concatenate([e.rewards for e in episodes]), theirs["rewards"][unsolved])
+    np.testing.assert_array_equal(np.concatenate([e.actions for e in episodes]), theirs["actions"][unsolved])
+    following = [np.vstack([e.obs["observation"][1:], e.final_obs["observation"]]) for e in episodes]
+    np.testing.assert_array_equal(np.concatenate(following), theirs["next_observations"][unsolved])
+    done = (arrays["button_states"] == wanted).all(axis=1)  # of every row's state
+    rows = {row.tobytes(): i for i, row in enumerate(arrays["observations"])}
+    for episode in episodes:
+        assert episode.terminated == done[rows[episode.final_obs["observation"].tobytes()]]
+
+
 @pytest.mark.parametrize(
     ("solved", "lengths", "ends"),
     [
@@ -261,18 +291,17 @@ def test_copies_tell_tasks_apart(tmp_path: Path, target: np.ndarray, monkeypatch
 @pytest.mark.slow
 def test_commands(tmp_path: Path, target: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
     write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(range(8, 12), target))
-    data = str(tmp_path / f"{TASK}.npz")
-    expected = load(data)
-    for out in ("a.hdf5", "a-v0"):
-        assert main(["convert", data, str(tmp_path / out)]) == 0
-        again = load(tmp_path / out)
-        assert again.env_spec == f"ogbench:{TASK}"
+    plain, data = str(tmp_path / "cube-single-play-v0.npz"), str(tmp_path / f"{TASK}.npz")
+    for source, out in ((data, "a.hdf5"), (plain, "a-v0")):
+        assert main(["convert", source, str(tmp_path / out)]) == 0
+        expected, again = load(source), load(tmp_path / out)
+        assert again.env_spec == expected.env_spec
         for a, b in zip(expected.episodes, again.episodes, strict=True):
             assert_same_episode(a, b)
-    assert main(["inspect", data]) == 0
+    assert main(["inspect", plain]) == 0
     assert "(ogbench)" in capsys.readouterr().out
     assert main(["validate", data]) == 0
     assert main(["train", "--data", data, "--out", str(tmp_path / "run"), *SMALL, "--steps", "4"]) == 0
     assert main(["eval", str(tmp_path / "run"), "--episodes", "1", "--max-episode-steps", "4"]) == 0
-    assert main(["split", data]) == 2
-    assert main(["validate", data, "--episode-length", "9"]) == 2
+    assert main(["split", plain]) == 2
+    assert main(["validate", plain, "--episode-length", "9"]) == 2

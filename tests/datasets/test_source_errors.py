@@ -25,7 +25,7 @@ def test_paths_that_hold_no_data(tmp_path: Path) -> None:
     (tmp_path / "data.pkl").write_bytes(pickle.dumps({"observations": [1]}))
     (tmp_path / "page.hdf5").write_text("<!DOCTYPE html>")
     cases = {
-        "arrays.npz": "has no array 'observations' \(only a\)",
+        "arrays.npz": r"has no array 'observations' \(only a\)",
         "data.pkl": "Python pickle; write its contents as robomimic HDF5",
         "page.hdf5": "a web page or XML; the download went wrong",
         "missing.hdf5": "no such file",

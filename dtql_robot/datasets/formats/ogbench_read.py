@@ -96,6 +96,8 @@ def _read(archive: NpzArchive, dataset: str | None, request: Request) -> Reading
     spec = None if dataset is None else f"ogbench:{dataset}"
     if spec is None:
         notes.append("the file's name is none of OGBench's data sets, so no environment is known.")
+    elif labels is None and "rewards" not in arrays:
+        notes.append("there are neither goals nor rewards; name a task for rewards (-singletask-task1- before -v0).")
     demos = Demonstrations(episodes, file, "ogbench", spec)
     unread = archive.opaque | {
         k: f"{v.dtype} {v.shape}" for k, v in archive.described.items() if k not in _KNOWN and k not in infos
