@@ -29,7 +29,7 @@ class Options:
     out: Path
     """Run folder to write."""
     data: str | None = None
-    """robomimic, D4RL or Minari HDF5 (file or folder), OGBench .npz, Zarr store, or minari:NAMESPACE/ID."""
+    """robomimic, D4RL or Minari HDF5, OGBench .npz, Zarr store (file or folder), minari:NAMESPACE/ID."""
     env: str | None = None
     """Environment to evaluate in, e.g. AdroitHandDoor-v1. Default: the one that the data names."""
     preset: str | None = None

@@ -25,7 +25,7 @@ class Options:
     """
 
     data: Positional[str]
-    """robomimic, D4RL or Minari HDF5 (file or folder), OGBench .npz, Zarr store, or minari:NAMESPACE/ID. Several: A,B."""
+    """robomimic, D4RL or Minari HDF5, OGBench .npz, Zarr store (file or folder), minari:NAMESPACE/ID. Several: A,B."""
     filter_key: str | None = None
     """Look at the demonstrations listed under `mask/<filter_key>` only (robomimic files)."""
     obs_keys: tuple[str, ...] = ()
