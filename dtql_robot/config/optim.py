@@ -29,8 +29,9 @@ class OptimConfig:
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the losses with torch.compile: one to three minutes at the start, faster updates after.
     auto: where the run is long enough to win and there is a C++ compiler."""
-    cuda_graph: bool = False
-    """Replay each update as one CUDA graph (NVIDIA GPUs only)."""
+    cuda_graph: Literal["auto", "on", "off"] = "auto"
+    """Replay each update as one CUDA graph (NVIDIA GPUs only), many times faster (docs/performance.md). auto: on a GPU,
+    but with images or with data that is kept in a file."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Precision of matrix products. tf32: NVIDIA GPUs only. bf16: autocast; weights stay float32."""
     activation: Activation = "relu"
@@ -39,6 +40,8 @@ class OptimConfig:
     def __post_init__(self) -> None:
         if isinstance(self.compile, bool):  # as config.json of version 0.1.0 has it
             object.__setattr__(self, "compile", "on" if self.compile else "off")
+        if isinstance(self.cuda_graph, bool):  # likewise
+            object.__setattr__(self, "cuda_graph", "on" if self.cuda_graph else "off")
         check_types(self)
         in_range(self, 1, 10_000_000, "batch_size")
         require(self.lr > 0, "lr", self.lr, "a finite number above 0")

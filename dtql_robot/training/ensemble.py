@@ -76,7 +76,7 @@ class Ensemble(Algorithm1):
     def updates(self, buffer: ChunkBuffer) -> Generator[Losses, None, None]:
         """See `training.learner.Learner`."""
         sample = functools.partial(buffer.sample_each, self.cfg.optim.batch_size, self.generators)
-        if self.cfg.optim.cuda_graph:
+        if self.cfg.optim.cuda_graph == "on":
             return forever(GraphedUpdate(self, sample))
         return forever(lambda: self.update(sample()))
 

@@ -34,7 +34,7 @@ def check_hardware(cfg: Config) -> None:
     _refuse_launcher()
     o, device = cfg.optim, resolve_device(cfg.device)
     if device.type != "cuda":
-        for setting, asked in (("cuda_graph=True", o.cuda_graph), ("precision=tf32", o.precision == "tf32")):
+        for setting, asked in (("cuda_graph=on", o.cuda_graph == "on"), ("precision=tf32", o.precision == "tf32")):
             if asked:
                 raise InputError(f"{setting} needs an NVIDIA GPU, and this run is on the {device.type}; leave it out.")
     if o.compile == "on" and device.type == "cpu" and not has_compiler():

@@ -76,7 +76,7 @@ class SingleLearner:
             yield from self._updates(functools.partial(next, batches))
 
     def _updates(self, sample: Callable[[], Batch | PixelBatch]) -> Generator[Losses, None, None]:
-        if self.cfg.optim.cuda_graph:
+        if self.cfg.optim.cuda_graph == "on":
             return forever(GraphedUpdate(self.agent, sample))
         return forever(lambda: self.agent.update(sample()))
 

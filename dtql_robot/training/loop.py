@@ -92,8 +92,8 @@ def _check_buffer(prepared: Prepared, seeds: int) -> None:
     """InputError where the data does not allow what is asked for."""
     if seeds > 1 and isinstance(prepared.buffer, PixelBuffer):
         raise InputError("--seeds trains on low-dimensional observations; with images, train one --seed at a time.")
-    if prepared.cfg.optim.cuda_graph and isinstance(prepared.buffer, PixelBuffer | DiskChunkBuffer):
-        raise InputError("cuda_graph=True needs all data on the GPU; leave it out with images or data kept in a file.")
+    if prepared.cfg.optim.cuda_graph == "on" and isinstance(prepared.buffer, PixelBuffer | DiskChunkBuffer):
+        raise InputError("cuda_graph=on needs all data on the GPU; leave it out with images or data kept in a file.")
 
 
 def _write_settings(run: Run, settings: RunSettings, summary: dict[str, Any] | None) -> None:

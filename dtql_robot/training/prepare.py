@@ -14,7 +14,14 @@ from dtql_robot.env_record import SuccessRule, success_rule
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.normalize import action_std
 from dtql_robot.training.behaviour import Behaviour, choose_behaviour, succeeds
-from dtql_robot.training.buffer import ChunkBuffer, choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
+from dtql_robot.training.buffer import (
+    ChunkBuffer,
+    DiskChunkBuffer,
+    choose_obs_keys,
+    fit_normalizers,
+    make_buffer,
+    resolve_reward,
+)
 from dtql_robot.training.hardware import resolve_device
 from dtql_robot.training.pixel_buffer import PixelBuffer, make_pixel_buffer, split_keys
 from dtql_robot.types import Demonstrations
@@ -87,11 +94,26 @@ def prepare(demos: Demonstrations, settings: Config | Resolved, device: torch.de
     face = Interface(
         cfg.data.obs_keys, shapes, obs_norm, action_norm, demos.action_dim, sigma_data, found.image_keys
     )  # fmt: skip
+    cfg, graph = resolve_graph(cfg, device, on_device=not found.image_keys and not isinstance(buffer, DiskChunkBuffer))
+    decisions += graph
     if not found.image_keys:
         return Prepared(cfg, face, buffer, decisions)
     frames, with_next = cfg.encoder.frame_stack, cfg.policy.uses_critic
     pixels = make_pixel_buffer(demos, buffer, found.image_keys, frames, with_next, device)
     return Prepared(cfg, face, pixels, decisions)
+
+
+def resolve_graph(cfg: Config, device: torch.device, *, on_device: bool) -> tuple[Config, tuple[str, ...]]:
+    """Turn cuda_graph=auto into on or off, and say so where a GPU is at work.  on_device: is all the data there?"""
+    if cfg.optim.cuda_graph != "auto":
+        return cfg, ()
+    graph = device.type == "cuda" and on_device
+    said: tuple[str, ...] = ()
+    if graph:
+        said = ("each update is replayed as one CUDA graph (--cuda-graph off turns this off).",)
+    elif device.type == "cuda":
+        said = ("updates run one operation at a time: a CUDA graph needs all data on the GPU, and no images.",)
+    return dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, cuda_graph="on" if graph else "off")), said
 
 
 def resolve_temperature(shown: Demonstrations, choice: float | None, rule: SuccessRule) -> float:

@@ -6,6 +6,7 @@ import torch
 from dtql_robot.config import Config, OptimConfig
 from dtql_robot.errors import InputError
 from dtql_robot.training import hardware
+from dtql_robot.training.prepare import resolve_graph
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -31,7 +32,7 @@ def test_older_configs_say_compile_as_a_truth_value():
     assert [OptimConfig(compile=value).compile for value in (True, False)] == ["on", "off"]
 
 
-@pytest.mark.parametrize("setting", [{"cuda_graph": True}, {"precision": "tf32"}])
+@pytest.mark.parametrize("setting", [{"cuda_graph": "on"}, {"precision": "tf32"}])
 def test_what_needs_a_gpu_says_so(setting):
     with pytest.raises(InputError, match="needs an NVIDIA GPU, and this run is on the cpu"):
         hardware.check_hardware(config(**setting))
@@ -68,3 +69,25 @@ def test_precision_is_set_for_the_run_only(monkeypatch):
     with hardware.hardware(config(precision="tf32")):
         assert torch.backends.cuda.matmul.allow_tf32
     assert torch.backends.cuda.matmul.allow_tf32 == before
+
+
+@pytest.mark.parametrize(
+    ("choice", "device", "on_device", "expected", "says"),
+    [
+        ("auto", "cuda", True, "on", "one CUDA graph"),
+        ("auto", "cuda", False, "off", "one operation at a time"),
+        ("auto", "cpu", True, "off", ""),
+        ("on", "cuda", True, "on", ""),
+        ("off", "cuda", True, "off", ""),
+    ],
+)
+def test_a_cuda_graph_by_itself_wherever_it_can_be(choice, device, on_device, expected, says):
+    cfg, said = resolve_graph(config(cuda_graph=choice), torch.device(device), on_device=on_device)
+    assert cfg.optim.cuda_graph == expected
+    assert says in "".join(said)
+    assert bool(said) == bool(says)
+
+
+def test_settings_of_version_0_1_0_are_read_as_meant():
+    assert config(cuda_graph=True).optim.cuda_graph == "on"
+    assert config(cuda_graph=False).optim.cuda_graph == "off"
