@@ -83,6 +83,8 @@ def test_how_an_episode_ends(said: dict[str, Any], ends: tuple[bool, bool]) -> N
 NAN = np.zeros((6, 2))
 NAN[4, 1] = np.nan
 ROWS = np.arange(21.0).reshape(7, 3)
+CIRCLE: dict[str, Any] = {}
+CIRCLE["a"] = CIRCLE
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,8 @@ ROWS = np.arange(21.0).reshape(7, 3)
         ({"observations": {"a": np.ones((6, 3)), "b": np.ones((7, 3))}}, "'a' 6, 'b' 7.*All must have 6, or all 7"),
         ({"observations": {}}, "'observations' is empty"),
         ({"observations": {"a/b": ROWS, "a": {"b": ROWS}}}, "'observations' has 'a/b' twice"),
+        ({"observations": CIRCLE}, "'observations' has mappings 8 deep or holds itself"),
+        ({"rewards": np.ma.masked_equal(np.arange(6.0), 3)}, "'rewards' has masked entries"),
         ({"observations": {3: ROWS}}, "has the key 3; text was expected"),
         ({"observations": {"robot": ROWS}}, "observations are .*, those of episode_0"),
         ({"observations": ROWS[:6], "next_observations": ROWS[:6]}, "at step 0 is not the observation of step 1"),
@@ -126,6 +130,11 @@ def test_a_bad_episode_is_named_with_its_key(bad: dict[str, Any], sentence: str)
 def test_what_are_no_episodes(bad: Any) -> None:
     with pytest.raises(InputError, match=r"one mapping an episode|holds no episodes|where a mapping"):
         Demonstrations.from_arrays(bad)
+
+
+def test_an_environment_is_a_name() -> None:
+    with pytest.raises(InputError, match="its name was expected"):
+        Demonstrations.from_arrays([episode()], env=3)  # type: ignore[arg-type]
 
 
 def test_digits_that_float32_loses_are_said() -> None:

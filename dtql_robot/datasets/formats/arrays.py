@@ -21,6 +21,7 @@ _KEYS = (
     *_NEEDED,
     *("rewards", "success", "next_observations", "masks", "terminated", "truncated", "extras", "attrs", "name"),
 )
+_DEEPEST = 8  # mappings inside each other
 _SAME = (1e-5, 1e-6)  # relative and absolute difference up to which two observations are one
 
 
@@ -33,6 +34,8 @@ def from_arrays(
             f"from_arrays takes a sequence with one mapping an episode, found {type(episodes).__name__}. Put a single "
             "episode into a list."
         )
+    if env is not None and not isinstance(env, str):
+        raise InputError(f"The environment is {env!r}; its name was expected, e.g. 'FetchPush-v4'.")
     with watch() as ranges:
         found = tuple(_episode(index, episode, source) for index, episode in enumerate(episodes))
     check_alike(found, source)
@@ -71,6 +74,8 @@ def _episode(index: int, given: Any, source: str) -> Episode:
 
 def _array(value: Any, label: str, place: Place) -> Array:
     """The array that `value` is: numpy's, nested lists, a tensor on the CPU."""
+    if np.ma.is_masked(value):
+        raise place.error(f"{label!r} has masked entries,", "Repair them, or leave out that episode.")
     try:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -82,6 +87,8 @@ def _by_key(value: Any, label: str, place: Place, prefix: str = "") -> dict[str,
     """key -> array; a mapping inside a mapping becomes keys "a/b"."""
     if not isinstance(value, Mapping):
         return {prefix or _OBS_KEY: _array(value, f"{label}/{prefix}" if prefix else label, place)}
+    if prefix.count("/") >= _DEEPEST:
+        raise place.error(f"{label!r} has mappings {_DEEPEST} deep or holds itself")
     found: dict[str, Array] = {}
     for key, part in value.items():
         if not isinstance(key, str) or not key:
