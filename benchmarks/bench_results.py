@@ -18,7 +18,8 @@ PAGE, FIGURE = ROOT / "docs" / "bench.md", ROOT / "docs" / "bench.png"
 TEXT = """\
 # Benchmark
 
-The default recipe (`dtql`) and the baselines made of the same parts, the same for all tasks, last checkpoint. Made by
+Version 0.1.0's default recipe (`dtql`) and the baselines made of the same parts, the same for all tasks, last
+checkpoint. The present default's results are in [recipe.md](recipe.md). Made by
 `dtql-robot bench manipulation --files door-human=door-v0_demos_clipped.hdf5 lift=low_dim.hdf5`, evaluated in start
 states that no demonstration has. The mean is over training seeds; its 95% interval is the wider of Student's over the
 seeds and Wilson's over all episodes. Each run's config and the outcome of each episode are in
@@ -28,7 +29,8 @@ several machines and some shared their cores with other work: times tell orders 
 
 `mse-bc`: squared error alone. `diffusion-bc`: the denoiser, sampled in 12 Heun steps. `tr-only`: the trust region
 alone. `kl`: the paper's section 3 in its place, with an implicit policy. `iql`: advantage-weighted regression. All
-predict and execute chunks as the default does{but}.
+learn from all episodes, and predict and execute chunks as the default does{but}. `kl` acts by samples, of whose
+noise its regularizer saw the mean alone; it is trained on samples now.
 
 ![Success rates](bench.png)
 
