@@ -17,7 +17,7 @@ from typing import Any
 
 from dtql_robot import __version__
 from dtql_robot.failures import explain
-from dtql_robot.system.terminal import accept_every_character, plain_output
+from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
 
 USAGE = """\
 dtql-robot {version}: robot demonstrations in; a fast one-step policy, its success rate and a video out.
@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = sys.argv[1:]
         os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start, see system.launch
     arguments = list(arguments)
+    open_streams()
     accept_every_character()
     with plain_output():
         if not arguments or arguments[0] in ("-h", "--help", "help"):

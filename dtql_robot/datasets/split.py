@@ -16,6 +16,7 @@ import numpy as np
 from dtql_robot.datasets.duplicates import digest, fingerprint
 from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.hdf5_open import open_file
+from dtql_robot.datasets.formats.hdf5_write import writing
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.reading import Request
 from dtql_robot.datasets.formats.robomimic_layout import demo_names, read_filters
@@ -191,7 +192,7 @@ def write_masks(path: Path, masks: Mapping[str, Sequence[str]], remove: Sequence
     with new_file(path, overwrite=True) as temporary:
         shutil.copyfile(path, temporary)
         shutil.copymode(path, temporary)
-        with hdf5.reading(str(path)), h5py.File(temporary, "r+") as file:
+        with hdf5.reading(str(path)), writing(temporary, "r+") as file:
             mask = file.require_group("mask")
             for key in remove:
                 del mask[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
@@ -27,7 +28,9 @@ def write_torchscript(module: DeployedPolicy, example: Sequence[Tensor], path: P
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(module, tuple(example))
-        torch.jit.save(torch.jit.freeze(traced), str(path), _extra_files={METADATA: json.dumps(about)})
+        content = io.BytesIO()  # torch itself ends the process where the disk is full
+        torch.jit.save(torch.jit.freeze(traced), content, _extra_files={METADATA: json.dumps(about)})
+    path.write_bytes(content.getbuffer())
 
 
 def load_torchscript(path: Path) -> Runner:

@@ -50,6 +50,22 @@ def _ascii_of(character: str) -> str:
 codecs.register_error("dtql_robot.ascii", _ascii_fallback)
 
 
+def open_streams() -> None:
+    """Where stdin, stdout or stderr was closed (`>&-`), it leads to nowhere.
+
+    Otherwise the next file that is opened takes its number, and what a library prints ends up in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(number, True)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 (for the whole process)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 (for the whole process)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 (for the whole process)
+
+
 def accept_every_character() -> None:
     """Characters that the encoding of stdout or stderr lacks are replaced instead of raised, in all that is printed."""
     for stream in (sys.stdout, sys.stderr):

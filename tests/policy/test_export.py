@@ -1,6 +1,7 @@
 """The exported file computes what the loaded policy does."""
 
 import json
+import resource
 import sys
 
 import numpy as np
@@ -148,3 +149,19 @@ def test_a_missing_package_is_a_sentence(run, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"pip install 'dtql-robot\[onnx\]'"):
         export_policy(load_policy(run), tmp_path / "p.onnx", "onnx")
     assert not (tmp_path / "p.onnx").exists()
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "onnx"])
+def test_a_full_disk_is_a_sentence(run, tmp_path, kind):
+    if kind == "onnx":
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be written: File too large"):
+            export_policy(load_policy(run), tmp_path / "out", kind)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dtql_robot.datasets import save_robomimic
 from dtql_robot.system.terminal import PlainStream, printable
 
 
@@ -63,6 +64,17 @@ def test_help_needs_no_unicode(arguments):
     assert b"Traceback" not in found.stderr
     assert (found.stdout + found.stderr).isascii()
     assert b"\\u25" not in found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_a_file_is_written_whole_with_closed_streams(closed, demos, tmp_path):
+    path = save_robomimic(demos, tmp_path / "demos.hdf5")
+    command = f'"{sys.executable}" -m dtql_robot split "{path}" {closed}'
+    ended = subprocess.run(command, shell=True, capture_output=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert not ended.stderr
+    with h5py.File(path) as file:
+        assert set(file["mask"]) == {"train", "valid"}
 
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])

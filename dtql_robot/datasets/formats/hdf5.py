@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ _LIBRARY_ERRORS = (
     SystemError,
 )
 DAMAGED = "The file is damaged or incomplete: fetch it again."
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MAX_DEPTH = 8
 _MAX_MEMBERS = 1_000_000
 _MAX_EXPANSION = 2000  # deflate reaches about 1030 : 1
@@ -49,6 +51,8 @@ class reading:  # noqa: N801 (a context manager; as a class it costs a tenth of 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if error is None or isinstance(error, InputError) or not isinstance(error, _LIBRARY_ERRORS):
             return
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return  # of a disk, not of what was read
         place = self._place if isinstance(self._place, str) else where(self._place, self._key)
         reason = " ".join(str(error).split()).strip("\"'")[:200] or type(error).__name__
         raise InputError(f"{place} cannot be read (HDF5 says: {reason}). {DAMAGED}") from error

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.datasets.formats.episode_checks import Place, check_alike, check_episode
+from dtql_robot.datasets.formats.hdf5_write import check_room
 from dtql_robot.datasets.formats.location import MAIN_FILE, is_dataset_id, minari_root
 from dtql_robot.datasets.formats.minari_read import (
     HAS_FINAL_OBS,
@@ -74,8 +75,18 @@ def save_minari(
     record[OWN_FILE_ATTRS] = json.dumps(demos.attrs)
     with new_folder(path, f"data/{MAIN_FILE}", overwrite) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # unset optional metadata
+        check_room(temporary, _size(demos))
         _write(demos, temporary / "data", record, path.name)
     return path
+
+
+def _size(demos: Demonstrations) -> int:
+    """About how many bytes Minari needs for the data: it fails without a word that helps where the disk fills."""
+    size = 0
+    for episode in demos.episodes:
+        arrays = [*episode.obs.values(), episode.actions, episode.rewards, *map(np.asarray, episode.extras.values())]
+        size += sum(array.nbytes for array in arrays) + 4096 * (len(arrays) + 2)
+    return size
 
 
 def _described(attrs: Mapping[str, Any]) -> dict[str, Any]:

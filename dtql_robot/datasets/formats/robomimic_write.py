@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats.episode_checks import check_alike, check_episode
+from dtql_robot.datasets.formats.hdf5_write import writing
 from dtql_robot.datasets.formats.robomimic_layout import (
     ATTRS_JSON,
     HAS_FINAL_OBS,
@@ -66,7 +67,7 @@ def save_robomimic_stream(
 ) -> Path:
     """As `save_robomimic` for episodes that come one by one and are never all in memory."""
     path = Path(path).expanduser()
-    with new_file(path, overwrite) as temporary, h5py.File(temporary, "w", libver=("earliest", "v110")) as file:
+    with new_file(path, overwrite) as temporary, writing(temporary, "w", libver=("earliest", "v110")) as file:
         data = file.create_group("data")
         first: Episode | None = None
         count = total = 0
