@@ -3,6 +3,7 @@
 #   PIP_ARGS="..."         more options for pip, for instance --index-url
 #   JOBS=4                 test processes (default 2)
 #   PYTEST_ARGS="..."      more options for pytest, for instance "-k setup"
+#   CAMPAIGN_ARGS="..."    other sizes of the campaign, for instance "--files 200 --kills 10"
 
 BIN := .venv/bin
 JOBS ?= 2
@@ -10,10 +11,10 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 export PYTHON PIP_ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo check test lint docs clean
+.PHONY: help setup extras demo check test campaign lint docs clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.setup-done ## Create .venv with everything in it (instant when nothing changed)
 
@@ -27,6 +28,9 @@ check: lint ## Before every commit: lint, types and the fast tests, in under two
 
 test: lint extras ## Everything: lint, types and all tests, with every optional package
 	DTQL_REQUIRE_EXTRAS="$$(cat .venv/extras)" $(PYTEST) $(PYTEST_ARGS)
+
+campaign: setup ## Damaged files, kills, full disks, failing simulators, hostile folders: a table, in under 20 minutes
+	$(BIN)/python benchmarks/campaign --seed 0 $(CAMPAIGN_ARGS)
 
 lint: setup ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff check .

@@ -49,10 +49,11 @@ def part(name: str, options: argparse.Namespace) -> list[trial.Tally]:
         return numbers_given.campaign(options.numbers, options.seed)
     import surroundings
 
-    return surroundings.campaign()
+    first = name == "surroundings0"
+    return surroundings.campaign([p for p in surroundings.PARTS if (p == "simulators") == first])
 
 
-PARTS = ("files0", "files1", "numbers", "surroundings", "kills")
+PARTS = ("files0", "files1", "numbers", "surroundings1", "surroundings0", "kills")
 
 
 def main() -> int:

@@ -82,7 +82,6 @@ def pixels(folder: Path) -> Path:
     path, rng = folder / "pixels.hdf5", np.random.default_rng(0)
     with h5py.File(path, "w", libver="latest") as file:
         data = file.create_group("data")
-        data.attrs["env_args"] = json.dumps({"env_name": "FetchReach-v4", "type": 2, "env_kwargs": {}})
         for i in range(3):
             demo = data.create_group(f"demo_{i}")
             demo.attrs["num_samples"] = 12

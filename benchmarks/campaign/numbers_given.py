@@ -17,7 +17,7 @@ from trial import GIB, Tally, forked, promised
 
 from dtql_robot.cli import main
 
-SECONDS, MEMORY = 30.0, 3 * GIB
+SECONDS, MEMORY = 60.0, 3 * GIB
 SENSELESS = (
     "inf",
     "-inf",
@@ -94,7 +94,7 @@ def words(command: str, folder: Path) -> list[object]:
 
 def campaign(count: int, seed: int) -> list[Tally]:
     """`count` of the cases, drawn at random."""
-    tally = Tally("extreme numbers on the command line: a sentence or a result, 30 s, 3 GiB")
+    tally = Tally("extreme numbers on the command line: a sentence or a result, 60 s, 3 GiB")
     preload()
     drawn = cases()
     random.Random(f"{seed} numbers").shuffle(drawn)
@@ -110,7 +110,7 @@ def campaign(count: int, seed: int) -> list[Tally]:
             (folder / command).mkdir()
             line = [str(w).replace(f"{folder}/out", f"{folder}/{command}/out") for w in words(command, folder)]
             outcome = forked(lambda line=line: main(line), 60)  # type: ignore[misc]
-            if outcome.code not in ((0, 1) if command == "validate" else (0,)):
+            if outcome.code != 0 and command != "validate":
                 raise RuntimeError(f"{command} fails without an extreme number: {outcome.output[-500:]}")
         for i, (command, option, value) in enumerate(drawn[:count]):
             (folder / f"{i}").mkdir()
