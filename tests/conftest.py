@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from dtql_robot.types import Demonstrations, Episode
 from tests.helpers.skips import fail_wrong_skip, skip_without_gl
 
 torch.set_num_threads(1)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIMULATED = ("tests/envs/", "tests/eval/", "tests/replay/")
 """Where every test counts as one that needs a simulator."""

@@ -54,7 +54,7 @@ def test_a_command_and_its_workers_run_nothing_of_the_working_folder(hostile, wo
 def test_an_empty_entry_of_pythonpath_is_not_the_working_folder_for_workers(hostile, path, monkeypatch):
     """As `export PYTHONPATH=$PYTHONPATH:/somewhere` makes one."""
     monkeypatch.chdir(hostile)
-    monkeypatch.delenv("PYTHONPATH") if path is None else monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.delenv("PYTHONPATH", raising=False) if path is None else monkeypatch.setenv("PYTHONPATH", path)
     with contextlib.closing(Worker("builtins:dict")) as worker:
         worker.send("keys")
         with contextlib.suppress(RuntimeError):
