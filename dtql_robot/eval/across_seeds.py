@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,6 +76,13 @@ class SeedsResult:
     def save(self, path: Path) -> Path:
         """Write the results whole or not at all."""
         return write_json(path, self.to_dict())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self).splitlines()[0]})"
+
+    def _repr_html_(self) -> str:
+        """The words of `str` for notebooks."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         what, show = ("success", "{:.1%}") if self.reports_success else ("return", "{:.2f}")

@@ -8,6 +8,7 @@ Where the environment tells no success, the returns are compared instead (`paire
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -124,6 +125,13 @@ class Comparison:
     def by_success(self) -> bool:
         """Whether success is compared; otherwise the return, as one of the runs tells no success."""
         return all(row.successes is not None for row in self.rows)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self).splitlines()[0]})"
+
+    def _repr_html_(self) -> str:
+        """The words of `str` for notebooks."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         shown = (HEADER, _cells) if self.by_success else (RETURN_HEADER, _return_cells)

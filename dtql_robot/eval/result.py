@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,13 @@ class EvalResult:
     def save(self, path: str | Path) -> Path:
         """Write results.json whole or not at all."""
         return write_json(Path(path), self.to_dict())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self).splitlines()[0]})"
+
+    def _repr_html_(self) -> str:
+        """The words of `str` for notebooks."""
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         speed = f"{self.policy_hz:.0f} decisions/s, {self.env_steps_per_s:.0f} environment steps/s"

@@ -120,3 +120,14 @@ def test_a_folder_without_results_is_an_error(folders, tmp_path, capsys):
 def test_the_same_run_twice_is_an_error(folders, capsys):
     assert main(["compare", str(folders / "a"), str(folders / "a")]) == 2
     assert "given twice" in capsys.readouterr().err
+
+
+def test_results_show_themselves_short_and_in_notebooks():
+    episodes = tuple(EpisodeResult(i, True, -1.0, 50, 9) for i in range(200))
+    one = EvalResult("Fetch<b>Push-v4", 0, episodes, "last", 50, 1, 2000.0, 500.0)
+    assert len(repr(one)) < 250
+    assert "200/200" in repr(one)
+    assert "Fetch&lt;b&gt;Push-v4" in one._repr_html_()
+    found = compare({"a": result([1] * 50), "b": result([0] * 50)})
+    assert len(repr(found)) < 250
+    assert found._repr_html_().startswith("<pre>")
