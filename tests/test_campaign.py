@@ -34,9 +34,6 @@ def tried(module, arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="split takes an image file whose rewards float32 cannot hold; inspect refuses it", strict=False
-)
 def test_damaged_files():
     assert tried("files", "40, 7") >= 80
 
