@@ -81,6 +81,7 @@ def write_report(
     results: Mapping[str, Any],
     config: Mapping[str, Any],
     dataset: Mapping[str, Any] | None = None,
+    decisions: Sequence[str] = (),
     curves_png: Path | None = None,
     videos: Sequence[Path] = (),
     command: Sequence[str] = (),
@@ -88,6 +89,7 @@ def write_report(
 ) -> Path:
     """Write report.html: success rate or return with interval, the video, every episode, curves, settings, commands.
 
+    decisions: what training decided from the data and why, a sentence each.
     results: the content of results.json.  config: shown as it is, nested keys dotted.  dataset: as `datasets.inspect`
     gives it.  videos: named where there are several.
     command: the lines that reproduce the run.  versions: package -> version; default those in `results`.
@@ -112,6 +114,7 @@ def write_report(
         curves=_data_uri(curves_png, "image/png"),
         config=flatten(config),
         dataset=describe_dataset(dataset) if dataset else None,
+        decisions=list(decisions),
         command="\n".join(command),
         versions=dict(versions or results.get("versions") or {}),
         date=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),

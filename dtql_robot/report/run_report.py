@@ -33,6 +33,7 @@ def write_run_report(
         results=results,
         config=settings["config"],
         dataset=read_summary(run),
+        decisions=settings["decisions"],
         curves_png=curves,
         videos=videos,
         command=[shlex.join(training_command(run, settings)), shlex.join(command)],

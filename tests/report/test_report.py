@@ -35,11 +35,13 @@ def test_the_report_holds_everything_and_needs_nothing_beside_it(tmp_path, resul
         results=results,
         config={"train": {"lr": 3e-4, "hidden": [256, 256]}, "compile": False},
         dataset={"source": "push.hdf5", "episodes": 200},
+        decisions=["behaviour is learned from <92> of 300"],
         curves_png=plot_curves(rows, tmp_path / "curves.png"),
         videos=[video],
         command=["dtql-robot train --data push.hdf5", "dtql-robot eval"],
         versions={"torch": "2.13.0"},
     ).read_text()
+    assert "<p>behaviour is learned from &lt;92&gt; of 300</p>" in html
     assert "75.0%" in html
     assert "6 of 8" in html
     assert "Push &amp; &lt;run&gt;" in html
