@@ -102,7 +102,7 @@ def test_script_parses_and_is_executable(script: str) -> None:
 def test_make_lists_its_targets() -> None:
     command = ["make", "--no-print-directory"]  # which make otherwise prints when the tests run below `make test`
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = "help setup extras demo check test lint docs clean"
+    names = "help setup extras demo check test campaign lint docs clean"
     assert [line.split()[1] for line in listed.splitlines()] == names.split()
 
 
