@@ -17,6 +17,7 @@ from typing import Any
 
 from dtql_robot import __version__
 from dtql_robot.failures import explain
+from dtql_robot.system.launcher import refuse_launcher
 from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
 
 USAGE = """\
@@ -121,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with terminated_as_interrupted():
             run, options = parse(command, rest)
+            refuse_launcher(f"`dtql-robot {command}`")
             with plain_output():
                 run(options)
                 sys.stdout.flush()

@@ -15,6 +15,7 @@ import torch
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.system.cores import usable_cores
+from dtql_robot.system.launcher import refuse_launcher
 
 COMPILE_FROM = 150_000
 """Updates from which compiling wins although nothing is cached yet (docs/performance.md)."""
@@ -31,7 +32,7 @@ def resolve_device(choice: str) -> torch.device:
 
 def check_hardware(cfg: Config) -> None:
     """InputError where a setting needs hardware that `cfg.device` is not, or a launcher started several processes."""
-    _refuse_launcher()
+    refuse_launcher("Training")
     o, device = cfg.optim, resolve_device(cfg.device)
     if device.type != "cuda":
         for setting, asked in (("cuda_graph=on", o.cuda_graph == "on"), ("precision=tf32", o.precision == "tf32")):
@@ -39,14 +40,6 @@ def check_hardware(cfg: Config) -> None:
                 raise InputError(f"{setting} needs an NVIDIA GPU, and this run is on the {device.type}; leave it out.")
     if o.compile == "on" and device.type == "cpu" and not has_compiler():
         raise InputError("compile=on needs a C++ compiler, and there is no g++ or clang++: install one.")
-
-
-def _refuse_launcher() -> None:
-    """InputError where torchrun or its like started this process as one of several."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    if count.isdecimal() and int(count) > 1 and ("RANK" in os.environ or "LOCAL_RANK" in os.environ):
-        raise InputError(f"Training runs in one process, and a launcher such as torchrun started {count} of them "
-                         "(WORLD_SIZE); start it with `python -m dtql_robot train` alone.")  # fmt: skip
 
 
 @contextmanager
