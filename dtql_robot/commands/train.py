@@ -17,6 +17,12 @@ from dtql_robot.system.files import expanded
 if TYPE_CHECKING:
     from dtql_robot.types import Demonstrations
 
+BASIC = (
+    *("steps", "seed", "device", "obs_keys", "filter_key", "reward", "behaviour", "horizon", "n_action_steps"),
+    *("policy_hidden", "q_weight", "batch_size", "lr", "encoder", "log_every", "checkpoint_every"),
+)
+"""Settings in `train --help`; `train --help-all` has them all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:

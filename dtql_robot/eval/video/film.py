@@ -26,6 +26,7 @@ from dtql_robot.eval.video.attention import Looking, beside, column_width
 from dtql_robot.eval.video.clips import Clip, grid_shape, write_clips
 from dtql_robot.eval.video.labels import PAPER, card, fitted
 from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace, spread
+from dtql_robot.system.progress import progress_bar
 from dtql_robot.types import Frame, Policy, image_obs_of
 
 if TYPE_CHECKING:
@@ -215,10 +216,8 @@ def _clips(
     progress: bool,
 ) -> Iterator[Clip]:
     """Play the chosen episodes again; those that end otherwise than recorded are left out and added to `odd`."""
-    from tqdm import tqdm
-
     camera: Any = pool.servers[0].env
-    for index in tqdm(chosen, desc="film", unit="ep", disable=not progress):
+    for index in progress_bar("film", over=chosen, total=len(chosen), unit="ep", enabled=progress):
         recorded = result.per_episode[index]
         try:
             ((again,), _) = run_episodes(policy, pool, 1, [recorded.seed], facts)

@@ -1,32 +1,43 @@
 """The command line: `dtql-robot COMMAND ...`.  The only place that joins data, training, simulators and evaluation.
 
-Each command is a frozen dataclass whose fields are its options; `tyro` turns it into a parser and its help.
-Heavy packages are imported inside the commands, so that `--help` is instant.
+Each command is a frozen dataclass whose fields are its options; `tyro` turns it into a parser, and `help_text` into
+its help. Heavy packages are imported inside the commands, so that `--help` is instant.
 """
 
 from __future__ import annotations
 
-import difflib
+import importlib
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from dtql_robot import __version__
+from dtql_robot.errors import did_you_mean
 from dtql_robot.failures import explain
 from dtql_robot.system.launcher import refuse_launcher
+from dtql_robot.system.progress import progress_shown
 from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
 
 USAGE = """\
-dtql-robot {version}: robot demonstrations in; a fast one-step policy, its success rate and a video out.
+dtql-robot {version}: turn robot demonstrations into a fast one-step policy, with its success rate and a video.
 
-usage: dtql-robot COMMAND [options]      (dtql-robot COMMAND --help explains each)
+usage: dtql-robot COMMAND [options]
+       dtql-robot COMMAND --help     explains one command
+       dtql-robot --version
 
 commands:
 {commands}
+
+options of every command:
+{anywhere}
+
+completion with the Tab key, for bash (zsh and fish: docs/commands.md):
+  dtql-robot --completion bash >> ~/.bashrc
 
 a first run, end to end:
   dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
@@ -34,8 +45,14 @@ a first run, end to end:
   dtql-robot train --data demos/pick.hdf5 --out runs/pick
   dtql-robot eval runs/pick --episodes 200 --video runs/pick/rollouts.mp4
 
-exit codes: 0 done, 2 something given is wrong (one message says what), 1 anything else.
+exit codes: 0 done, 2 something you gave is wrong (one message says what), 1 anything else.
 """
+
+ANYWHERE = """\
+  -h, --help              Show this help.
+  -q, --quiet             Show no progress.
+  -v, --verbose           With an error, show where in the code it comes from."""
+QUIET, VERBOSE, HELP = {"-q", "--quiet"}, {"-v", "--verbose"}, {"-h", "--help", "--help-all"}
 
 COMMANDS = {
     "collect": "record scripted demonstrations in simulation",
@@ -52,27 +69,36 @@ COMMANDS = {
     "export": "the policy as one TorchScript or ONNX file",
     "demo": "all of the above on FetchPickAndPlace, in a few minutes",
 }
-"""Command -> summary.  `dtql_robot.commands.<command>` holds its Options and `run(options)`."""
+"""Command -> summary.  `dtql_robot.commands.<command>` holds its Options and `run(options)`.
+
+It may also have: `defaults(arguments)`, an Options with other defaults or None; `BASIC`, the nested settings that
+belong into the short help; `INTERRUPTED`, what to say after Ctrl-C where the error itself does not.
+"""
 
 
 def usage() -> str:
     """The text of `dtql-robot --help`."""
     lines = (f"  {name:<10}{summary}" for name, summary in COMMANDS.items())
-    return USAGE.format(version=__version__, commands="\n".join(lines))
+    return USAGE.format(version=__version__, commands="\n".join(lines), anywhere=ANYWHERE)
 
 
 def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
-    """The command's function and its options."""
-    import importlib
-
+    """The command's function and its options.  SystemExit after help, or where the parser explains a mistake."""
     import tyro
 
+    from dtql_robot.cli.options import check_words, option_groups
     from dtql_robot.config.checks import checked, deferred
     from dtql_robot.env_record import FAMILIES
     from dtql_robot.system.user_modules import trust_named_module
 
     module = importlib.import_module(f"dtql_robot.commands.{command}")
     default = module.defaults(arguments) if hasattr(module, "defaults") else None
+    if HELP & set(arguments):
+        from dtql_robot.cli.help_text import help_text
+
+        print(help_text(command, module, default, ANYWHERE, everything="--help-all" in arguments), end="")
+        sys.exit(0)
+    check_words(arguments, (option for group in option_groups(module.Options, default) for option in group.options))
     with deferred():
         options = tyro.cli(
             module.Options,
@@ -103,25 +129,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start, see system.launch
-    arguments = list(arguments)
+    words = [word for word in arguments if word not in QUIET | VERBOSE]
     open_streams()
     accept_every_character()
-    with plain_output():
-        if not arguments or arguments[0] in ("-h", "--help", "help"):
-            print(usage(), end="")
-            return 0
-        if arguments[0] == "--version":
-            print(f"dtql-robot {__version__}")
-            return 0
-        command, *rest = arguments
-        if command not in COMMANDS:
-            near = difflib.get_close_matches(command, COMMANDS, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            print(f"dtql-robot: unknown command {command!r}; {hint}Choose from {', '.join(COMMANDS)}.", file=sys.stderr)
+    with progress_shown(not QUIET & set(arguments)):
+        if words and words[0] in COMMANDS:
+            return _run(words[0], words[1:], verbose=bool(VERBOSE & set(arguments)))
+        with plain_output():
+            return _answer(words)
+
+
+def _answer(words: Sequence[str]) -> int:
+    """What is asked without a command: help, the version, completion.  Returns the exit code."""
+    first = words[0] if words else "--help"
+    if first == "help" and words[1:2] and words[1] in COMMANDS:
+        return _run(words[1], ["--help"], verbose=False)
+    if first in (*HELP, "help"):
+        print(usage(), end="")
+    elif first == "--version":
+        print(f"dtql-robot {__version__}")
+    elif first == "--completion":
+        from dtql_robot.cli.completion import SHELLS, completion
+
+        if list(words[1:]) not in [[shell] for shell in SHELLS]:
+            print(f"dtql-robot: --completion needs one of {', '.join(SHELLS)}.", file=sys.stderr)
             return 2
+        print(completion(words[1], COMMANDS), end="")
+    else:
+        hint = did_you_mean(first, COMMANDS, n=1)
+        print(f"dtql-robot: unknown command {first!r}. {hint} `dtql-robot --help` lists all.", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
+    """Run a command, and say what went wrong in one sentence.  Returns the exit code."""
     try:
         with terminated_as_interrupted():
-            run, options = parse(command, rest)
+            run, options = parse(command, arguments)
             refuse_launcher(f"`dtql-robot {command}`")
             with plain_output():
                 run(options)
@@ -134,7 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if explained is None:
             raise
         sentence, code = explained
+        after = getattr(sys.modules.get(f"dtql_robot.commands.{command}"), "INTERRUPTED", None)
+        if after and isinstance(error, KeyboardInterrupt) and not getattr(error, "__notes__", ()):
+            sentence = f"{sentence} {after}"
         with plain_output():
+            if verbose:
+                traceback.print_exception(error)
             print(f"dtql-robot {command}: {sentence}", file=sys.stderr)
         return code
     return 0
