@@ -16,6 +16,9 @@ from tests.helpers.skips import fail_wrong_skip, skip_without_gl
 
 torch.set_num_threads(1)
 
+for name in ("ROBOMIMIC", "D4RL", "OGBENCH", "MINARI", "LEROBOT"):  # no test reaches for the network
+    os.environ[f"DTQL_{name}_URL"] = "http://127.0.0.1:9"
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -24,6 +24,7 @@ from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.ogbench_names import dataset_name
 from dtql_robot.datasets.formats.precision import lost, watch
 from dtql_robot.datasets.formats.reading import Keep, Reading, Request
+from dtql_robot.datasets.published.names import published_file, split_name
 from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations, Episode
 
@@ -45,7 +46,8 @@ def load(
     """Read demonstrations into memory.
 
     data            robomimic HDF5, Minari folder or main_data.hdf5, D4RL HDF5, OGBench .npz, Zarr store (folder or
-                    zip), minari:NAMESPACE/ID or ogbench:NAME; several, separated by commas, are joined
+                    zip), or a published name (robomimic:lift/mh/low_dim, d4rl:NAME, ogbench:NAME, minari:ID), which
+                    is downloaded once; several, separated by commas, are joined
     obs_keys        observations to load, in this order; None: every low-dimensional one, no images
     filter_key      subset of a robomimic file ("train", "valid", ...); None: all episodes
     success_reward  a step counts as a success where its reward is at least this; None: the source's own signal
@@ -98,12 +100,20 @@ def _read(data: str | Path, request: Request, cached: bool) -> Reading:
         return replace(reading, notes=(*reading.notes, *lost(ranges)))
 
     if request.problems is not None or not cached or path.is_dir():
-        return read(None)
+        return _named_env(data, read(None))
     if kind == "hdf5":
         check_is_hdf5(path)
     keys = None if request.obs_keys is None else list(request.obs_keys)
     asked = {"obs_keys": keys, "filter_key": request.filter_key, "episode_length": request.episode_length}
-    return read_through(path, asked if name is None else {**asked, "name": name}, read)
+    return _named_env(data, read_through(path, asked if name is None else {**asked, "name": name}, read))
+
+
+def _named_env(data: str | Path, reading: Reading) -> Reading:
+    """With the environment that belongs to a published name, where the file itself names none."""
+    name = split_name(str(data))
+    if name is None or name[0] != "d4rl" or reading.demos.env_spec is not None:
+        return reading
+    return replace(reading, demos=replace(reading.demos, env_spec=published_file(*name).env))
 
 
 def _read_hdf5(path: Path, request: Request) -> Reading:

@@ -13,6 +13,11 @@ from pathlib import Path
 
 from dtql_robot.errors import InputError
 
+
+class BeingWrittenError(InputError):
+    """Another process writes the same file."""
+
+
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 """What file systems answer that have no locks: there two writers cannot know of each other."""
 
@@ -22,7 +27,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Have `path` (a file or a folder, there or not yet) for this process alone while the block runs.
 
     The lock is a hidden file beside `path` that is gone afterwards; that of a process that was killed holds nobody.
-    wait: wait for another process that has it; without, InputError says which one that is.
+    wait: wait for another process that has it; without, BeingWrittenError (an InputError) says which one that is.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file() and not target.is_dir():
@@ -34,8 +39,9 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
         handle = _acquire(name, wait)
     except BlockingIOError:
         other = _holder(name)
-        raise InputError(f"{path} is being written by another process{other}; wait for it or choose another name."
-                         ) from None  # fmt: skip
+        raise BeingWrittenError(
+            f"{path} is being written by another process{other}; wait for it or choose another name."
+        ) from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from error
     try:

@@ -47,14 +47,16 @@ class _Lines:
 def progress_bar(
     description: str,
     *,
-    total: int,
+    total: int | None,
     unit: str,
     initial: int = 0,
     enabled: bool = True,
+    scale: bool = False,
     over: Iterable[Any] | None = None,
 ) -> Any:
     """A tqdm bar on stderr.  In a file or a pipe it writes a line every 15 seconds, so that logs stay readable.
 
+    total: None where it is not known.  scale: write 12.3M for 12,300,000.
     over: what the bar itself is iterated for, in place of calls of `update`.
     """
     from tqdm import tqdm
@@ -66,6 +68,7 @@ def progress_bar(
         total=total,
         initial=initial,
         unit=unit,
+        unit_scale=scale,
         file=stream if live else _Lines(stream),
         disable=not (enabled and _shown.get()),
         dynamic_ncols=live,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -151,28 +150,6 @@ def test_kitchen_success_from_its_nested_goals(tmp_path: Path, monkeypatch: pyte
     assert demos.episodes[0].success.tolist() == verdicts
     assert any("read from the goals" in n for n in inspect("minari:kitchen/made-v0")["notes"])
     assert {"achieved_goal/kettle", "desired_goal/microwave"} < set(load("minari:kitchen/made-v0").obs_shapes)
-
-
-def test_missing_datasets_are_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: find("json" if name == "huggingface_hub" else name))
-    asked = []
-
-    def download(dataset_id: str) -> None:
-        asked.append(dataset_id)
-        save_minari(make_demos(2), tmp_path / dataset_id)
-
-    monkeypatch.setattr(minari, "download_dataset", download)
-    assert len(load("minari:made/far-v0")) == len(load("minari:made/far-v0")) == 2
-    assert asked == ["made/far-v0"]
-
-    def fail(dataset_id: str) -> None:
-        raise ConnectionError("no route\nto host")
-
-    monkeypatch.setattr(minari, "download_dataset", fail)
-    with pytest.raises(InputError, match="downloading it failed: no route to host"):
-        load("minari:made/farther-v0")
 
 
 def test_minari_without_jpeg_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 
 from dtql_robot.datasets.formats.episode_checks import Place, check_alike, check_episode
 from dtql_robot.datasets.formats.hdf5_write import check_room
-from dtql_robot.datasets.formats.location import MAIN_FILE, is_dataset_id, minari_root
+from dtql_robot.datasets.formats.location import MAIN_FILE
+from dtql_robot.datasets.formats.minari_names import is_dataset_id, minari_root
 from dtql_robot.datasets.formats.minari_read import (
     HAS_FINAL_OBS,
     OBS_KEY,

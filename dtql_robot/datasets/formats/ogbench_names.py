@@ -14,7 +14,6 @@ from dtql_robot.env_record import OGBENCH_KINDS
 from dtql_robot.errors import InputError
 
 OGBENCH_PREFIX = "ogbench:"
-_URL = "https://rail.eecs.berkeley.edu/datasets/ogbench"
 _FOLDER = "~/.ogbench/data"  # where the package ogbench keeps its data sets
 _NAME = re.compile(r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*-v\d+)(?P<val>-val)?")
 _TASK = re.compile(r"-singletask(?:-task\d+)?(?=-v\d+$)")
@@ -45,20 +44,23 @@ def recording_beside(path: Path) -> Path:
     return recording if recording.is_file() else path
 
 
-def dataset_file(spec: str) -> Path:
-    """The file of "ogbench:NAME" in OGBench's own folder.  InputError, with its address, where it is not there."""
-    text = spec.removeprefix(OGBENCH_PREFIX)
-    found = _NAME.fullmatch(text)
-    if found is None or dataset_name(text) is None:
+def recording_name(name: str) -> str:
+    """Of "cube-single-play-v0", "-v0-val", or a single task of it, the name of the recording's file without ".npz".
+
+    InputError for what is no name of OGBench's.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None or dataset_name(name) is None:
         raise InputError(
-            f"{text!r} is no data set of OGBench; e.g. ogbench:cube-single-play-v0 or "
+            f"{name!r} is no data set of OGBench; e.g. ogbench:cube-single-play-v0 or "
             "ogbench:cube-single-play-singletask-task2-v0 was expected."
         )
-    name = f"{_TASK.sub('', found['name'])}{found['val'] or ''}.npz"
+    return f"{_TASK.sub('', found['name'])}{found['val'] or ''}"
+
+
+def own_folder() -> Path | None:
+    """Where the package ogbench keeps its data sets; None where there is no home folder."""
     try:
-        folder = Path(_FOLDER).expanduser()
-    except RuntimeError as error:
-        raise InputError("There is no home folder to look for OGBench's data sets in; name the file itself.") from error
-    if not (folder / name).is_file():
-        raise InputError(f"{folder / name} is not there. Fetch it from {_URL}/{name}, or name the file itself.")
-    return folder / name
+        return Path(_FOLDER).expanduser()
+    except RuntimeError:
+        return None
