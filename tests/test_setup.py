@@ -166,7 +166,7 @@ def test_with_a_compiler_every_extra_is_wanted(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     compilers = {"g++": "exit 0", "make": "exit 0", "bin/python": "exit 0"}
     done = run_bash(f'VENV="{tmp_path}"; available_extras; echo "${{EXTRAS[*]}}"', tmp_path, compilers)
-    wanted = {name for name in PROJECT["optional-dependencies"] if name not in {"test", "docs", "download"}}
+    wanted = {name for name in PROJECT["optional-dependencies"] if name not in {"test", "docs"}}
     assert set(done.stdout.split()) == wanted
 
 

@@ -58,6 +58,7 @@ COMMANDS = {
     "collect": "record scripted demonstrations in simulation",
     "inspect": "show what a demonstration file holds",
     "validate": "find everything in a file that would make training or evaluation wrong",
+    "data": "list, download or delete published data sets (robomimic, D4RL, OGBench, ...)",
     "convert": "robomimic, Minari, D4RL, OGBench, Zarr and raw robosuite files into robomimic or Minari",
     "split": "write train and valid filter keys into a robomimic file",
     "playback": "replay demonstrations in the simulator: how many still succeed, and a video",

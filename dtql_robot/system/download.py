@@ -125,6 +125,33 @@ class _Partial:
             path.unlink(missing_ok=True)
 
 
+class _Bar:
+    """How much has arrived, shown from the server's first answer on."""
+
+    def __init__(self, name: str, enabled: bool) -> None:
+        self._name, self._enabled = name, enabled
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def begin(self, partial: _Partial) -> None:
+        if self._bar is None:
+            self._bar = progress_bar(
+                self._name, total=partial.size, unit="B", scale=True, enabled=self._enabled, initial=partial.have
+            )
+        else:
+            self._bar.reset(total=partial.size)
+            self.show(partial)
+
+    def show(self, partial: _Partial) -> None:
+        self._bar.update(partial.have - self._bar.n)
+
+
 def partial_files(target: Path) -> list[Path]:
     """What an interrupted download of `target` has left beside it."""
     partial = _Partial.of(Remote(""), target)
@@ -135,7 +162,7 @@ def _fetch(remote: Remote, target: Path, pauses: Sequence[float], show: bool) ->
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = _Partial.of(remote, target)
-        with progress_bar(target.name, total=partial.size, unit="B", scale=True, enabled=show) as bar:
+        with _Bar(target.name, show) as bar:
             joined = _receive_all(remote, partial, pauses, bar)
             right = _is_right(partial)
             if joined and not right:  # of two versions of the file
@@ -156,7 +183,7 @@ def _fetch(remote: Remote, target: Path, pauses: Sequence[float], show: bool) ->
         raise interrupt from None
 
 
-def _receive_all(remote: Remote, partial: _Partial, pauses: Sequence[float], bar: Any) -> bool:
+def _receive_all(remote: Remote, partial: _Partial, pauses: Sequence[float], bar: _Bar) -> bool:
     """Ask until everything has arrived; returns whether it came in more than one piece."""
     first = partial.have
     pieces, idle = int(first > 0), 0
@@ -179,14 +206,13 @@ def _receive_all(remote: Remote, partial: _Partial, pauses: Sequence[float], bar
     return pieces > 0
 
 
-def _receive(remote: Remote, partial: _Partial, bar: Any) -> None:
+def _receive(remote: Remote, partial: _Partial, bar: _Bar) -> None:
     """One request; returns when the file is complete."""
     start = partial.have if partial.continues else 0
     answer = open_at(remote.url, start, partial.validator, timeout=_timeout(), headers=remote.headers)
     with answer.stream:
         _begin(remote, partial, answer)
-        bar.reset(total=partial.size)
-        bar.update(partial.have)
+        bar.begin(partial)
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(partial.path, flags, 0o666), "wb", buffering=0) as file:
             file.truncate(partial.have)
@@ -196,7 +222,7 @@ def _receive(remote: Remote, partial: _Partial, bar: Any) -> None:
                 while rest:
                     written = file.write(rest)
                     partial.have, rest = partial.have + written, rest[written:]
-                bar.update(len(block))
+                bar.show(partial)
             os.fsync(file.fileno())
     if partial.size is not None and partial.have < partial.size:
         raise InterruptedDownloadError(f"the connection was cut after {partial.have} of {partial.size} bytes")

@@ -1,0 +1,88 @@
+"""`dtql-robot data`: published data sets and the cache that they are downloaded into."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from tyro.conf import Positional
+
+from dtql_robot.errors import InputError
+
+INTERRUPTED = "What has arrived is kept; the same command goes on from there."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """List published data sets, download them, say where they are, or delete them.
+
+    Every command that reads demonstrations downloads by itself what it is given by such a name. The cache is
+    ~/.cache/dtql-robot, or $DTQL_CACHE. Without a network, `path` says where to put a file that you bring.
+    Examples: dtql-robot data list robomimic
+              dtql-robot data fetch robomimic:lift/mh/low_dim d4rl:door-human-v1
+    """
+
+    action: Positional[Literal["list", "fetch", "path", "remove"]]
+    """list: what there is, and what is here. fetch: download. path: where it is or would be. remove: delete it here."""
+    names: Positional[tuple[str, ...]] = ()
+    """Data sets as robomimic:TASK/TYPE/KIND, d4rl:NAME, ogbench:NAME, minari:NAMESPACE/ID, lerobot:ORG/NAME. With list:
+    the parts before the colon to show."""
+    url: str | None = None
+    """Address of a mirror to fetch from, in place of the usual one."""
+
+
+def run(options: Options) -> None:
+    """Do what is asked for each name."""
+    if options.action == "list":
+        _list(options.names)
+        return
+    if not options.names:
+        raise InputError(f"NAMES is missing: which data sets to {options.action}, e.g. robomimic:lift/mh/low_dim.")
+    if options.url is not None:
+        _use_mirror(options.names, options.url)
+    from dtql_robot.datasets.published.fetch import address, fetch, place
+    from dtql_robot.datasets.published.shelf import remove
+
+    for name in options.names:  # a slip in the last one is found before the first is fetched
+        place(name)
+    for name in options.names:
+        if options.action == "fetch":
+            print(fetch(name))
+        elif options.action == "remove":
+            gone = remove(name)
+            print(f"removed {gone}" if gone else f"{name} is not here")
+        else:
+            found = place(name)
+            print(found)
+            if not found.exists():
+                raise InputError(f"{name} is not here yet. Fetch it with `dtql-robot data fetch {name}`, or put "
+                                 f"{address(name)} at {found}.")  # fmt: skip
+
+
+MORE = {
+    "ogbench": "any other of OGBench's names",
+    "minari": "any of minari.farama.org, as minari:D4RL/door/human-v2",
+    "lerobot": "any data set of huggingface.co, as lerobot:lerobot/pusht",
+}
+"""What can be fetched of the schemes that have more than can be listed."""
+
+
+def _list(schemes: tuple[str, ...]) -> None:
+    from dtql_robot.datasets.published.names import SCHEMES
+    from dtql_robot.datasets.published.shelf import known_names, size_here
+
+    for scheme in (text.rstrip(":") for text in schemes or SCHEMES):
+        for name in known_names(scheme):
+            size = size_here(f"{scheme}:{name}")
+            print(f"{scheme}:{name}" + ("" if size is None else f"  {size / 1e6:,.1f} MB here"))
+        if scheme in MORE:
+            print(f"{scheme}: {MORE[scheme]}")
+
+
+def _use_mirror(names: tuple[str, ...], url: str) -> None:
+    from dtql_robot.datasets.published.names import mirror_variable, split_name
+
+    for name in names:
+        if (found := split_name(name)) is not None:
+            os.environ[mirror_variable(found[0])] = url
