@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import importlib
 import random
 import re
 import tempfile
@@ -16,6 +15,7 @@ from files import SMALL, preload
 from trial import GIB, Tally, forked, promised
 
 from dtql_robot.cli import main
+from dtql_robot.cli.options import option_groups
 
 SECONDS, MEMORY = 60.0, 3 * GIB
 SENSELESS = (
@@ -35,16 +35,7 @@ SENSELESS = (
 )
 LARGE = ("1e308", "1e-308", "4294967296", "9223372036854775808", "18446744073709551616", "100000000")
 WORK = {
-    *(
-        "--steps",
-        "--episodes",
-        "--max-episode-steps",
-        "--num-envs",
-        "--jobs",
-        "--pretrain-steps",
-        "--size",
-        "--workers",
-    ),
+    *("--steps", "--episodes", "--max-episode-steps", "--workers", "--jobs", "--pretrain-steps", "--size"),
     *("--video-episodes", "--video-size", "--seeds", "--sampler-steps", "--worker-timeout"),
 }
 """How much is to be done, or waited for: a large number is a wish that is honoured for as long as it takes."""
@@ -59,12 +50,10 @@ COMMANDS = ("train", "collect", "eval", "split", "playback", "validate", "conver
 
 
 def numeric_options(command: str) -> list[str]:
-    """Options of a command that take a number, as its own help tells."""
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        main([command, "--help"])
-    text = re.sub(r"[│\s]+", " ", shown.getvalue())
-    return sorted(set(re.findall(r"(--[a-z][a-z-]+) \S*(?:INT|FLOAT)", text)))
+    """Options of a command that take a number."""
+    declared = importlib.import_module(f"dtql_robot.commands.{command}").Options
+    options = [option for group in option_groups(declared) for option in group.options]
+    return sorted(option.flag for option in options if {"N", "X"} & set(re.split(r"\W", option.value)))
 
 
 def cases() -> list[tuple[str, str, str]]:
@@ -83,7 +72,7 @@ def words(command: str, folder: Path) -> list[object]:
     return {
         "train": ["train", "--data", data, "--out", out, *SMALL],
         "collect": ["collect", "FetchReach-v4", "--out", out / "d.hdf5", "--workers", "1", "--episodes", "1"],
-        "eval": ["eval", folder / "run", "--episodes", "1", "--max-episode-steps", "2", "--num-envs", "1"],
+        "eval": ["eval", folder / "run", "--episodes", "1", "--max-episode-steps", "2", "--workers", "1"],
         "split": ["split", data, "--train", "0.5", "--overwrite"],
         "playback": ["playback", data],
         "validate": ["validate", folder / "d4rl.hdf5"],

@@ -90,14 +90,14 @@ def simulators(folder: Path) -> Tally:
                 "frail:Frail-v0",
                 "--episodes",
                 "10",
-                "--num-envs",
+                "--workers",
                 "2",
                 "--where",
                 where,
             ]
             out = folder / "results-of-one.json"
             out.unlink(missing_ok=True)
-            outcome = run([*words, "--worker-timeout", "5", "--json", out], cwd=folder, env=env, seconds=120)
+            outcome = run([*words, "--worker-timeout", "5", "--results", out], cwd=folder, env=env, seconds=120)
             wrong = promised(outcome)
             found = _rates(out)
             expected = expected or found
@@ -138,7 +138,16 @@ def full_disks(folder: Path) -> Tally:
         "collect": lambda out: ["collect", REACH, "--episodes", "4", "--out", out / "demos.hdf5"],
         "split": lambda out: ["split", shutil.copy(data, out), "--train", "0.5", "--overwrite"],
         "export": lambda out: ["export", trained, "--format", "torchscript", "--out", out / "policy.pt"],
-        "eval": lambda out: ["eval", trained, "--episodes", "2", "--max-episode-steps", "5", "--json", out / "r.json"],
+        "eval": lambda out: [
+            "eval",
+            trained,
+            "--episodes",
+            "2",
+            "--max-episode-steps",
+            "5",
+            "--results",
+            out / "r.json",
+        ],
     }
     for name, words in commands.items():
         for kibibytes in (64, 96, 108) if name == "split" else (8, 64, 160):  # split's holds the file already
@@ -191,7 +200,7 @@ def strangers(folder: Path) -> Tally:
             trained,
             "--episodes",
             "2",
-            "--num-envs",
+            "--workers",
             "2",
             "--where",
             "processes",

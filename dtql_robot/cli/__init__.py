@@ -85,10 +85,8 @@ def usage() -> str:
 
 def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
     """The command's function and its options.  SystemExit after help, or where the parser explains a mistake."""
-    import tyro
-
     from dtql_robot.cli.options import check_words, option_groups
-    from dtql_robot.config.checks import checked, deferred
+    from dtql_robot.commands.words import parse_options
     from dtql_robot.env_record import FAMILIES
     from dtql_robot.system.user_modules import trust_named_module
 
@@ -100,16 +98,9 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
         print(help_text(command, module, default, ANYWHERE, everything="--help-all" in arguments), end="")
         sys.exit(0)
     check_words(arguments, (option for group in option_groups(module.Options, default) for option in group.options))
-    with deferred():
-        options = tyro.cli(
-            module.Options,
-            args=list(arguments),
-            default=default,
-            prog=f"dtql-robot {command}",
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
+    options = parse_options(module, arguments, default, f"dtql-robot {command}")
     trust_named_module(arguments, FAMILIES)
-    return module.run, checked(options)
+    return module.run, options
 
 
 @contextmanager

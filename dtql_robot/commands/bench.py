@@ -11,18 +11,24 @@ from typing import Any
 
 from tyro.conf import Positional, UseAppendAction
 
+from dtql_robot.commands import train
+from dtql_robot.commands.words import parse_options, parse_seeds
 from dtql_robot.errors import InputError
-from dtql_robot.experiments.jobs import Job, run_jobs, write_tables
-from dtql_robot.experiments.suites import METHODS, BenchTask, suite
+from dtql_robot.experiments.estimate import Work, estimate, in_words
+from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, write_tables
+from dtql_robot.experiments.suites import METHODS, SIZES, BenchTask, Size, suite
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
-    Interrupted, it goes on where it stopped when called again. Writes table.md, table.csv, figure.png, and one small
-    results/TASK-METHOD-seedN.json a run into --out. Suites: smoke, fetch, metaworld, manipulation.
-    Example: dtql-robot bench fetch --methods dtql mse-bc diffusion-bc --seeds 0 1 2
+    The suites are smoke (does everything work here? two minutes), fetch, metaworld and manipulation. An estimate of the
+    time comes first. Each run that ends is added to table.md, table.csv and figure.png in --out, and to
+    results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
+
+    Example:
+      dtql-robot bench fetch --methods dtql mse-bc diffusion-bc --seeds 0..2
     """
 
     suite: Positional[str]
@@ -31,12 +37,13 @@ class Options:
     """Folder to write. Default: runs/bench-SUITE."""
     tasks: tuple[str, ...] = ()
     """Only these tasks of the suite."""
-    methods: tuple[str, ...] = tuple(METHODS)
-    """Methods to compare: dtql (the default recipe) and the baselines made from the same parts."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Training seeds."""
-    episodes: int = 100
-    """Evaluation episodes of each run; the start states are the same for all."""
+    methods: tuple[str, ...] = ()
+    """Methods to compare: dtql (the default recipe) and, made from the same parts, no-q, mse-bc-successes, mse-bc,
+    diffusion-bc, tr-only, kl, iql. Default: all; in smoke dtql and mse-bc."""
+    seeds: tuple[str, ...] = ()
+    """Training seeds: "0..2", "0 1 2" or "0,1,2". Default: 0 1 2; in smoke 0."""
+    episodes: int | None = None
+    """Evaluation episodes of each run; the start states are the same for all. Default: 100; in smoke 20."""
     files: tuple[str, ...] = ()
     """Demonstration files of tasks that are not collected, as NAME=PATH, e.g. door-human=door-v0_demos_clipped.hdf5."""
     jobs: int | None = None
@@ -45,26 +52,50 @@ class Options:
     """A further option for every training, once for each: --train-args=--steps=2000 --train-args=--batch-size=64."""
 
 
+INTERRUPTED = "What was trained is saved; the same command continues."
+
+
 def run(options: Options) -> None:
-    """Run what is missing of the suite and write its table.  InputError before anything runs."""
+    """Run what is missing of the suite and write its table after each run.  InputError before anything runs."""
     out = options.out or Path("runs") / f"bench-{options.suite}"
     tasks, data = _choose(options, out)
+    size = SIZES.get(options.suite, Size())
+    episodes = size.episodes if options.episodes is None else options.episodes
+    if episodes < 1:
+        raise InputError(f"--episodes must be 1 or more, found {episodes}.")
+    train_args = (*size.options, *options.train_args)
     jobs = [
         Job(task, method, seed, data[task.name], out / "runs" / task.name / method / f"seed{seed}")
-        for seed in options.seeds
+        for seed in parse_seeds(options.seeds) or size.seeds
         for task in tasks
-        for method in options.methods
+        for method in options.methods or size.methods
     ]
+    works = {job: _work(job, train_args) for job in jobs}
     for task in tasks:
         _collect(task, data[task.name])
-    failed = run_jobs(jobs, options.episodes, options.jobs, options.train_args)
+    at_once, threads = processes(options.jobs)
+    missing = [job for job in jobs if evaluated(job) != episodes]
+    print(f"{len(missing)} of {len(jobs)} runs to do, {at_once} at once", flush=True)
+    if missing:
+        seconds = estimate([works[job] for job in missing], episodes, at_once, threads)
+        print(f"this takes up to {in_words(seconds)}; {out / 'table.md'} grows as runs end", flush=True)
+    failed = run_jobs(jobs, episodes, at_once, threads, train_args, done=lambda jobs: write_tables(jobs, out))
     done = [job for job in jobs if job not in failed]
     if done:
-        write_tables(done, out)
+        print(write_tables(done, out), end="")
+        for name in ("table.md", "table.csv", "figure.png", "results"):
+            print(f"  {out / name}")
     for job, reason in failed.items():
         print(f"failed: {job.label}: {reason}", file=sys.stderr)
     if failed:
         sys.exit(f"{len(failed)} of {len(jobs)} runs failed; call the same command again to repeat them.")
+
+
+def _work(job: Job, train_args: Sequence[str]) -> Work:
+    """What the job's training will be told, as its own command line reads it."""
+    words = ["--out", str(job.folder), "--data", str(job.data), *job.settings(train_args)]
+    parsed = parse_options(train, words, train.defaults(words), "dtql-robot train")
+    return Work(job.task.name, job.method, job.data, parsed.config, parsed.env)
 
 
 def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Path]]:

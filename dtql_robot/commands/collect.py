@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from dtql_robot.commands.words import parse_names
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,9 +99,8 @@ def _plan(options: Options) -> Plan:
         minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
     else:
         check_writable(options.out)
-    cameras = tuple(name for text in options.cameras for name in text.split(","))
     names = ("task", "episodes", "seed", "noise", "record", "lapses", "successes_only", "size")
-    return Plan(cameras=cameras, **{name: getattr(options, name) for name in names})
+    return Plan(cameras=parse_names(options.cameras), **{name: getattr(options, name) for name in names})
 
 
 def _recorded(options: Options, plan: Plan) -> tuple[Episode, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
+from dtql_robot.commands.words import parse_names
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Options:
     """Clip actions to [-1, 1]."""
     cameras: tuple[str, ...] = ()
     """Cameras to draw, from simulator states."""
-    size: tuple[int, int] = (84, 84)
-    """Height and width of the drawn images."""
+    size: tuple[int, ...] = (84,)
+    """Height and width of the drawn images: one number for both, or two."""
     workers: int | None = None
     """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
     overwrite: bool = False
@@ -63,8 +64,12 @@ def run(options: Options) -> None:
 
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists already; choose another OUT or add --overwrite.")
+    if len(options.size) not in (1, 2):
+        raise InputError(f"--size takes one number or two, height and width, found {len(options.size)}.")
     if min(options.size) < 1 or (options.workers is not None and options.workers < 1):
-        raise InputError(f"--size and --workers must be 1 or more, found {options.size} and {options.workers}.")
+        size = " ".join(map(str, options.size))
+        raise InputError(f"--size and --workers must be 1 or more, found {size} and {options.workers}.")
+    options = replace(options, cameras=parse_names(options.cameras))
     sources = split_sources(options.data)
     if not options.cameras and not any(is_raw(source) for source in sources):
         _rewrite(options.data, options)
@@ -140,9 +145,15 @@ def _extract(options: Options, out: Path, overwrite: bool) -> None:
     from dtql_robot.replay.extract import extract_observations
 
     outcomes = extract_observations(
-        options.data, out, cameras=options.cameras, size=options.size, filter_key=options.filter_key,
-        workers=options.workers, overwrite=overwrite, env=options.env,
-    )  # fmt: skip
+        options.data,
+        out,
+        cameras=options.cameras,
+        size=(options.size[0], options.size[-1]),
+        filter_key=options.filter_key,
+        workers=options.workers,
+        overwrite=overwrite,
+        env=options.env,
+    )
     print(success_line(outcomes))
     for key in outcomes[0].get("empty", []):
         print(f"note: observation {key!r} has no values and was left out")

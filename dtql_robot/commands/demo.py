@@ -6,6 +6,9 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from dtql_robot.commands import collect, train
 from dtql_robot.commands import eval as evaluation
@@ -32,7 +35,7 @@ class Options:
     """Episodes to evaluate."""
     seed: int = 0
     """Seed of everything."""
-    fresh: bool = False
+    overwrite: Annotated[bool, arg(aliases=("--fresh",))] = False
     """Start over: delete --out first."""
 
 
@@ -40,7 +43,7 @@ def run(options: Options) -> None:
     """Collect, train, evaluate and report in one go."""
     start = time.perf_counter()
     out, data = options.out, options.out / "demos.hdf5"
-    if options.fresh and out.exists():
+    if options.overwrite and out.exists():
         read_config(out)  # only ever delete a run folder
         shutil.rmtree(out)
     if not data.exists():

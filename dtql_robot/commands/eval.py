@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from dtql_robot.commands.words import parse_names
 from dtql_robot.errors import InputError, MissingOutputError
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Options:
     """Episodes. The interval narrows with their square root; under 50 it says little."""
     seed: int = 0
     """Seed of the evaluation's start states and of the policy's noise."""
-    num_envs: int | None = None
+    workers: Annotated[int | None, arg(aliases=("--num-envs",))] = None
     """Simulators run at once. Default: as many as suit their speed. Results do not depend on it."""
     env: str | None = None
     """Environment. Default: the one the run was trained for."""
@@ -60,7 +62,7 @@ class Options:
     """All episodes of the video at once, side by side."""
     video_size: int = 320
     """Width and height of one episode's picture in pixels, a multiple of 16."""
-    camera: tuple[str, ...] = ()
+    cameras: Annotated[tuple[str, ...], arg(aliases=("--camera",))] = ()
     """Cameras of the simulation by their names, a video for each. Default: a view that shows the task."""
     video_overlay: Literal["keypoints", "saliency"] | None = None
     """Show beside the scene what a policy of pixels looks at: the encoder's keypoints, or the pixels that matter."""
@@ -68,47 +70,57 @@ class Options:
     """Simulators in processes of their own or in this one. Default: as measured."""
     worker_timeout: float = 120.0
     """Seconds after which a process that does not answer is replaced and its episodes run again."""
-    json: Path | None = None
-    """A further copy of results.json."""
+    results: Path | None = None
+    """Also write the results to this path."""
+    json: bool = False
+    """Print JSON for programs: what results.json holds."""
 
 
 def run(options: Options) -> None:
     """Evaluate the run, or each seed's, write the results, and print them."""
     from dtql_robot.run_folder import seed_runs
 
-    options = replace(options, **{name: path.expanduser() for name in ("run", "video", "json")
-                                  if (path := getattr(options, name)) is not None})  # fmt: skip
+    paths = {name: getattr(options, name) for name in ("run", "video", "results")}
+    options = replace(options, **{name: path.expanduser() for name, path in paths.items() if path is not None})
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers must be 1 or more, found {options.workers}.")
     runs = seed_runs(options.run)
-    missing = _run_seeds(options, runs) if runs else _run_one(options)[2]
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        if runs:
+            found, missing = _run_seeds(options, runs)
+        else:
+            found, _, missing = _run_one(options)
+    if options.json:
+        print(json.dumps(found, indent=2))
     if missing:
         raise MissingOutputError(missing)
 
 
-def _run_seeds(options: Options, runs: dict[int, Path]) -> str | None:
+def _run_seeds(options: Options, runs: dict[int, Path]) -> tuple[dict[str, Any], str | None]:
     """Each seed's run by itself, then all together.  A video goes into each run's folder under the given name.
 
-    Returns why a video is missing.
+    Returns (the content of seeds.json, why a video is missing).
     """
     from dtql_robot.eval.across_seeds import SeedsResult
     from dtql_robot.report.evaluations import OTHERS
     from dtql_robot.run_folder import SEEDS
     from dtql_robot.system.files import check_writable
 
-    for path in (options.run / SEEDS, options.json):
+    for path in (options.run / SEEDS, options.results):
         if path:
             check_writable(path)
     done = {}
     for seed, folder in runs.items():
         video = folder / options.video.name if options.video else None
-        done[seed] = _run_one(replace(options, run=folder, video=video, json=None))
+        done[seed] = _run_one(replace(options, run=folder, video=video, results=None))
     result = SeedsResult({seed: found for seed, (found, _, _) in done.items()})
     print(result)
     probes = [kept.results.name for _, kept, _ in done.values() if kept.headline is not None]
     summary = options.run / OTHERS / f"seeds-{probes[0]}" if probes else options.run / SEEDS
-    for path in (summary, options.json):
+    for path in (summary, options.results):
         if path:
             print(f"  {result.save(path)}")
-    return next((missing for _, _, missing in done.values() if missing), None)
+    return result.to_dict(), next((missing for _, _, missing in done.values() if missing), None)
 
 
 def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
@@ -120,7 +132,7 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
     from dtql_robot.system.locks import locked
 
     videos = _videos(options)
-    outputs = [path for path in (*(video.path for video in videos), options.json) if path]
+    outputs = [path for path in (*(video.path for video in videos), options.results) if path]
     for path in (options.run / RESULTS, *outputs):
         check_writable(path)
     with contextlib.ExitStack() as stack:
@@ -130,8 +142,8 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
         result = _evaluate(options, videos)
         print(result)
         found = {**result.to_dict(), "checkpoint": digest, "asked": _asked(options)}
-        if options.json:
-            write_json(options.json, found)
+        if options.results:
+            write_json(options.results, found)
         kept = keep(options.run, found, result.videos)
         report = write_run_report(options.run, result.videos, _command(options), kept.results, kept.report)
     for path in (kept.results, *result.videos, report):
@@ -160,7 +172,7 @@ def _evaluate(options: Options, videos: Sequence[VideoSpec]) -> EvalResult:
         spec,
         episodes=options.episodes,
         seed=options.seed,
-        num_envs=options.num_envs,
+        num_envs=options.workers,
         max_episode_steps=options.max_episode_steps,
         env_args=chosen.env_args,
         video=videos,
@@ -178,12 +190,12 @@ def _asked(options: Options) -> dict[str, Any]:
 def _videos(options: Options) -> list[VideoSpec]:
     """What to film: a video for each camera; nothing without --video."""
     if options.video is None:
-        about = [f for f in fields(options) if f.name == "camera" or f.name.startswith("video_")]
+        about = [f for f in fields(options) if f.name == "cameras" or f.name.startswith("video_")]
         idle = [_flag(f.name) for f in about if getattr(options, f.name) != f.default]
         if idle:
             raise InputError(f"{', '.join(idle)} says what a video shows; name its file with --video too.")
         return []
-    from dtql_robot.eval.video.spec import VideoSpec
+    from dtql_robot.eval.video.spec import VideoSpec, path_of_each_camera
 
     def spec(path: Path, camera: str | None) -> VideoSpec:
         return VideoSpec(
@@ -199,17 +211,14 @@ def _videos(options: Options) -> list[VideoSpec]:
             height=options.video_size,
         )
 
-    path, cameras = options.video, options.camera
-    if len(cameras) < 2:
-        return [spec(path, cameras[0] if cameras else None)]
-    return [spec(path.with_name(f"{path.stem}-{camera.replace('/', '-')}{path.suffix}"), camera) for camera in cameras]
+    return [spec(path, camera) for path, camera in path_of_each_camera(options.video, parse_names(options.cameras))]
 
 
 def _command(options: Options) -> list[str]:
     """The evaluation's own command line, for the report."""
     words: list[Any] = ["dtql-robot", "eval", options.run, "--episodes", options.episodes, "--seed", options.seed]
     for field in fields(options):
-        if field.name not in ("run", "episodes", "seed", "json", "num_envs", "where", "worker_timeout"):
+        if field.name not in ("run", "episodes", "seed", "results", "json", "workers", "where", "worker_timeout"):
             words += _option(field.name, getattr(options, field.name), field.default)
     return [str(w) for w in words]
 

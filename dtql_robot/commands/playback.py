@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
+
+from dtql_robot.commands.words import parse_names
+from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
     from dtql_robot.types import Demonstrations
@@ -36,8 +39,8 @@ class Options:
     """mp4 of some demonstrations, failures first-class."""
     video_episodes: int = 6
     """Demonstrations in the video."""
-    camera: str | None = None
-    """Camera of the simulation, by name. Default: a view that shows the task."""
+    cameras: Annotated[tuple[str, ...], arg(aliases=("--camera",))] = ()
+    """Cameras of the simulation by their names, a video for each. Default: a view that shows the task."""
     json: bool = False
     """Print JSON for programs."""
 
@@ -47,17 +50,23 @@ def run(options: Options) -> None:
     import json
     from dataclasses import replace
 
-    from dtql_robot.eval.video.spec import VideoSpec
+    from dtql_robot.eval.video.spec import VideoSpec, path_of_each_camera
     from dtql_robot.replay.playback import play_back
 
-    video = VideoSpec(options.video, episodes=options.video_episodes) if options.video else None
+    if options.episodes is not None and options.episodes < 1:
+        raise InputError(f"--episodes must be 1 or more, found {options.episodes}.")
+    if options.video is None and options.cameras:
+        raise InputError("--cameras says what a video shows; name its file with --video too.")
     demos = read(options.data, options.filter_key, options.env)
-    if options.episodes is not None:
-        demos = replace(demos, episodes=demos.episodes[: max(1, options.episodes)])
-    found = play_back(demos, env=options.env, use=options.use, video=video, camera=options.camera)
-    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
-    if found.video and not options.json:
-        print(f"  {found.video}")
+    demos = replace(demos, episodes=demos.episodes[: options.episodes])
+    paths = path_of_each_camera(options.video, parse_names(options.cameras)) if options.video else [(None, None)]
+    for number, (path, camera) in enumerate(paths):
+        video = VideoSpec(path, episodes=options.video_episodes) if path else None
+        found = play_back(demos, env=options.env, use=options.use, video=video, camera=camera)
+        if number == 0:
+            print(json.dumps(found.to_dict(), indent=2) if options.json else found)
+        if found.video and not options.json:
+            print(f"  {found.video}")
 
 
 def read(data: str, filter_key: str | None, env: str | None = None) -> Demonstrations:

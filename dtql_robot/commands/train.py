@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dtql_robot.commands.words import parse_seeds
 from dtql_robot.config import Config
 from dtql_robot.env_record import MAX_STEPS, choose_env, is_module_id, recorded_kwargs, with_time_limit
 from dtql_robot.errors import InputError
@@ -81,22 +82,6 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
     spaced = (b for a, b in itertools.pairwise(arguments) if a == flag)
     joined = (a.split("=", 1)[1] for a in arguments if a.startswith(f"{flag}="))
     return next(itertools.chain(spaced, joined), None)
-
-
-def parse_seeds(words: Sequence[str]) -> tuple[int, ...]:
-    """The seeds that --seeds names: "0..7" (both included), "0 1 2" or "0,1,2".  InputError for anything else."""
-    seeds: list[int] = []
-    for word in ",".join(words).split(",") if words else ():
-        first, dots, last = word.partition("..")
-        if not first.isdecimal() or (dots and not last.isdecimal()):
-            raise InputError(f"--seeds has {word!r}; expected seeds like 0..7, 0 1 2 or 0,1,2.")
-        found = range(int(first), int(last if dots else first) + 1)
-        if not found:
-            raise InputError(f"--seeds has {word!r}, which names no seed; expected the smaller one first.")
-        seeds += found
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"--seeds names a seed twice: {' '.join(words)}.")
-    return tuple(seeds)
 
 
 def _typed_env(options: Options) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,11 @@ class Job:
     def label(self) -> str:
         """What the table and the progress line call it."""
         return f"{self.task.name}-{self.method}-seed{self.seed}"
+
+    def settings(self, train_args: Sequence[str]) -> list[str]:
+        """Options of its training: the method's, the task's, then train_args."""
+        preset = METHODS[self.method]
+        return [*([f"--preset={preset}"] if preset else []), f"--seed={self.seed}", *self.task.options, *train_args]
 
 
 class _Running:
@@ -59,21 +64,35 @@ class _Running:
                 process.terminate()
 
 
-def run_jobs(jobs: Sequence[Job], episodes: int, at_once: int | None, train_args: Sequence[str]) -> dict[Job, str]:
-    """Run what is not done yet; returns the jobs that failed and why.
-
-    episodes: of each evaluation.  at_once: processes; None: one per CPU core, on a GPU one.  train_args: further
-    options of every training.  InputError for less than one process.
-    """
+def processes(at_once: int | None) -> tuple[int, int]:
+    """(jobs at once, threads of each).  None: a job for each CPU core, on a GPU one.  InputError for less than one."""
     from dtql_robot.system.cores import usable_cores
-    from dtql_robot.system.progress import progress_bar
     from dtql_robot.training.hardware import resolve_device
 
     if at_once is None:
         at_once = 1 if resolve_device("auto").type == "cuda" else usable_cores()
     if at_once < 1:
         raise InputError(f"--jobs is {at_once}; expected at least 1.")
-    env = {**safe_environment(), "OMP_NUM_THREADS": str(max(1, usable_cores() // at_once))}
+    return at_once, max(1, usable_cores() // at_once)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    episodes: int,
+    at_once: int,
+    threads: int,
+    train_args: Sequence[str],
+    *,
+    done: Callable[[Sequence[Job]], object] = lambda _: None,
+) -> dict[Job, str]:
+    """Run what is not done yet; returns the jobs that failed and why.
+
+    episodes: of each evaluation.  at_once, threads: see `processes`.  train_args: further options of every training.
+    done: called with all jobs that are done, after each that ends.
+    """
+    from dtql_robot.system.progress import progress_bar
+
+    env = {**safe_environment(), "OMP_NUM_THREADS": str(threads)}
     running, failed = _Running(), dict[Job, str]()
     bar = progress_bar("bench", total=len(jobs), unit="run")
     with ThreadPoolExecutor(at_once) as pool:
@@ -82,6 +101,8 @@ def run_jobs(jobs: Sequence[Job], episodes: int, at_once: int | None, train_args
             for future in as_completed(futures):
                 if reason := future.result():
                     failed[futures[future]] = reason
+                elif ended := [job for f, job in futures.items() if f.done() and job not in failed and not f.result()]:
+                    done(ended)
                 bar.set_postfix_str(futures[future].label, refresh=False)
                 bar.update()
         except KeyboardInterrupt:
@@ -94,18 +115,15 @@ def run_jobs(jobs: Sequence[Job], episodes: int, at_once: int | None, train_args
 
 def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Running, env: dict[str, str]) -> str | None:
     """Train and evaluate one job; returns why it failed, None if it did not."""
-    from dtql_robot.run_folder import CHECKPOINT, RESULTS
+    from dtql_robot.run_folder import CHECKPOINT
 
-    if _episodes(job.folder / RESULTS) == episodes:
+    if evaluated(job) == episodes:
         return None
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "bench.log"
     program = launch_command("dtql_robot")
     # A finished training is resumed too: it has nothing left to do and costs the reading of its data.
-    settings = [f"--preset={preset}"] if (preset := METHODS[job.method]) else []
-    settings += [f"--seed={job.seed}", *job.task.options, *train_args]
-    if (job.folder / CHECKPOINT).exists():
-        settings = ["--resume"]
+    settings = ["--resume"] if (job.folder / CHECKPOINT).exists() else job.settings(train_args)
     train = [*program, "train", "--out", str(job.folder), "--data", str(job.data), *settings]
     evaluate = [*program, "eval", str(job.folder), "--episodes", str(episodes), "--num-envs", "1"]
     for command in (train, evaluate):
@@ -115,17 +133,18 @@ def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Runni
     return None
 
 
-def _episodes(results: Path) -> int | None:
-    from dtql_robot.run_folder import read_results
+def evaluated(job: Job) -> int | None:
+    """The number of episodes that the job was evaluated on; None where it was not."""
+    from dtql_robot.run_folder import RESULTS, read_results
 
     try:
-        return len(read_results(results)["per_episode"])
+        return len(read_results(job.folder / RESULTS)["per_episode"])
     except InputError:  # none yet, or damaged: evaluated again
         return None
 
 
-def write_tables(jobs: Sequence[Job], out: Path) -> None:
-    """table.md, table.csv, figure.png and a small file a run."""
+def write_tables(jobs: Sequence[Job], out: Path) -> str:
+    """table.md, table.csv, figure.png and a small file a run.  Returns the table."""
     from dtql_robot.experiments.table import as_csv, draw, gather, markdown
     from dtql_robot.system.files import write_text
 
@@ -134,12 +153,11 @@ def write_tables(jobs: Sequence[Job], out: Path) -> None:
     for label, record in records.items():
         write_text(out / "results" / f"{label}.json", json.dumps(record) + "\n")
     cells = gather(records.values())
-    write_text(out / "table.md", markdown(cells))
+    table = markdown(cells)
+    write_text(out / "table.md", table)
     write_text(out / "table.csv", as_csv(cells))
     draw(cells, out / "figure.png")
-    print(markdown(cells), end="")
-    for name in ("table.md", "table.csv", "figure.png", "results"):
-        print(f"  {out / name}")
+    return table
 
 
 def _compact(job: Job) -> dict[str, Any]:

@@ -74,6 +74,20 @@ METHODS: dict[str, str | None] = {
 """Method -> preset of `train`; None is the default recipe."""
 
 
+@dataclass(frozen=True)
+class Size:
+    """How much of a suite is run where nothing else is asked for."""
+
+    methods: tuple[str, ...] = tuple(METHODS)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    episodes: int = 100
+    options: tuple[str, ...] = ()
+
+
+SIZES = {"smoke": Size(("dtql", "mse-bc"), (0,), 20, ("--steps=600",))}
+"""Suite -> its size, where that is not the full one.  smoke: does everything work here?  In two minutes."""
+
+
 def suite(name: str) -> tuple[BenchTask, ...]:
     """The tasks of a suite.  InputError for an unknown name."""
     if name not in SUITES:

@@ -20,7 +20,7 @@ class Launch(NamedTuple):
     """Who started this process, and as one of how many."""
 
     launcher: str
-    count: int
+    processes: int
 
 
 def launched() -> Launch | None:
@@ -37,6 +37,6 @@ def refuse_launcher(what: str) -> None:
     found = launched()
     if found is not None:
         raise InputError(
-            f"{what} runs in one process, and a launcher such as {found.launcher} started {found.count} of them; start "
-            "`dtql-robot` alone."
+            f"{what} runs in one process, and a launcher such as {found.launcher} started {found.processes} of them; "
+            "start `dtql-robot` alone."
         )

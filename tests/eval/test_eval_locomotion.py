@@ -53,7 +53,7 @@ def test_a_d4rl_file_trains_and_is_scored(hopper, tmp_path, capsys):
     runs = [tmp_path / "a", tmp_path / "b"]
     for seed, out in enumerate(runs):
         main(["train", "--data", str(hopper), "--env", "Hopper-v5", "--out", str(out), "--seed", str(seed), *SMALL])
-        main(["eval", str(out), "--episodes", "4", "--num-envs", "2"])
+        main(["eval", str(out), "--episodes", "4", "--workers", "2"])
     said = capsys.readouterr().out
     assert "Hopper-v5: return " in said
     assert "normalized score " in said
@@ -71,7 +71,7 @@ def test_a_d4rl_file_trains_and_is_scored(hopper, tmp_path, capsys):
 def test_several_training_seeds(hopper, tmp_path, capsys):
     out = tmp_path / "run"
     main(["train", "--data", str(hopper), "--env", "Hopper-v5", "--out", str(out), "--seeds", "0..1", *SMALL])
-    main(["eval", str(out), "--episodes", "3", "--num-envs", "1"])
+    main(["eval", str(out), "--episodes", "3", "--workers", "1"])
     found = json.loads((out / "seeds.json").read_text())
     assert found["mean_return"] == pytest.approx(np.mean([s["mean_return"] for s in found["seeds"].values()]))
     assert found["ci95"][0] < found["mean_return"] < found["ci95"][1]
@@ -90,12 +90,12 @@ def test_minaris_references_go_with_the_run(tmp_path, monkeypatch):
     assert load("minari:hop/random-v0").env_spec == "Hopper-v5"
     main(["train", "--data", "minari:hop/random-v0", "--out", str(tmp_path / "run"), *SMALL])
     assert json.loads((tmp_path / "run" / "config.json").read_text())["reference_scores"] == [10.0, 110.0]
-    main(["eval", str(tmp_path / "run"), "--episodes", "2", "--num-envs", "1"])
+    main(["eval", str(tmp_path / "run"), "--episodes", "2", "--workers", "1"])
     found = json.loads((tmp_path / "run" / "results.json").read_text())
     assert found["normalized_score"] == pytest.approx(found["mean_return"] - 10.0)
     assert found["normalized_by"]["source"] == "the dataset"
     other = tmp_path / "other.json"
-    main(["eval", str(tmp_path / "run"), "--episodes", "1", "--max-episode-steps", "5", "--json", str(other)])
+    main(["eval", str(tmp_path / "run"), "--episodes", "1", "--max-episode-steps", "5", "--results", str(other)])
     assert "normalized_score" not in json.loads(other.read_text())  # neither scale is of episodes of 5 steps
 
 

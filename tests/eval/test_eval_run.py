@@ -55,7 +55,7 @@ def run(trained, tmp_path):
 
 
 def command(run, *words):
-    return main(["eval", str(run), "--env", SPEC, "--where", "in-process", "--num-envs", "1", *map(str, words)])
+    return main(["eval", str(run), "--env", SPEC, "--where", "in-process", "--workers", "1", *map(str, words)])
 
 
 def found(path):
@@ -80,7 +80,7 @@ def test_a_probe_does_not_replace_the_headline_and_says_where_it_is(run, capsys)
               ["--episodes", 9, "--n-action-steps", 1])  # fmt: skip
     for words in probes:
         copy = run.parent / "copy.json"
-        assert command(run, *words, "--json", copy) == 0
+        assert command(run, *words, "--results", copy) == 0
         assert found(run / "results.json") == before
         assert (run / "report.html").read_text() == page
         said = capsys.readouterr().out
@@ -174,7 +174,7 @@ def test_frames_of_another_size_than_asked_for_are_fitted(run, monkeypatch):
     assert found(run / "results.json")["videos"] == ["v.mp4"]
 
 
-@pytest.mark.parametrize("option", ["--json", "--video"])
+@pytest.mark.parametrize("option", ["--results", "--video"])
 @pytest.mark.parametrize("name", ["n" * 252 + ".mp4", "folder.mp4", "file/v.mp4"])
 def test_what_cannot_be_written_is_said_before_the_work(run, tmp_path, capsys, option, name):
     (tmp_path / "folder.mp4").mkdir()
@@ -186,7 +186,7 @@ def test_what_cannot_be_written_is_said_before_the_work(run, tmp_path, capsys, o
 
 def test_a_home_folder_is_expanded(run, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert command(run, "--episodes", 1, "--json=~/copy.json") == 0
+    assert command(run, "--episodes", 1, "--results=~/copy.json") == 0
     assert found(tmp_path / "copy.json")["episodes"] == 1
 
 
@@ -199,9 +199,9 @@ def test_two_evaluations_do_not_write_one_file(run, tmp_path, capsys):
     words = [sys.executable, "-c", holds, str(tmp_path / "copy.json")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=env) as other:
         other.stdout.readline()
-        assert command(run, "--episodes", 1, "--json", tmp_path / "copy.json") == 2
+        assert command(run, "--episodes", 1, "--results", tmp_path / "copy.json") == 2
         assert f"written by another process (process {other.pid})" in capsys.readouterr().err
         other.kill()
     with locked(tmp_path / "copy.json"):
         pass
-    assert command(run, "--episodes", 1, "--json", tmp_path / "copy.json") == 0
+    assert command(run, "--episodes", 1, "--results", tmp_path / "copy.json") == 0

@@ -52,7 +52,7 @@ def test_train_seeds_then_eval_them_all(tmp_path, capsys):
     assert "peak memory" in capsys.readouterr().out
     assert main(["train", "--out", str(runs), "--resume", "--steps", "6"]) == 0
     copy = tmp_path / "copy.json"
-    arguments = ["--episodes", "2", "--max-episode-steps", "5", "--where", "in-process", "--json", str(copy)]
+    arguments = ["--episodes", "2", "--max-episode-steps", "5", "--where", "in-process", "--results", str(copy)]
     assert main(["eval", str(runs), *arguments]) == 0
     assert "over 2 training seeds" in capsys.readouterr().out
     found = json.loads((runs / "seeds.json").read_text())

@@ -1,5 +1,6 @@
 """`bench` runs its commands, resumes, and says what is wrong."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -10,9 +11,12 @@ import pytest
 
 from dtql_robot.commands import bench
 from dtql_robot.config import Config
+from dtql_robot.datasets import load
 from dtql_robot.errors import InputError
+from dtql_robot.experiments.estimate import STARTING, Work, estimate, in_words
 from dtql_robot.experiments.suites import METHODS, SUITES, suite
 from dtql_robot.presets import preset
+from dtql_robot.training.loop import train
 
 LONG = ("--train-args=--steps=1000000", "--train-args=--batch-size=32", "--train-args=--denoiser-width=16")
 
@@ -48,6 +52,48 @@ def test_no_two_methods_are_the_same_and_one_is_the_default():
     assert all(configs.count(config) == 1 for config in configs)
 
 
+def test_smoke_is_small_and_can_be_asked_for_more(tmp_path, monkeypatch):
+    asked = []
+
+    def stop(jobs, episodes, at_once, threads, train_args, done):
+        asked.append((len(jobs), episodes, train_args))
+        return dict.fromkeys(jobs, "not run")
+
+    monkeypatch.setattr(bench, "run_jobs", stop)
+    monkeypatch.setattr(bench, "estimate", lambda works, *_: float(len(works)))
+    monkeypatch.setattr(bench, "_collect", lambda *_: None)
+    for more in ({}, {"seeds": ("0..2",), "methods": ("dtql",), "episodes": 50, "train_args": ("--steps=7",)}):
+        with pytest.raises(SystemExit):
+            bench.run(bench.Options(suite="smoke", out=tmp_path, **more))
+    assert asked == [(2, 20, ("--steps=600",)), (3, 50, ("--steps=600", "--steps=7"))]
+
+
+def test_a_slip_in_train_args_is_found_before_anything_runs(tmp_path, capsys):
+    with pytest.raises((SystemExit, InputError)):
+        bench.run(bench.Options(suite="smoke", out=tmp_path / "bench", train_args=("--expectile=2",)))
+    assert not (tmp_path / "bench").exists()
+
+
+@pytest.mark.slow
+def test_the_estimate_is_of_the_right_size(tmp_path):
+    """Measured on this machine: what a training of as many updates takes, within a wide factor."""
+    data = tmp_path / "reach.hdf5"
+    bench._collect(suite("smoke")[0], data)
+    work = Work("reach", "mse-bc", data, preset("mse-bc"), None)
+    short = Work("reach", "mse-bc", data, dataclasses.replace(preset("mse-bc"), steps=1), None)
+    whole, start_only = (estimate([w], 1, 1, 1) - STARTING for w in (work, short))
+    begun = time.monotonic()
+    train(load(data), tmp_path / "run", dataclasses.replace(preset("mse-bc"), steps=200, threads=1), progress=False)
+    measured = (time.monotonic() - begun) / 200 * work.settings.steps
+    assert measured / 8 < whole - start_only < measured * 8
+    assert estimate([work, work, work], 1, 3, 1) < 2.5 * (whole + STARTING)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (61, "61 s"), (720, "12 min"), (9000, "2.5 h")])
+def test_times_in_words(seconds, words):
+    assert in_words(seconds) == words
+
+
 @pytest.mark.slow
 def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
     out = tmp_path / "bench"
@@ -55,6 +101,7 @@ def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
     command += ["--seeds", "0", "--episodes", "3", "--jobs", "2", *TINY]
     first = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert first.returncode == 0, first.stderr
+    assert "2 of 2 runs to do, 2 at once\nthis takes up to " in first.stdout
     assert "| reach | dtql |" in first.stdout
     assert {p.name for p in out.iterdir()} == {"data", "runs", "results", "table.md", "table.csv", "figure.png"}
     found = json.loads((out / "results" / "reach-mse-bc-seed0.json").read_text())
@@ -67,6 +114,7 @@ def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
     again.unlink()
     second = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert second.returncode == 0, second.stderr
+    assert "1 of 2 runs to do" in second.stdout
     assert untouched.stat().st_mtime_ns == before
     assert len(json.loads(again.read_text())["per_episode"]) == 3
 
@@ -99,5 +147,5 @@ def test_a_failing_run_is_named_and_the_others_go_on(tmp_path):
     out = tmp_path / "bench"
     args = ("--steps=10", "--batch-size=16", "--obs-keys=nonsense")
     with pytest.raises(SystemExit, match="1 of 1 runs failed"):
-        bench.run(bench.Options(suite="smoke", out=out, methods=("dtql",), seeds=(0,), episodes=1, train_args=args))
+        bench.run(bench.Options(suite="smoke", out=out, methods=("dtql",), seeds=("0",), episodes=1, train_args=args))
     assert "nonsense" in (out / "runs" / "reach" / "dtql" / "seed0" / "bench.log").read_text()

@@ -11,7 +11,7 @@ import torch
 
 from dtql_robot import run_folder
 from dtql_robot.checkpoint import load_policy
-from dtql_robot.commands.train import parse_seeds
+from dtql_robot.commands.words import parse_seeds
 from dtql_robot.errors import InputError
 from dtql_robot.run_folder import read_metrics
 from dtql_robot.training.loop import train

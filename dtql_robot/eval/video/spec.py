@@ -75,6 +75,16 @@ class Pace:
     speed: float
 
 
+def path_of_each_camera(path: Path, cameras: Sequence[str]) -> list[tuple[Path, str | None]]:
+    """(file, camera) of the videos to make: the file's name with the camera's, where there are several.
+
+    No camera: one video of the default view.
+    """
+    if len(cameras) < 2:
+        return [(path, cameras[0] if cameras else None)]
+    return [(path.with_name(f"{path.stem}-{name.replace('/', '-')}{path.suffix}"), name) for name in cameras]
+
+
 def pace(env_fps: int, horizon: int, spec: VideoSpec) -> Pace:
     """Real time at no more than 30 frames a second, faster where the episode would exceed max_frames."""
     real_time = math.ceil(env_fps / 30)

@@ -1,0 +1,47 @@
+"""Words of the command line that mean the same in every command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from dtql_robot.errors import InputError
+
+
+def parse_options(module: ModuleType, words: Sequence[str], default: Any, prog: str) -> Any:
+    """The `Options` of a command's module, from what follows the command.
+
+    default: what holds where nothing is given; None: the fields' own defaults.  prog: the command, for messages.
+    SettingError for a setting out of its bounds; SystemExit, after a message, where the words cannot be read.
+    """
+    import tyro
+
+    from dtql_robot.config.checks import checked, deferred
+
+    with deferred():
+        options = tyro.cli(
+            module.Options, args=list(words), default=default, prog=prog, config=(tyro.conf.OmitArgPrefixes,)
+        )
+    return checked(options)
+
+
+def parse_names(words: Sequence[str]) -> tuple[str, ...]:
+    """The names in "front wrist" or "front,wrist", each once."""
+    return tuple(dict.fromkeys(name for word in words for name in word.split(",") if name))
+
+
+def parse_seeds(words: Sequence[str]) -> tuple[int, ...]:
+    """The seeds that --seeds names: "0..7" (both included), "0 1 2" or "0,1,2".  InputError for anything else."""
+    seeds: list[int] = []
+    for word in ",".join(words).split(",") if words else ():
+        first, dots, last = word.partition("..")
+        if not first.isdecimal() or (dots and not last.isdecimal()):
+            raise InputError(f"--seeds has {word!r}; expected seeds like 0..7, 0 1 2 or 0,1,2.")
+        found = range(int(first), int(last if dots else first) + 1)
+        if not found:
+            raise InputError(f"--seeds has {word!r}, which names no seed; expected the smaller one first.")
+        seeds += found
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--seeds names a seed twice: {' '.join(words)}.")
+    return tuple(seeds)
