@@ -42,19 +42,25 @@ def help_text(command: str, module: ModuleType, default: Any, anywhere: str, *, 
 
 
 def _purpose(doc: str) -> str:
-    """The docstring, its paragraphs wrapped; indented lines, which are commands to type, stay as they are."""
+    """The docstring, its paragraphs wrapped; examples, which are commands to type, each on a line of its own."""
     return "\n".join(line for paragraph in doc.split("\n\n") for line in _paragraph(paragraph)).rstrip()
 
 
 def _paragraph(text: str) -> Iterator[str]:
     plain: list[str] = []
     for line in text.splitlines():
-        if line.startswith(" "):
-            yield from _wrapped(" ".join(plain))
-            plain = []
-            yield line
-        else:
+        example = line.startswith(("Example:", "Examples:"))
+        if not example and not line.startswith(" "):
             plain.append(line)
+            continue
+        if plain:
+            yield from [*_wrapped(" ".join(plain)), *([""] if example else [])]
+            plain = []
+        if example:
+            yield "example:"
+            line = line.partition(":")[2]
+        if line.strip():
+            yield f"  {line.strip()}"
     yield from _wrapped(" ".join(plain))
     yield ""
 
@@ -85,7 +91,8 @@ def _head(option: Option) -> str:
 
 def _usage(option: Option) -> str:
     if option.positional:
-        return f"{option.flag} ..." if option.value.endswith("...") else option.flag
+        words = f"{option.flag} ..." if option.value.endswith("...") else option.flag
+        return words if option.required else f"[{words}]"
     return _head(option)
 
 

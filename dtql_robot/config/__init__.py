@@ -49,17 +49,17 @@ class Config:
     """The whole recipe: what `train` uses and `config.json` holds."""
 
     steps: int = 6_000
-    """Updates."""
+    """Training updates."""
     seed: int = 0
-    """Seed of weights, batches and noise."""
+    """Seed for initial weights, batches and noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train. auto: cuda if there is one, else cpu."""
+    """Device to train on. auto: cuda if available, otherwise cpu."""
     threads: int | None = None
-    """CPU threads. Default: torch's own choice, but no more than the cores this process may use."""
+    """CPU threads. Default: torch's choice, but no more than the cores that this process may use."""
     log_every: int = 100
-    """Updates between two rows of metrics.csv."""
+    """Write a row of metrics.csv every this many updates."""
     checkpoint_every: int = 5_000
-    """Updates between two checkpoints."""
+    """Save a checkpoint every this many updates."""
     data: DataConfig = field(default_factory=DataConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)

@@ -15,13 +15,13 @@ class CriticConfig:
     critic_hidden: tuple[int, ...] = (256, 256, 256)
     """Widths of the Q and V networks' hidden layers."""
     expectile: float = 0.7
-    """Expectile of V's regression on Q."""
+    """Expectile of the regression of V on Q."""
     discount: float = 0.99
     """Discount factor per environment step."""
     v_target: Literal["target", "online"] = "target"
-    """Which Q the value function regresses on. target: the paper. online: the authors' code."""
+    """Q network that V is regressed on: target (paper) or online (the authors' code)."""
     tau: float = 0.005
-    """Polyak step of the target Q networks, per update."""
+    """Update rate of the target Q networks (Polyak averaging)."""
 
     def __post_init__(self) -> None:
         check_types(self)

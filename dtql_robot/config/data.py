@@ -16,32 +16,36 @@ class DataConfig:
     """What is read from the demonstrations and how it is scaled."""
 
     obs_keys: tuple[str, ...] = ()
-    """Observation keys to use, in this order; images are named here. Default: every low-dimensional key."""
+    """Observation keys to use, in this order. Images are used only if listed here. Default: all low-dimensional
+    keys."""
     filter_key: str | None = None
     """Use only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
     episode_length: int | None = None
-    """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
+    """Episode length, for a D4RL file that does not mark where episodes end. Default: as the file marks them."""
     reward: Reward = "auto"
-    """success: 0 at a successful step, -1 elsewhere. dataset: as recorded. auto: success where the data has it."""
+    """Reward to learn from. success: 0 at a successful step, -1 otherwise. dataset: as recorded. auto: success if the
+    data has a success signal, otherwise dataset."""
     behaviour: BehaviourChoice = "auto"
-    """Episodes that the policy is to behave like; the critic learns from all. successes: those labelled a success.
-    returns: those of high return. auto: the former where there are 25 or more, the latter where no episode is labelled
-    and the returns fall into two groups, else all."""
+    """Which episodes the policy imitates; the critic always learns from all of them. successes: those labelled as
+    successes. returns: those with high returns. auto: successes if there are at least 25; returns if no episode is
+    labelled and the returns fall into two groups; otherwise all."""
     success_reward: float | None = None
-    """A step counts as a success where its recorded reward is at least this. Default: the data's own signal."""
+    """Count a step as a success if its recorded reward is at least this. Default: the success signal in the data."""
     reward_scale: float = 1.0
-    """Rewards are multiplied by this ..."""
+    """Factor to multiply rewards by."""
     reward_shift: float = 0.0
-    """... and then this is added (antmaze: -1)."""
+    """Constant to add to rewards after scaling (antmaze: -1)."""
     action_norm: Literal["range", "none"] = "range"
-    """range: each action dimension's recorded range becomes [-1, 1]. none: actions are in [-1, 1] already."""
+    """Action normalization. range: map each dimension's recorded range to [-1, 1]. none: actions are in [-1, 1]
+    already."""
     horizon: int = 8
-    """Actions predicted at once (the chunk length H)."""
+    """Number of actions predicted at once (the chunk length H)."""
     n_action_steps: int = 2
-    """Actions of a chunk that are executed before the next forward pass."""
+    """Number of actions executed before the next forward pass."""
     temporal_ensemble_coeff: float | Literal["fit"] | None = "fit"
-    """Execute the mean of what all chunks so far foresaw for a step (temporal ensembling). fit: with the weights that
-    forecast the demonstrations best. A number: with exp(-coeff * i), i = 0 for the oldest. None: the newest chunk."""
+    """Temporal ensembling: average what all chunks so far predicted for a step. fit: with the weights that best predict
+    the demonstrations. A number c: with weights exp(-c * i), where i = 0 is the oldest chunk. None: use the newest
+    chunk only."""
 
     def __post_init__(self) -> None:
         check_types(self)

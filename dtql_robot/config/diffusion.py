@@ -16,25 +16,27 @@ class DiffusionConfig:
     """The behaviour-cloning denoiser: EDM preconditioning (Karras et al. 2022) and noise densities."""
 
     sigma_data: float | None = None
-    """Standard deviation of the normalized actions. Default: measured on the data (the paper: 0.5)."""
+    """Standard deviation of the normalized actions. Default: measured on the data (paper: 0.5)."""
     sigma_min: float = 0.002
     """Smallest noise level."""
     sigma_max: float = 80.0
     """Largest noise level."""
     sigma_density: SigmaDensity = "log-logistic"
-    """Density of the noise levels, truncated to [sigma_min, sigma_max] (the paper: log-logistic; EDM: log-normal)."""
+    """Density of noise levels in training, truncated to [sigma_min, sigma_max] (paper: log-logistic; EDM:
+    log-normal)."""
     sigma_loc: float = math.log(0.5)
-    """Location of log sigma's density; unused by log-uniform."""
+    """Location of the density of log sigma; ignored by log-uniform."""
     sigma_scale: float = 0.5
-    """Scale of log sigma's density; unused by log-uniform."""
+    """Scale of the density of log sigma; ignored by log-uniform."""
     sampler_steps: int = 12
-    """Heun steps when the denoiser itself acts (act=diffusion)."""
+    """Number of Heun steps when the denoiser acts (act=diffusion)."""
     denoiser_net: Literal["residual", "mlp"] = "residual"
-    """residual: a state encoder and residual blocks. mlp: one MLP over action, state and noise level (the paper)."""
+    """Denoiser network. residual: a state encoder and residual blocks. mlp: one MLP of action, state and noise level
+    (paper)."""
     denoiser_width: int = 256
-    """Width of the denoiser's layers."""
+    """Width of the denoiser's hidden layers."""
     denoiser_blocks: int = 2
-    """Residual blocks of the denoiser, or hidden layers of the MLP (the paper: 4)."""
+    """Number of residual blocks, or of hidden layers of the MLP (paper: 4)."""
 
     def __post_init__(self) -> None:
         check_types(self)

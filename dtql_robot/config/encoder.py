@@ -15,28 +15,29 @@ class EncoderConfig:
     """From images to feature vectors.  Used where `obs_keys` names image observations."""
 
     encoder: Literal["cnn", "impala", "resnet18", "frozen"] = "cnn"
-    """cnn: three convolutions and a spatial softmax, for CPUs. impala: 15 convolutions. resnet18: with GroupNorm and a
-    spatial softmax. frozen: a pretrained backbone that is not trained, see backbone."""
+    """Image encoder. cnn: three convolutions and a spatial softmax, fast on CPUs. impala: 15 convolutions. resnet18:
+    with GroupNorm and a spatial softmax. frozen: a pretrained `backbone` that is not trained further."""
     image_features: int = 64
-    """Features of one camera."""
+    """Number of features per camera."""
     share_cameras: bool = False
-    """One encoder for all cameras (they must have the same size) instead of one each."""
+    """Use one encoder for all cameras, which must have the same image size, instead of one per camera."""
     share_networks: bool = True
-    """One encoder for critics, denoiser and policy instead of one each."""
+    """Use one encoder for critics, denoiser and policy instead of one per network."""
     encoder_losses: tuple[Network, ...] = ("denoiser", "policy")
-    """Networks whose loss trains their encoder; the others take its features as they are (docs/pixels.md)."""
+    """Networks whose losses train the encoder; the others use its features without training it (docs/pixels.md)."""
     augment: Literal["crop", "shift", "none"] = "crop"
-    """In training: a random window; the image shifted at random, its border repeated. Acting takes the middle."""
+    """Image augmentation in training. crop: a random window; the policy acts on the central one. shift: a random shift,
+    with the border repeated."""
     augment_pixels: int = 4
-    """Largest shift, or what the window lacks on each side, in pixels."""
+    """Largest shift, or the margin that crop leaves off on each side, in pixels."""
     frame_stack: int = 1
-    """Consecutive frames seen at once; at an episode's start its first one is repeated."""
+    """Number of consecutive frames to observe; the first frame of an episode is repeated at its start."""
     encoder_precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the encoder in training. bfloat16: about half the time where the processor has it."""
+    """Precision of the encoder in training. bfloat16: takes about half the time on processors that support it."""
     backbone: str = "resnet18"
-    """encoder=frozen: name of a torchvision model, or of a timm model as "timm:NAME"."""
+    """With encoder=frozen: name of a torchvision model, or timm:NAME for a timm model."""
     backbone_weights: str | None = None
-    """encoder=frozen: local file with the backbone's state dict. Nothing is downloaded."""
+    """With encoder=frozen: local file with the backbone's state dict. Nothing is downloaded."""
 
     def __post_init__(self) -> None:
         check_types(self)

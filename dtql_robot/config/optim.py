@@ -15,27 +15,27 @@ class OptimConfig:
     batch_size: int = 128
     """Samples per update."""
     lr: float = 3e-4
-    """Adam's learning rate, for every network."""
+    """Learning rate of Adam, for every network."""
     denoiser_lr_scale: float = 3.0
-    """The denoiser's learning rate is this times lr."""
+    """Factor from `lr` to the denoiser's learning rate."""
     lr_decay: bool = True
-    """Cosine decay of the learning rate to 0 over the run."""
+    """Decay the learning rate to 0 along a cosine over the run."""
     pretrain_steps: int = 0
-    """Updates of denoiser and critics alone before the policy starts."""
+    """Number of updates of the denoiser and critics alone, before the policy starts to train."""
     ema_decay: float = 0.999
-    """Decay of the policy's moving average, which is what acts. 0: the policy itself acts."""
+    """Decay of the moving average of the policy's weights, which is what acts. 0: the policy itself acts."""
     obs_noise: float = 0.0
-    """Standard deviation of Gaussian noise added to normalized observations in training."""
+    """Standard deviation of the Gaussian noise added to normalized observations in training."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the losses with torch.compile: one to three minutes at the start, faster updates after.
-    auto: where the run is long enough to win and there is a C++ compiler."""
+    """Compile the losses with torch.compile: one to three minutes at the start, then faster updates. auto: if the run
+    is long enough to gain from it and there is a C++ compiler."""
     cuda_graph: Literal["auto", "on", "off"] = "auto"
-    """Replay each update as one CUDA graph (NVIDIA GPUs only), many times faster (docs/performance.md). auto: on a GPU,
-    but with images or with data that is kept in a file."""
+    """Replay each update as one CUDA graph, which is many times faster (NVIDIA GPUs only; docs/performance.md). auto:
+    on a GPU, except with images or with data kept in a file."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Precision of matrix products. tf32: NVIDIA GPUs only. bf16: autocast; weights stay float32."""
     activation: Activation = "relu"
-    """Activation of all networks (the paper: mish, but for the policy)."""
+    """Activation function of all networks (paper: mish, except for the policy)."""
 
     def __post_init__(self) -> None:
         if isinstance(self.compile, bool):  # as config.json of version 0.1.0 has it

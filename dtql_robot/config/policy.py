@@ -15,47 +15,49 @@ class PolicyConfig:
     """The one-step policy, its loss, and how an action is chosen."""
 
     policy: Literal["gaussian", "implicit"] = "gaussian"
-    """gaussian: tanh of a Gaussian given the state. implicit: noise in, action out."""
+    """Policy type. gaussian: tanh of a Gaussian given the state. implicit: a network from state and noise to action."""
     policy_hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the policy's hidden layers."""
     policy_members: int | None = None
-    """Networks in the Gaussian policy: above 1 an ensemble whose mean acts, in one forward pass. Default: 4, with
-    policy=implicit 1."""
+    """Number of networks in the Gaussian policy. With more than one, the mean of the ensemble acts, still in one
+    forward pass. Default: 4; 1 with policy=implicit."""
     policy_activation: Activation | None = None
-    """Activation of the policy. Default: that of all networks (the paper: relu)."""
+    """Activation function of the policy. Default: the same as for the other networks (paper: relu)."""
     log_std_min: float = -5.0
     """Lower bound of the Gaussian's log standard deviation (before tanh)."""
     log_std_max: float = 2.0
     """Upper bound of the Gaussian's log standard deviation (before tanh)."""
     regularizer: Literal["trust_region", "kl"] = "trust_region"
-    """What ties the policy to the data. kl: distillation with a second denoiser (section 3 of the paper)."""
+    """How the policy is kept close to the data. kl: distillation with a second denoiser (section 3 of the paper)."""
     trust_region_weight: float = 1.0
-    """Weight of that regularizer (the paper's alpha)."""
+    """Weight of the regularizer (alpha in the paper)."""
     tr_sigma_min: float = 0.5
-    """Smallest noise level at which the regularizer is taken (the paper: 0.002)."""
+    """Smallest noise level of the regularizer (paper: 0.002)."""
     tr_sigma_max: float = 3.0
-    """Largest noise level at which the regularizer is taken (the paper: 80)."""
+    """Largest noise level of the regularizer (paper: 80)."""
     tr_at: Literal["sample", "mean"] = "mean"
-    """The policy's action that the regularizer and Q see: a sample (the paper) or the mean."""
+    """Policy action at which the regularizer and Q are evaluated: a sample (paper) or the mean."""
     nll: Literal["tanh", "mse"] = "mse"
-    """Likelihood of recorded actions. tanh: under the Gaussian (the paper). mse: squared error of the mean."""
+    """Likelihood of the recorded actions. tanh: under the Gaussian (paper). mse: squared error of the mean."""
     nll_weight: float = 1.0
-    """Weight of the likelihood term (the paper's gamma)."""
+    """Weight of the likelihood term (gamma in the paper)."""
     awr_temperature: float | None = None
-    """Recorded actions count with exp(temperature * advantage / its spread) in the likelihood (IQL). Default: 3 times
-    the share of episodes that do not end in success, so that good data counts evenly; 0 without a success signal."""
+    """Weight recorded actions in the likelihood by exp(temperature * advantage / spread of the advantage), as in IQL.
+    Default: 3 times the share of episodes that do not end in success, so that good data is weighted evenly; 0 without
+    a success signal."""
     q_weight: float = 0.08
-    """Weight of the Q term, see q_unit. 0 makes DTQL plain behaviour cloning inside the trust region."""
+    """Weight of the Q term, in the unit of q_unit. 0: behaviour cloning within the trust region."""
     q_unit: Literal["step", "value"] = "step"
-    """What q_weight means. step: how far Q moves the policy, as a share of the distance of recorded actions from it.
-    value: the weight of Q itself (the paper), in units of Q's spread with normalize_q."""
+    """Unit of q_weight. step: how far Q moves the policy, relative to how far recorded actions are from it. value: the
+    weight of Q itself (paper), in units of the spread of Q if normalize_q is on."""
     normalize_q: bool = True
-    """With q_unit=value, divide Q by its spread over the batch, so that weights mean the same on every reward scale."""
+    """With q_unit=value, divide Q by its spread over the batch, so that a weight means the same for every reward
+    scale."""
     act: Act = "mean"
-    """Action choice: a sample, the mean, of `candidates` samples the best or a softmax draw by target min-Q,
-    or the denoiser's own many-step sampler (a baseline, not DTQL)."""
+    """How an action is chosen. sample: draw one. mean: the mean. best, softmax: of several candidates, the one with the
+    highest target min-Q, or a softmax draw. diffusion: sample the denoiser in many steps (a baseline, not DTQL)."""
     candidates: int = 32
-    """Samples to choose from with act=best and act=softmax (the paper's code: 1024, softmax)."""
+    """Number of candidates for act=best and act=softmax (the paper's code: 1024, softmax)."""
 
     def __post_init__(self) -> None:
         check_types(self)
