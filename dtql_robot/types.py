@@ -82,6 +82,8 @@ class Episode:
     success     (T,) bool, the task's own success signal after each step; None where the file has none
     extras      key -> (T, ...) other per-step arrays of the file ("states", "infos/qpos", ...)
     attrs       per-episode attributes of the file (JSON-able values, "model_file", "seed", ...)
+    masks       (T,) bool, False at a step after which nothing more counts because the task is done, while the recording
+                goes on: no value looks past it.  None where every step counts
     """
 
     name: str
@@ -94,6 +96,7 @@ class Episode:
     success: Array | None = None
     extras: dict[str, Array] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)
+    masks: Array | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -147,7 +150,7 @@ class Demonstrations:
         next_observations  as observations, T rows: row t must be row t + 1 of those
         terminated, truncated  bool, or (T,) bool set at the last step alone.  Left out: terminated where the last step
                            succeeds, else truncated
-        masks              (T,), 0 at a last step that is terminal and else 1
+        masks              (T,), 0 where the task is done: nothing after that step counts, it may go on; else 1
         extras             name -> (T, ...) other arrays; attrs: name -> JSON-able value; name: the episode's own
 
         env: the environment they were recorded in, as `--env` takes it.  source: what messages call them.

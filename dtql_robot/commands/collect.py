@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,8 +15,11 @@ from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
     from dtql_robot.envs.collection.collect import Recording
+    from dtql_robot.envs.collection.oracle_plan import OraclePlan
     from dtql_robot.envs.collection.plan import Plan
     from dtql_robot.types import Demonstrations, Episode
+
+_OF_EXPERTS = ("noise", "record", "lapses", "successes_only", "cameras", "size")  # options of our own scripts alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +27,27 @@ class Options:
     """Record demonstrations of a scripted expert in simulation.
 
     Every episode draws its own amount of action noise, so the file mixes clean and clumsy demonstrations.
+    OGBench's scenes are recorded with its own oracles, as its data sets are: episodes of 1000 steps without a task.
     Examples: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
               dtql-robot collect FetchPickAndPlace-v4 --cameras front,wrist --size 84 --out demos/pixels.hdf5
+              dtql-robot collect ogbench:cube-double-v0 --kind play --episodes 1000 --out cube-double-play-v0.npz
     """
 
     task: Positional[str]
-    """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, or a task like metaworld:pick-place-v3."""
+    """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, a task like metaworld:pick-place-v3, or a
+    scene of OGBench like ogbench:cube-single-v0."""
     out: Path
-    """File to write (robomimic) or folder to write (minari). It must not exist yet."""
+    """File to write (robomimic, ogbench) or folder to write (minari). It must not exist yet."""
     episodes: int = 200
     """Demonstrations to record."""
-    format: Literal["robomimic", "minari"] = "robomimic"
-    """Layout of the file."""
+    format: Literal["auto", "robomimic", "minari", "ogbench"] = "auto"
+    """Layout of the file. auto: ogbench where --out ends in .npz, else robomimic."""
+    kind: Literal["play", "noisy"] | None = None
+    """Of OGBench's scenes: play follows plans with smooth noise; noisy reacts to what it sees, with noise of its own
+    strength in every episode and some random actions. Default: play. The options below for noise, lapses, successes
+    and cameras do not apply."""
+    steps: int | None = None
+    """Of OGBench's scenes: steps of an episode. Default: 1000, as in its data sets."""
     seed: int = 0
     """Seed of start states and noise. Evaluation never uses these start states, whatever its seed."""
     noise: float = 0.3
@@ -83,10 +95,9 @@ def run(options: Options) -> None:
         raise WorkerError(_missing_text(recording.missing))
 
 
-def _plan(options: Options) -> Plan:
+def _plan(options: Options) -> Plan | OraclePlan:
     """The plan, after all that could stop it from being written has been looked for."""
     from dtql_robot.datasets.formats.minari_write import minari_id
-    from dtql_robot.envs.collection.plan import Plan
     from dtql_robot.system.files import check_writable
 
     if options.out.exists() and not (options.overwrite or options.resume):
@@ -95,15 +106,48 @@ def _plan(options: Options) -> Plan:
         raise InputError(f"--workers must be 1 or more, found {options.workers}.")
     if not options.worker_timeout > 0:
         raise InputError(f"--worker-timeout must be above 0 seconds, found {options.worker_timeout:g}.")
-    if options.format == "minari":
+    plan = _oracle_plan(options) if options.task.startswith("ogbench:") else _expert_plan(options)
+    layout = _layout(options)
+    if layout == "ogbench" and options.out.suffix != ".npz":
+        raise InputError(f"{options.out} does not end in .npz, by which OGBench's files are told.")
+    if layout == "minari":
         minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
     else:
         check_writable(options.out)
+    return plan
+
+
+def _layout(options: Options) -> str:
+    if options.format != "auto":
+        return options.format
+    return "ogbench" if options.out.suffix == ".npz" else "robomimic"
+
+
+def _expert_plan(options: Options) -> Plan:
+    from dtql_robot.envs.collection.plan import Plan
+
+    for name in ("kind", "steps"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is for OGBench's scenes (ogbench:cube-single-v0); leave it out for "
+                             f"{options.task}.")  # fmt: skip
     names = ("task", "episodes", "seed", "noise", "record", "lapses", "successes_only", "size")
     return Plan(cameras=parse_names(options.cameras), **{name: getattr(options, name) for name in names})
 
 
-def _recorded(options: Options, plan: Plan) -> tuple[Episode, ...]:
+def _oracle_plan(options: Options) -> OraclePlan:
+    """InputError for an option that OGBench's recordings do not have."""
+    from dtql_robot.envs.collection.oracle_plan import STEPS, OraclePlan
+
+    for option in fields(Options):
+        name = option.name
+        if name in _OF_EXPERTS and getattr(options, name) != option.default:
+            raise InputError(f"--{name.replace('_', '-')} does not apply to OGBench's oracles, whose noise is that of "
+                             "its published data; see --kind.")  # fmt: skip
+    steps = STEPS if options.steps is None else options.steps
+    return OraclePlan(options.task, options.kind or "play", options.episodes, options.seed, steps)
+
+
+def _recorded(options: Options, plan: Plan | OraclePlan) -> tuple[Episode, ...]:
     """With --resume the episodes that --out holds already; none where it is not there yet."""
     if not (options.resume and options.out.exists()):
         return ()
@@ -116,9 +160,9 @@ def _recorded(options: Options, plan: Plan) -> tuple[Episode, ...]:
 
 
 def _save(demos: Demonstrations, options: Options) -> None:
-    from dtql_robot.datasets import save_minari, save_robomimic
+    from dtql_robot.datasets import save_minari, save_ogbench, save_robomimic
 
-    save = save_minari if options.format == "minari" else save_robomimic
+    save = {"minari": save_minari, "ogbench": save_ogbench, "robomimic": save_robomimic}[_layout(options)]
     save(demos, options.out, overwrite=options.overwrite or options.resume)
 
 

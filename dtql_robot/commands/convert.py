@@ -1,4 +1,4 @@
-"""`dtql-robot convert`: any supported file into robomimic or Minari."""
+"""`dtql-robot convert`: any supported file into robomimic, Minari or OGBench's layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Convert demonstrations to robomimic or Minari, unchanged unless an option says otherwise.
+    """Convert demonstrations to robomimic, Minari or OGBench's .npz, unchanged unless an option says otherwise.
 
     Recordings of simulator states (robosuite's own) are replayed in the simulator for their observations; interrupted,
     the same command goes on where it stopped.
@@ -29,9 +29,9 @@ class Options:
     data: Positional[str]
     """robomimic, Minari, D4RL, OGBench, Zarr or raw robosuite file or folder, or minari:NAMESPACE/ID. Several: A,B."""
     out: Positional[Path]
-    """File to write (robomimic) or folder to write (minari, named NAME-vN)."""
-    format: Literal["auto", "robomimic", "minari"] = "auto"
-    """Layout to write. auto: robomimic where OUT ends in .hdf5 or .h5, else minari."""
+    """File to write (robomimic, ogbench) or folder to write (minari, named NAME-vN)."""
+    format: Literal["auto", "robomimic", "minari", "ogbench"] = "auto"
+    """Layout to write. auto: robomimic where OUT ends in .hdf5 or .h5, ogbench where it ends in .npz, else minari."""
     obs_keys: tuple[str, ...] = ()
     """Observations to keep, in this order. Default: all, images too."""
     filter_key: str | None = None
@@ -90,7 +90,7 @@ def run(options: Options) -> None:
 def _layout(options: Options) -> str:
     if options.format != "auto":
         return options.format
-    return "robomimic" if options.out.suffix in (".hdf5", ".h5") else "minari"
+    return {".hdf5": "robomimic", ".h5": "robomimic", ".npz": "ogbench"}.get(options.out.suffix, "minari")
 
 
 def _unedited(options: Options) -> bool:
@@ -100,8 +100,9 @@ def _unedited(options: Options) -> bool:
 
 def _rewrite(data: str, options: Options) -> None:
     """Read, change as asked, write."""
-    from dtql_robot.datasets import save_minari, save_robomimic
+    from dtql_robot.datasets import save_minari, save_ogbench, save_robomimic
     from dtql_robot.datasets.episode_edits import clip_actions, mark_time_outs, mask_indices
+    from dtql_robot.datasets.formats.ogbench_write import cannot_hold
 
     reading = _read_all(data, options)
     demos = reading.demos
@@ -114,9 +115,13 @@ def _rewrite(data: str, options: Options) -> None:
     if _layout(options) == "robomimic":
         save_robomimic(demos, options.out, overwrite=options.overwrite, masks=mask_indices(reading))
     else:
-        save_minari(demos, options.out, overwrite=options.overwrite)
+        ogbench = _layout(options) == "ogbench"
+        (save_ogbench if ogbench else save_minari)(demos, options.out, overwrite=options.overwrite)
         if reading.filter_keys:
-            print(f"note: Minari has no filter keys; {', '.join(reading.filter_keys)} were left out")
+            print(f"note: {'OGBench' if ogbench else 'Minari'} has no filter keys; {', '.join(reading.filter_keys)} "
+                  "were left out")  # fmt: skip
+        for phrase in cannot_hold(demos) if ogbench else ():
+            print(f"note: OGBench's layout has no place for {phrase}")
     for key, what in reading.left_out.items():
         print(f"note: observation {key!r} ({what}) was left out")
     _tell_unread(reading.unread)

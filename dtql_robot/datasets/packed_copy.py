@@ -159,6 +159,8 @@ def _arrays(episode: Episode) -> dict[str, Array]:
     arrays = {"actions": episode.actions, "rewards": episode.rewards}
     if episode.success is not None:
         arrays["success"] = episode.success
+    if episode.masks is not None:
+        arrays["masks"] = episode.masks
     arrays |= {f"obs/{k}": v for k, v in episode.obs.items()}
     arrays |= {f"final/{k}": np.asarray(v)[None] for k, v in (episode.final_obs or {}).items()}
     arrays |= {f"extras/{k}": v for k, v in episode.extras.items()}
@@ -180,4 +182,5 @@ def _with_arrays(record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Epis
         success=arrays.get("success"),
         extras=below("extras/"),
         attrs=dict(record["attrs"]),
+        masks=arrays.get("masks"),
     )

@@ -47,12 +47,17 @@ class Behaviour:
 def choose_behaviour(demos: Demonstrations, choice: BehaviourChoice, rule: SuccessRule) -> Behaviour:
     """Resolve "auto": successes where enough are labelled, high returns where those stand apart, else all.
 
+    All too where recordings go on when the task is done (`Episode.masks`), and hold much that is not about it.
+
     rule: which steps of an episode say that it succeeded.  InputError for a choice that the data cannot serve.
     """
     labelled = tuple(e for e in demos.episodes if e.success is not None)
     good = np.array([succeeds(e, rule) for e in labelled], bool)
     if choice == "successes" and not good.any():
         raise InputError(f"behaviour=successes, but no episode of {demos.source} is labelled a success.")
+    if choice == "auto" and any(e.masks is not None for e in demos.episodes):
+        why = "behaviour: all recordings; they go on when the task is done, so none is a success or a failure."
+        return Behaviour(demos, np.ones(len(demos), bool), "all", why)
     if choice == "successes" or (choice == "auto" and good.sum() >= ENOUGH):
         return _successes(demos, labelled, good)
     if choice == "returns" or (choice == "auto" and not labelled):

@@ -127,16 +127,30 @@ def episode_rewards(episode: Episode, reward: Reward) -> Array:
     if reward == "dataset":
         return episode.rewards
     assert episode.success is not None
-    return episode.success.astype(np.float32) - 1.0
+    done = episode.success if episode.masks is None else episode.success | ~episode.masks
+    return done.astype(np.float32) - 1.0
 
 
-def chunk_returns(rewards: Array, discount: float, horizon: int) -> tuple[Array, Array]:
-    """Discounted sum and length of each chunk.  rewards: (T,).  Returns ((T,) float32, (T,) n in 1..horizon)."""
+def chunk_returns(
+    rewards: Array, discount: float, horizon: int, masks: Array | None = None
+) -> tuple[Array, Array, Array | None]:
+    """Discounted sum and length of each chunk, which ends with the first masked step.
+
+    rewards: (T,).  masks: (T,) bool, or None.  Returns ((T,) float32, (T,) n in 1..horizon, (T,) bool whether a mask
+    ends it, or None without masks).
+    """
     steps = len(rewards)
     n = np.minimum(horizon, steps - np.arange(steps))
     padded = np.concatenate([rewards.astype(np.float64), np.zeros(horizon)])
-    total = sum(discount**k * padded[k : k + steps] for k in range(horizon))
-    return np.asarray(total, np.float32), n
+    if masks is None:
+        total = sum(discount**k * padded[k : k + steps] for k in range(horizon))
+        return np.asarray(total, np.float32), n, None
+    masked = np.where(masks, steps + horizon, np.arange(steps))
+    until = np.minimum.accumulate(masked[::-1])[::-1] - np.arange(steps) + 1  # steps up to the next masked one
+    stopped = until <= n
+    n = np.minimum(n, until)
+    total = sum(np.where(k < n, discount**k * padded[k : k + steps], 0.0) for k in range(horizon))
+    return np.asarray(total, np.float32), n, stopped
 
 
 def fit_normalizers(demos: Demonstrations, obs_keys: Sequence[str], action_norm: str) -> tuple[Affine, Affine]:
@@ -197,20 +211,24 @@ def _targets(e: Episode, cfg: DataConfig, discount: float) -> dict[str, Array]:
     """Per step of one episode: n-step reward, its discount, whether the target is known, and n itself as "next"."""
     steps = len(e)
     rewards = cfg.reward_scale * episode_rewards(e, cfg.reward) + cfg.reward_shift
-    reward, n = chunk_returns(rewards, discount, cfg.horizon)
+    reward, n, stopped = chunk_returns(rewards, discount, cfg.horizon, e.masks)
     at_end = np.arange(steps) + n == steps
     done = e.terminated or (cfg.reward == "success" and e.ends_in_success)
-    ended = at_end & done
+    ended: Array = at_end & done
+    worth: Array | float = _worth_after(e.ends_in_success, cfg, discount)
+    if stopped is not None:  # the task is done there, whatever becomes of it until the recording ends
+        at_end, ended = at_end & ~stopped, ended | stopped
+        worth = np.where(stopped, _worth_after(True, cfg, discount), worth)
     return {
         "next": n,
-        "reward": np.where(ended, reward + discount**n * _worth_after(e, cfg, discount), reward),
+        "reward": np.where(ended, reward + discount**n * worth, reward),
         "discount": np.where(ended, 0.0, discount**n),
         "td_valid": np.where(at_end & (not done) & (e.final_obs is None), 0.0, 1.0),
     }
 
 
-def _worth_after(e: Episode, cfg: DataConfig, discount: float) -> float:
-    """What is earned after the end of an episode that is over.
+def _worth_after(succeeded: bool, cfg: DataConfig, discount: float) -> float:
+    """What is earned after a step with which all is over.
 
     With recorded rewards nothing more.  A reward for success goes on as in the last step, for ever: 0 where the task is
     done, -1 a step where it ended in failure (ending at once must not look better than going on), each scaled and
@@ -218,5 +236,5 @@ def _worth_after(e: Episode, cfg: DataConfig, discount: float) -> float:
     """
     if cfg.reward == "dataset" or discount == 1:
         return 0.0
-    a_step = cfg.reward_scale * (float(e.ends_in_success) - 1.0) + cfg.reward_shift
+    a_step = cfg.reward_scale * (float(succeeded) - 1.0) + cfg.reward_shift
     return a_step / (1 - discount)

@@ -72,12 +72,29 @@ def test_next_observations_give_the_last_one() -> None:
         ({"terminated": [0, 0, 0, 0, 0, 1]}, (True, False)),
         ({"masks": [1, 1, 1, 1, 1, 0]}, (True, False)),
         ({"masks": np.ones(6), "success": True}, (False, True)),
+        ({"masks": [1, 1, 0, 1, 1, 1]}, (False, True)),
+        ({"masks": [1, 1, 0, 1, 1, 0]}, (True, False)),
         ({"terminated": True, "truncated": True}, (True, True)),
     ],
 )
 def test_how_an_episode_ends(said: dict[str, Any], ends: tuple[bool, bool]) -> None:
     found = Demonstrations.from_arrays([episode(**said)]).episodes[0]
     assert (found.terminated, found.truncated) == ends
+
+
+@pytest.mark.parametrize(
+    ("said", "masks"),
+    [
+        ([1, 0, 0, 1, 1, 0], [True, False, False, True, True, False]),
+        (np.array([[1.0], [1], [0], [1], [1], [1]]), [True, True, False, True, True, True]),
+        ([True] * 6, None),
+        ([1, 1, 1, 1, 1, 0], None),  # which `terminated` says
+        (0, None),
+    ],
+)
+def test_masks_inside_a_recording(said: Any, masks: list[bool] | None) -> None:
+    found = Demonstrations.from_arrays([episode(masks=said)]).episodes[0].masks
+    assert (None if found is None else found.tolist()) == masks
 
 
 NAN = np.zeros((6, 2))
@@ -112,7 +129,9 @@ CIRCLE["a"] = CIRCLE
         ({"success": [0, 0, 2, 0, 0, 0]}, "'success' holds other values than true and false"),
         ({"success": [0, 1]}, "'actions' has 6 rows, 'success' has 2"),
         ({"terminated": [0, 0, 1, 0, 0, 0]}, "'terminated' is set at step 2, before the last"),
-        ({"masks": [1, 1, 0, 1, 1, 1]}, "'masks' is 0 at step 2, before the last .*End the episode after step 2"),
+        ({"masks": [1, 1, 2, 1, 1, 1]}, "'masks' is 2 at step 2; 1 .* or 0 .* was expected"),
+        ({"masks": [1, 1, 0, 1, 1]}, "'actions' has 6 rows, 'masks' has 5"),
+        ({"masks": [np.nan] * 6}, "'masks' is nan at"),
         ({"masks": [1, 1, 1, 1, 1, 0], "terminated": False}, "'masks' and 'terminated' disagree"),
         ({"reward": np.ones(6)}, "there is no key 'reward'.*Did you mean rewards"),
         ({"extras": {"force": np.ones(7)}}, "'actions' has 6 rows, 'force' has 7"),

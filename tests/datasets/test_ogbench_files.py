@@ -31,7 +31,8 @@ def test_the_last_row_of_a_recording_is_an_observation_alone(tmp_path: Path) -> 
     np.testing.assert_array_equal(second.actions, arrays["actions"][6:14])
     np.testing.assert_array_equal(second.extras["infos/qpos"], arrays["qpos"][6:14])
     assert (second.terminated, second.truncated, second.success) == (False, True, None)
-    assert second.attrs == {"rewards_missing": True}
+    assert second.attrs.pop("rewards_missing")
+    assert second.attrs == {"final_infos": {k: arrays[k][14].tolist() for k in ("qpos", "qvel")}}
 
 
 def test_the_same_transitions_as_ogbench_reads(tmp_path: Path) -> None:
@@ -90,7 +91,6 @@ def replaced(path: Path, name: str, content: bytes) -> Path:
 
 ROWS = 20
 ONES = np.ones(ROWS, np.float32)
-INSIDE = {"masks": np.where(np.arange(ROWS) == 2, 0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,6 @@ INSIDE = {"masks": np.where(np.arange(ROWS) == 2, 0, 1)}
         ({"actions": np.full((ROWS, 5), np.nan)}, r"episode_0: 'actions' is nan at \[0, 0\]"),
         ({"observations": np.array([object()] * ROWS)}, "has no array 'observations'"),
         ({"valids": ONES}, "saved by ogbench with compact_dataset=True"),
-        (INSIDE, "episode_0: 'masks' is 0 at step 2, inside a recording"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
@@ -176,25 +175,24 @@ def target() -> np.ndarray:
 TASK = "cube-single-play-singletask-task2-v0"
 
 
-def test_a_solved_state_ends_an_episode_and_the_recording_goes_on(tmp_path: Path, target: np.ndarray) -> None:
-    """The value of every unsolved state is what per-step masks give: see ogbench_read."""
+def test_a_solved_state_is_masked_and_the_recording_goes_on(tmp_path: Path, target: np.ndarray) -> None:
     arrays = solved_at(range(8, 12), target)
     write_npz(tmp_path / "cube-single-play-v0.npz", arrays)
     reading = read_source(tmp_path / f"{TASK}.npz")  # the recording beside it is read
     assert reading.demos.env_spec == f"ogbench:{TASK}"
-    assert "4 steps that begin in a solved state are left out" in " ".join(reading.notes)
-    first, second = reading.demos.episodes
-    assert (len(first), len(second)) == (8, 7)
-    assert first.rewards.tolist() == [-1.0] * 8
-    assert second.rewards.tolist() == [-1.0] * 7
-    assert (first.terminated, first.truncated, first.success.tolist()) == (True, False, [False] * 7 + [True])
-    assert (second.terminated, second.truncated, second.succeeds) == (False, True, False)
-    np.testing.assert_array_equal(first.final_obs["observation"], arrays["observations"][8])
-    np.testing.assert_array_equal(second.obs["observation"], arrays["observations"][12:19])
-    np.testing.assert_array_equal(second.final_obs["observation"], arrays["observations"][19])
+    assert "4 of 19 steps begin where it is solved" in " ".join(reading.notes)
+    assert "1 of 1 recordings solve it" in " ".join(reading.notes)
+    (episode,) = reading.demos.episodes
+    inside = np.isin(np.arange(19), range(8, 12))
+    assert len(episode) == 19
+    np.testing.assert_array_equal(episode.masks, ~inside)
+    np.testing.assert_array_equal(episode.rewards, inside - 1.0)
+    np.testing.assert_array_equal(episode.success, np.isin(np.arange(1, 20), range(8, 12)))
+    assert (episode.terminated, episode.truncated) == (False, True)
+    np.testing.assert_array_equal(episode.final_obs["observation"], arrays["observations"][19])
 
 
-def test_transitions_and_rewards_are_those_that_ogbench_does_not_mask(tmp_path: Path, target: np.ndarray) -> None:
+def test_transitions_rewards_and_masks_are_ogbenchs_own(tmp_path: Path, target: np.ndarray) -> None:
     """In a scene with several subtasks: buttons that agree with the task's in all, some or no places."""
     import gymnasium
     from ogbench.relabel_utils import relabel_dataset
@@ -211,34 +209,72 @@ def test_transitions_and_rewards_are_those_that_ogbench_does_not_mask(tmp_path: 
     theirs = load_dataset(str(path), add_info=True)
     relabel_dataset("puzzle-3x3-singletask-task4-v0", env, theirs)
     env.close()
-    unsolved = theirs["masks"] == 1
-    assert 10 < unsolved.sum() < 62
+    assert 10 < (theirs["masks"] == 0).sum() < 62
     episodes = load(tmp_path / f"{name}.npz").episodes
-    np.testing.assert_array_equal(np.concatenate([e.rewards for e in episodes]), theirs["rewards"][unsolved])
-    np.testing.assert_array_equal(np.concatenate([e.actions for e in episodes]), theirs["actions"][unsolved])
+    assert [len(e) for e in episodes] == [29, 19, 24]
+    np.testing.assert_array_equal(np.concatenate([e.rewards for e in episodes]), theirs["rewards"])
+    np.testing.assert_array_equal(np.concatenate([e.masks for e in episodes]), theirs["masks"] == 1)
+    np.testing.assert_array_equal(np.concatenate([e.actions for e in episodes]), theirs["actions"])
     following = [np.vstack([e.obs["observation"][1:], e.final_obs["observation"]]) for e in episodes]
-    np.testing.assert_array_equal(np.concatenate(following), theirs["next_observations"][unsolved])
+    np.testing.assert_array_equal(np.concatenate(following), theirs["next_observations"])
     done = (arrays["button_states"] == wanted).all(axis=1)  # of every row's state
-    rows = {row.tobytes(): i for i, row in enumerate(arrays["observations"])}
-    for episode in episodes:
-        assert episode.terminated == done[rows[episode.final_obs["observation"].tobytes()]]
+    np.testing.assert_array_equal([e.terminated for e in episodes], done[[29, 49, 74]])
+    # What was computed from the file by ogbench itself, and saved, is the same data.
+    again = load(write_npz(tmp_path / "relabelled.npz", {**theirs, "terminals": theirs["terminals"]}))
+    for ours, saved in zip(episodes, again.episodes, strict=True):
+        np.testing.assert_array_equal(ours.masks, saved.masks)
+        np.testing.assert_array_equal(ours.rewards, saved.rewards)
 
 
 @pytest.mark.parametrize(
-    ("solved", "lengths", "ends"),
+    ("solved", "masked", "terminated"),
     [
-        (range(19, 20), [19], [True]),  # in the last row, which has no action
-        (range(0, 3), [16], [False]),
-        (range(0), [19], [False]),
+        (range(19, 20), None, True),  # in the last row, which has no action
+        (range(18, 20), [18], True),
+        (range(0, 3), [0, 1, 2], False),
+        (range(0), None, False),
     ],
 )
 def test_solved_at_the_edges(
-    tmp_path: Path, target: np.ndarray, solved: range, lengths: list[int], ends: list[bool]
+    tmp_path: Path, target: np.ndarray, solved: range, masked: list[int] | None, terminated: bool
 ) -> None:
     write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(solved, target))
-    episodes = load(tmp_path / f"{TASK}.npz").episodes
-    assert [len(e) for e in episodes] == lengths
-    assert [e.terminated for e in episodes] == [e.ends_in_success for e in episodes] == ends
+    (episode,) = load(tmp_path / f"{TASK}.npz").episodes
+    assert (None if episode.masks is None else np.flatnonzero(~episode.masks).tolist()) == masked
+    assert (episode.terminated, episode.ends_in_success) == (terminated, terminated)
+
+
+@pytest.mark.parametrize(
+    ("masks", "sentence"),
+    [
+        ([1, 0.5, *[1] * 18], "episode_0: 'masks' is 0.5 at step 1; 1 .* or 0 .* was expected"),
+        ([1] * 19, "'actions' has 20 rows, 'masks' has 19"),
+        ([[1, 1]] * 20, r"'masks' has shape \(20, 2\)"),
+    ],
+)
+def test_masks_that_are_none(tmp_path: Path, masks: list[Any], sentence: str) -> None:
+    path = write_npz(tmp_path / "cube-single-play-v0.npz", ogbench_arrays((20,)), masks=np.array(masks))
+    with pytest.raises(InputError, match=sentence):
+        load(path)
+
+
+def test_written_again_it_is_the_same(tmp_path: Path, target: np.ndarray) -> None:
+    """Through every format that holds masks, and as ogbench's own loader sees the file."""
+    from ogbench.utils import load_dataset
+
+    write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(range(8, 12), target))
+    demos = load(tmp_path / f"{TASK}.npz")
+    assert main(["convert", str(tmp_path / f"{TASK}.npz"), str(tmp_path / "a.hdf5")]) == 0
+    assert main(["convert", str(tmp_path / "a.hdf5"), str(tmp_path / "b-v0")]) == 0
+    assert main(["convert", str(tmp_path / "b-v0"), str(tmp_path / "c.npz")]) == 0
+    for name in ("a.hdf5", "b-v0", "c.npz"):
+        again = load(tmp_path / name)
+        assert again.env_spec == demos.env_spec
+        for one, other in zip(demos.episodes, again.episodes, strict=True):
+            assert_same_episode(one, other)
+    theirs = load_dataset(str(tmp_path / "c.npz"), add_info=True)
+    np.testing.assert_array_equal(theirs["observations"], demos.episodes[0].obs["observation"])
+    np.testing.assert_array_equal(theirs["next_observations"][-1], demos.episodes[0].final_obs["observation"])
 
 
 def test_tasks_that_cannot_be_made(tmp_path: Path, target: np.ndarray) -> None:
@@ -286,8 +322,10 @@ def test_copies_tell_tasks_apart(tmp_path: Path, target: np.ndarray, monkeypatch
     monkeypatch.setattr("dtql_robot.datasets.cache.read_through.__defaults__", (0,))
     write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(range(8, 12), target))
     for _ in range(2):
-        assert len(load(tmp_path / "cube-single-play-v0.npz")) == 1
-        assert len(load(tmp_path / f"{TASK}.npz")) == 2
+        (plain,) = load(tmp_path / "cube-single-play-v0.npz").episodes
+        (task,) = load(tmp_path / f"{TASK}.npz").episodes
+        assert plain.masks is None
+        assert np.flatnonzero(~task.masks).tolist() == [8, 9, 10, 11]
     assert len(list((tmp_path / "cache").glob("*/index.json"))) == 2
 
 

@@ -58,7 +58,7 @@ def assert_same_source(a: Demonstrations, b: Demonstrations) -> None:
 
 def assert_same_episode(a: Episode, b: Episode) -> None:
     """Everything but the name."""
-    for field in ("obs", "final_obs", "actions", "rewards", "success", "extras"):
+    for field in ("obs", "final_obs", "actions", "rewards", "success", "extras", "masks"):
         assert_same_arrays(getattr(a, field), getattr(b, field))
     assert (a.terminated, a.truncated, a.attrs) == (b.terminated, b.truncated, b.attrs)
 
@@ -109,4 +109,5 @@ def _episode(draw: st.DrawFn, name: str, shapes: dict[str, tuple[int, ...]], dim
         success=draw(st.none() | hnp.arrays(bool, steps)),
         extras=draw(st.sampled_from([{}, {"infos/q": np.ones((steps, 2)), "states": np.full((steps, 3), 1e-300)}])),
         attrs=draw(st.dictionaries(st.sampled_from(["note", "model_file", "goal", "a/b"]), _JSON, max_size=2)),
+        masks=draw(st.none() | hnp.arrays(bool, steps).filter(lambda masks: not masks.all())),
     )

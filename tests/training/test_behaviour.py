@@ -69,6 +69,17 @@ def test_all_can_be_asked_for(demos):
     assert resolve(mixed, Config()).cfg.policy.awr_temperature == 0.0
 
 
+def test_recordings_that_go_on_after_success_are_all_behaviour(demos):
+    mixed = relabel(demos, [[True]] * ENOUGH + [[False]] * 40)
+    masks = np.arange(len(mixed.episodes[0])) > 0
+    episodes = (dataclasses.replace(mixed.episodes[0], masks=masks), *mixed.episodes[1:])
+    played = dataclasses.replace(mixed, episodes=episodes)
+    chosen = choose_behaviour(played, "auto", "any")
+    assert (chosen.choice, len(chosen.shown)) == ("all", len(mixed))
+    assert "go on when the task is done" in chosen.why
+    assert choose_behaviour(played, "successes", "last").choice == "successes"
+
+
 def test_success_counts_as_the_environment_counts_it(demos):
     passing = relabel(demos, [[True, False]] * ENOUGH)
     assert resolve(passing, Config(), "AdroitHandDoor-v1").behaviour.good.all()

@@ -8,7 +8,7 @@ import torch
 
 from dtql_robot.config import DataConfig
 from dtql_robot.errors import InputError
-from dtql_robot.training.buffer import choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
+from dtql_robot.training.buffer import _targets, choose_obs_keys, fit_normalizers, make_buffer, resolve_reward
 from dtql_robot.types import Demonstrations
 from tests.conftest import make_episode
 
@@ -55,6 +55,94 @@ def test_unknown_final_state_is_excluded_from_td_unless_terminal():
     assert (batch.td_valid[6:] == 1).all()
     np.testing.assert_array_equal(batch.discount[6:12] == 0, reaches_end)
     np.testing.assert_array_equal(batch.discount[12:] == 0, reaches_end)
+
+
+MASKS = np.array([1, 1, 0, 0, 1, 1, 1, 0, 1, 1], bool)
+
+
+def masked(**changes):
+    """Ten steps with rewards -2 to -11; the task is done where steps 2, 3 and 7 begin."""
+    e = dataclasses.replace(make_episode("play", 10, 0, success=False), terminated=False, truncated=True)
+    e = dataclasses.replace(e, rewards=-np.arange(2.0, 12.0).astype(np.float32), masks=MASKS, **changes)
+    return Demonstrations((e,), "synthetic", "ogbench")
+
+
+def test_a_chunks_return_stops_at_the_first_masked_step():
+    """Discount .9, chunks of 4, worked out by hand; the actions of a chunk go on."""
+    buffer, _, action_norm = build(masked(), reward="dataset")
+    batch = buffer.batch(torch.arange(10))
+    g = DISCOUNT
+    expected = [
+        -2 - 3 * g - 4 * g**2,  # 0: to step 2, which counts
+        -3 - 4 * g,
+        -4,  # 2: begins where the task is done
+        -5,
+        -6 - 7 * g - 8 * g**2 - 9 * g**3,  # 4: step 7 is its fourth
+        -7 - 8 * g - 9 * g**2,
+        -8 - 9 * g,
+        -9,
+        -10 - 11 * g,  # 8: cut off by the end of the recording
+        -11,
+    ]
+    np.testing.assert_allclose(batch.reward, expected, rtol=1e-6)
+    np.testing.assert_allclose(batch.discount, [0] * 8 + [g**2, g], rtol=1e-6)
+    assert (batch.td_valid == 1).all()
+    np.testing.assert_array_equal(batch.valid, [[1.0] * min(4, 10 - t) + [0.0] * max(0, t - 6) for t in range(10)])
+    np.testing.assert_array_equal(batch.action[0], action_norm.apply(masked().episodes[0].actions)[:4])
+
+
+def test_with_a_reward_for_success_masked_steps_cost_nothing():
+    """Success holds after steps 1, 2 and 6: where the steps 2, 3 and 7 begin."""
+    success = np.append(~MASKS[1:], False)
+    demos = masked(success=success)
+    buffer, _, _ = build(demos)
+    batch = buffer.batch(torch.arange(10))
+    g = DISCOUNT
+    expected = [-1, 0, 0, 0, -1 - g, -1, 0, 0, -1 - g, -1]
+    np.testing.assert_allclose(batch.reward, expected, rtol=1e-6)
+    np.testing.assert_allclose(batch.discount, [0] * 8 + [g**2, g], rtol=1e-6)
+
+
+def test_a_masked_step_at_the_end_needs_no_final_observation():
+    for final, known in ((MASKS, [0, 0]), (np.append(MASKS[:9], False), [1, 1])):
+        (e,) = masked(final_obs=None).episodes
+        demos = Demonstrations((dataclasses.replace(e, masks=final),), "synthetic", "ogbench")
+        buffer, _, _ = build(demos, reward="dataset")
+        np.testing.assert_array_equal(buffer.td_valid[8:], known)
+        assert (buffer.td_valid[:8] == 1).all()
+
+
+@pytest.mark.parametrize("reward", ["success", "dataset"])
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_masks_that_are_all_one_change_nothing(demos, reward, shift):
+    ones = tuple(dataclasses.replace(e, masks=np.ones(len(e), bool)) for e in demos.episodes)
+    keys = choose_obs_keys(demos, ())
+    cfg = DataConfig(horizon=HORIZON, n_action_steps=HORIZON, reward=reward, reward_shift=shift)
+    norms = fit_normalizers(demos, keys, "range")
+    plain, with_masks = (
+        make_buffer(d, cfg, DISCOUNT, keys, *norms, torch.device("cpu"))
+        for d in (demos, dataclasses.replace(demos, episodes=ones))
+    )
+    for name in ("states", "actions", "state", "last", "next", "reward", "discount", "td_valid"):
+        assert torch.equal(getattr(plain, name), getattr(with_masks, name))
+
+
+@pytest.mark.parametrize("reward", ["success", "dataset"])
+def test_masks_give_unsolved_states_what_ending_the_episode_there_gives(reward):
+    """Cutting a recording at every solved state, and leaving those out, is the same for all other states: every step
+    costs 1 until the task is done."""
+    (e,) = masked(success=np.append(~MASKS[1:], False)).episodes
+    e = dataclasses.replace(e, rewards=np.where(MASKS, -1, 0).astype(np.float32))
+    cfg = DataConfig(horizon=HORIZON, n_action_steps=HORIZON, reward=reward)
+    whole = _targets(e, cfg, DISCOUNT)
+    for start, end in ((0, 2), (4, 7), (8, 10)):
+        part = dataclasses.replace(
+            e, obs={k: v[start:end] for k, v in e.obs.items()}, actions=e.actions[start:end], masks=None,
+            rewards=e.rewards[start:end], success=e.success[start:end], terminated=end < 10, truncated=end == 10,
+        )  # fmt: skip
+        cut = _targets(part, cfg, DISCOUNT)
+        for name in ("reward", "discount"):
+            np.testing.assert_allclose(cut[name], whole[name][start:end], rtol=1e-6)
 
 
 def test_reward_is_resolved_from_the_data(demos):

@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
+from dtql_robot.datasets.formats.episode_checks import (
+    Place,
+    as_actions,
+    as_column,
+    as_masks,
+    as_obs,
+    check_alike,
+    check_rows,
+)
 from dtql_robot.datasets.formats.precision import lost, watch
 from dtql_robot.errors import InputError, did_you_mean
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -61,7 +69,10 @@ def _episode(index: int, given: Any, source: str) -> Episode:
     steps = len(actions)
     obs, final = _observations(given, steps, place)
     success = _success(given.get("success"), steps, place)
-    terminated, truncated = _ending(given, success, steps, place)
+    masks = _masks(given.get("masks"), steps, place)
+    terminated, truncated = _ending(given, success, masks, steps, place)
+    if masks is not None and masks[:-1].all():  # its last step alone, which `terminated` says
+        masks = None
     attrs = _attrs(given.get("attrs", {}), place)
     rewards = np.zeros(steps, np.float32)
     if "rewards" in given:
@@ -69,7 +80,7 @@ def _episode(index: int, given: Any, source: str) -> Episode:
     else:
         attrs["rewards_missing"] = True
     extras = _extras(given.get("extras", {}), steps, place)
-    return Episode(place.episode, obs, final, actions, rewards, terminated, truncated, success, extras, attrs)
+    return Episode(place.episode, obs, final, actions, rewards, terminated, truncated, success, extras, attrs, masks)
 
 
 def _array(value: Any, label: str, place: Place) -> Array:
@@ -165,13 +176,24 @@ def _success(value: Any, steps: int, place: Place) -> Array | None:
     return flags
 
 
-def _ending(given: Mapping[str, Any], success: Array | None, steps: int, place: Place) -> tuple[bool, bool]:
+def _masks(value: Any, steps: int, place: Place) -> Array | None:
+    """(T,) bool, False after which nothing counts; one flag is that of the last step."""
+    if value is None:
+        return None
+    array = _array(value, "masks", place)
+    if array.ndim == 0:
+        array = np.where(np.arange(steps) == steps - 1, array, 1)
+    return as_masks(array, steps, place)
+
+
+def _ending(
+    given: Mapping[str, Any], success: Array | None, masks: Array | None, steps: int, place: Place
+) -> tuple[bool, bool]:
     """(terminated, truncated).  Not told: terminal where the last step succeeds, or its mask is 0; else cut off."""
     told = {key: _at_end(given[key], key, steps, place) for key in ("terminated", "truncated") if key in given}
     terminated = success is not None and bool(success[-1])
     if "masks" in given:
-        masks = _flags(given["masks"], "masks", steps, place)
-        ended = not masks if isinstance(masks, bool) else _at_end(~masks, "masks", steps, place)
+        ended = masks is not None and not masks[-1]
         if told.get("terminated", ended) != ended:
             raise place.error("'masks' and 'terminated' disagree at the last step")
         terminated = ended
@@ -186,9 +208,8 @@ def _at_end(value: Any, label: str, steps: int, place: Place) -> bool:
         return flags
     if flags[:-1].any():
         step = int(np.flatnonzero(flags)[0])
-        said = "'masks' is 0" if label == "masks" else f"{label!r} is set"
         raise place.error(
-            f"{said} at step {step}, before the last ({steps - 1}),",
+            f"{label!r} is set at step {step}, before the last ({steps - 1}),",
             f"End the episode after step {step}, and begin another with what follows.",
         )
     return bool(flags[-1])

@@ -80,6 +80,19 @@ def as_obs(array: Array, key: str, place: Place) -> Array:
     return as_float32(array.reshape(len(array), 1) if array.ndim == 1 else array, key, place)
 
 
+def as_masks(array: Array, steps: int, place: Place) -> Array | None:
+    """(T,) bool from zeros and ones; None where every step counts."""
+    flags = as_column(array, "masks", steps, place)
+    other = np.flatnonzero((flags != 0) & (flags != 1))
+    if len(other):
+        step = int(other[0])
+        raise place.error(
+            f"'masks' is {flags[step]:g} at step {step}; 1 (go on) or 0 (the task is done, nothing more counts) was "
+            "expected"
+        )
+    return None if flags.all() else np.asarray(flags == 1)
+
+
 def check_alike(episodes: Sequence[Episode], file: str) -> None:
     """InputError unless all episodes have the first one's action size and observation shapes."""
     if not episodes:
@@ -114,6 +127,8 @@ def check_episode(episode: Episode, file: str) -> None:
         if np.asarray(rows).dtype.kind not in "biuf":
             raise place.error(f"{label!r} has dtype {np.asarray(rows).dtype}; numbers were expected")
         check_rows(label, len(np.atleast_1d(rows)), steps, place)
+    if episode.masks is not None:
+        as_masks(np.asarray(episode.masks), steps, place)
     if episode.final_obs is not None:
         found = {k: np.shape(v) for k, v in episode.final_obs.items()}
         expected = {k: np.shape(v)[1:] for k, v in episode.obs.items()}

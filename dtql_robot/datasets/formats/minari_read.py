@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
-from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike
+from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_masks, as_obs, check_alike
 from dtql_robot.datasets.formats.kitchen_goals import goal_tasks, is_kitchen, success_of_goals
 from dtql_robot.datasets.formats.labels import success_of_attrs
 from dtql_robot.datasets.formats.location import METADATA_FILE
@@ -46,8 +46,9 @@ OWN_FILE_ATTRS = "dtql_robot_file_attrs"  # metadata key: JSON of Demonstrations
 OWN_ATTRS = "dtql_robot_attrs"  # episode attribute: JSON of Episode.attrs
 PLAIN_EXTRAS = "dtql_robot_extras"  # episode attribute: JSON list of the infos that were not below infos/ before
 HAS_FINAL_OBS = "has_final_obs"
+HAS_MASKS = "has_masks"  # episode attribute: infos/masks says which steps count
 _SUCCESS_KEYS = ("success", "is_success", "goal_achieved")
-_STORAGE_ATTRS = {"id", "total_steps", OWN_ATTRS, PLAIN_EXTRAS, HAS_FINAL_OBS}
+_STORAGE_ATTRS = {"id", "total_steps", OWN_ATTRS, PLAIN_EXTRAS, HAS_FINAL_OBS, HAS_MASKS}
 _STORAGE_METADATA = {
     *(
         "dataset_id",
@@ -138,6 +139,9 @@ def _episode(group: h5py.Group, name: str, choice: ObsChoice, goals: bool, file:
     obs = _observations(group, choice.keys, steps, place)
     attrs = hdf5_attrs.attributes(group)
     success, extras = _infos(group, _plain_extras(attrs, place), steps, place) if "infos" in keys else (None, {})
+    masks = None
+    if attrs.get(HAS_MASKS) and "infos/masks" in extras:
+        masks = as_masks(extras.pop("infos/masks"), steps, place)
     if success is None:
         success = success_of_attrs(attrs, steps)
     if success is None and goals:
@@ -154,6 +158,7 @@ def _episode(group: h5py.Group, name: str, choice: ObsChoice, goals: bool, file:
         success=success,
         extras=extras,
         attrs=_attrs(attrs, place),
+        masks=masks,
     )
 
 

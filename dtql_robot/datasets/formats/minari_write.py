@@ -19,6 +19,7 @@ from dtql_robot.datasets.formats.location import MAIN_FILE
 from dtql_robot.datasets.formats.minari_names import is_dataset_id, minari_root
 from dtql_robot.datasets.formats.minari_read import (
     HAS_FINAL_OBS,
+    HAS_MASKS,
     OBS_KEY,
     OWN_ATTRS,
     OWN_ENV_ARGS,
@@ -47,8 +48,8 @@ def save_minari(
     `minari.MinariDataset(path / "data")` opens it, and so does `minari.load_dataset(dataset_id)` where `path` is
     $MINARI_DATASETS_PATH/dataset_id.  dataset_id: by default the path below $MINARI_DATASETS_PATH (or
     ~/.minari/datasets), elsewhere the folder's name; it must end in -v0 or the like.
-    Success becomes infos/success with T + 1 rows, the first False; extras become infos.  The environment's record and
-    other attributes of the source go along in metadata.json, so that writing robomimic again loses nothing.
+    Success becomes infos/success with T + 1 rows, the first False; masks and extras become infos.  The environment's
+    record and other attributes of the source go along in metadata.json, so that writing robomimic again loses nothing.
     Where an episode has no final observation the last one is repeated, since Minari wants T + 1, and an episode
     attribute says so.
     Raises InputError without the `minari` package, when `path` exists and `overwrite` is not set (an existing
@@ -208,11 +209,14 @@ def _buffer(episode: Episode, place: Place) -> Any:
     infos: dict[str, Array] = {}
     for key, value in episode.extras.items():
         name = key.removeprefix("infos/")
-        if name in infos or (name == "success" and episode.success is not None):
+        taken = {"success": episode.success, "masks": episode.masks}.get(name) is not None
+        if name in infos or taken:
             raise place.error(f"extra arrays {name!r} and 'infos/{name}' would get one name")
         infos[name] = value
     if episode.success is not None:
         infos["success"] = np.concatenate([[False], np.asarray(episode.success, bool).reshape(-1)])
+    if episode.masks is not None:
+        infos["masks"] = np.asarray(episode.masks, bool).reshape(-1)
     seed = episode.attrs.get("seed")
     return EpisodeBuffer(
         seed=seed if isinstance(seed, int) else None,
@@ -236,6 +240,7 @@ def _episode_attrs(episode: Episode) -> dict[str, Any]:
     plain = [key for key in episode.extras if not key.startswith("infos/")]
     return {
         HAS_FINAL_OBS: episode.final_obs is not None,
+        **({HAS_MASKS: True} if episode.masks is not None else {}),
         **({OWN_ATTRS: json.dumps(attrs)} if attrs else {}),
         **({PLAIN_EXTRAS: json.dumps(plain)} if plain else {}),
     }

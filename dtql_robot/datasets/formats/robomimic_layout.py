@@ -17,10 +17,11 @@ from dtql_robot.types import Array
 ATTRS_JSON = "attrs_json"  # attributes that HDF5 cannot hold as they are
 HAS_SUCCESS = "has_success"
 HAS_FINAL_OBS = "has_final_obs"
+HAS_MASKS = "has_masks"  # whether "masks" says which steps count; elsewhere it is an array like others
 CLAIMED_STEPS = "num_samples_recorded"  # attribute num_samples, where it contradicts the arrays
 NEXT_OBS_DIFFERS = "next_obs_differs"  # attribute: an observation whose next_obs[t] is not obs[t + 1]
 FOUND = {CLAIMED_STEPS, NEXT_OBS_DIFFERS}  # attributes that say what reading found; never written
-OWN_ATTRS = {"num_samples", "terminated", "truncated", HAS_SUCCESS, HAS_FINAL_OBS, ATTRS_JSON, *FOUND}
+OWN_ATTRS = {"num_samples", "terminated", "truncated", HAS_SUCCESS, HAS_FINAL_OBS, HAS_MASKS, ATTRS_JSON, *FOUND}
 OWN_FILE_ATTRS = {"env_args", "total", ATTRS_JSON}
 MAIN_KEYS = {"actions", "obs", "next_obs", "rewards", "dones", "success"}
 

@@ -24,7 +24,15 @@ import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
-from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_alike, check_rows
+from dtql_robot.datasets.formats.episode_checks import (
+    Place,
+    as_actions,
+    as_column,
+    as_masks,
+    as_obs,
+    check_alike,
+    check_rows,
+)
 from dtql_robot.datasets.formats.labels import LABELS, labels_of_file, success_of_attrs, why_no_success
 from dtql_robot.datasets.formats.reading import (
     ObsArray,
@@ -39,6 +47,7 @@ from dtql_robot.datasets.formats.reading import (
 from dtql_robot.datasets.formats.robomimic_layout import (
     CLAIMED_STEPS,
     HAS_FINAL_OBS,
+    HAS_MASKS,
     HAS_SUCCESS,
     NEXT_OBS_DIFFERS,
     demo_attrs,
@@ -206,6 +215,8 @@ def _episode(
     terminated = _flag(attrs, "terminated", terminated)
     obs = _obs(demo, keys, choice.keys, steps, place)
     differs = _differing_next_obs(demo, obs, place) if compare and "next_obs" in keys else None
+    extras = step_extras(demo, steps)
+    masks = as_masks(extras.pop("masks"), steps, place) if attrs.get(HAS_MASKS) and "masks" in extras else None
     return Episode(
         name=name,
         obs=obs,
@@ -215,8 +226,9 @@ def _episode(
         terminated=terminated,
         truncated=_flag(attrs, "truncated", not terminated),
         success=success,
-        extras=step_extras(demo, steps),
+        extras=extras,
         attrs=_attrs(attrs, steps, differs, place),
+        masks=masks,
     )
 
 

@@ -15,6 +15,7 @@ from dtql_robot.datasets.formats.hdf5_write import writing
 from dtql_robot.datasets.formats.robomimic_layout import (
     ATTRS_JSON,
     HAS_FINAL_OBS,
+    HAS_MASKS,
     HAS_SUCCESS,
     MAIN_KEYS,
     OWN_ATTRS,
@@ -99,8 +100,10 @@ def _write_episode(group: h5py.Group, episode: Episode, file: str) -> None:
         _put(group, f"next_obs/{key}", np.concatenate([value[1:], np.asarray(final, value.dtype)[None]]), file)
     if episode.success is not None:
         group["success"] = np.asarray(episode.success, bool).reshape(-1)
+    if episode.masks is not None:
+        group["masks"] = np.asarray(episode.masks, bool).reshape(-1)
     for key, value in episode.extras.items():
-        if key.split("/")[0] in MAIN_KEYS:
+        if key.split("/")[0] in MAIN_KEYS or (key == "masks" and episode.masks is not None):
             raise InputError(f"{episode.name}: extra array {key!r} cannot be written to {file}: the name is taken.")
         _put(group, key, value, file)
     _write_attrs(group, episode)
@@ -124,6 +127,8 @@ def _write_attrs(group: h5py.Group, episode: Episode) -> None:
     group.attrs["truncated"] = bool(episode.truncated)
     group.attrs[HAS_SUCCESS] = episode.success is not None
     group.attrs[HAS_FINAL_OBS] = episode.final_obs is not None
+    if episode.masks is not None:
+        group.attrs[HAS_MASKS] = True
     _put_attrs(group, {k: v for k, v in episode.attrs.items() if k not in OWN_ATTRS})
 
 

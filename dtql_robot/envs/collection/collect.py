@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.envs.collection.collector import Collector
+from dtql_robot.envs.collection.oracle_collector import OracleCollector
+from dtql_robot.envs.collection.oracle_plan import OraclePlan
 from dtql_robot.envs.collection.plan import NOISE_ATTRS, PLAN_ATTR, Plan, Record
 from dtql_robot.envs.make import env_info
 from dtql_robot.envs.rendering.gl import prepare_gl
@@ -27,7 +29,7 @@ TIMEOUT = 300.0
 """Seconds in which a worker must have recorded an episode."""
 TOO_MANY = 5  # episodes that cannot be recorded, with no more that can, before the collection stops
 
-__all__ = ["NOISE_ATTRS", "Collector", "Plan", "Recording", "collect"]
+__all__ = ["NOISE_ATTRS", "Collector", "OraclePlan", "Plan", "Recording", "collect"]
 
 
 def collect(
@@ -73,7 +75,7 @@ class Recording:
     missing   number of an episode that cannot be recorded -> why
     """
 
-    def __init__(self, plan: Plan, recorded: Sequence[Episode] = ()) -> None:
+    def __init__(self, plan: Plan | OraclePlan, recorded: Sequence[Episode] = ()) -> None:
         """recorded: the first episodes of the plan, from a collection to be continued."""
         prepare_gl()
         self.plan, self._env_args = plan, plan.env_args()
@@ -105,7 +107,8 @@ class Recording:
                 elif self._counts(episode, tried):
                     self.episodes.append(replace(episode, name=f"demo_{len(self.episodes)}"))
                     won += episode.ends_in_success
-                    bar.set_postfix_str(f"success {won}/{len(self.episodes)}", refresh=False)
+                    if episode.success is not None:
+                        bar.set_postfix_str(f"success {won}/{len(self.episodes)}", refresh=False)
                     bar.update()
                 if len(self.episodes) == plan.episodes:
                     return
@@ -144,17 +147,21 @@ class Recording:
         return Demonstrations(
             tuple(self.episodes),
             self.plan.source,
-            "robomimic",
+            self.plan.format,
             env_spec=self.plan.task,
             env_args=self._env_args,
             attrs={PLAN_ATTR: plan},
         )
 
 
-def _alone(plan: Plan, numbers: range) -> Generator[Episode | Failed, None, None]:
+def _collector(plan: Plan | OraclePlan) -> Collector | OracleCollector:
+    return OracleCollector(plan) if isinstance(plan, OraclePlan) else Collector(plan)
+
+
+def _alone(plan: Plan | OraclePlan, numbers: range) -> Generator[Episode | Failed, None, None]:
     """These episodes in order, recorded in this process."""
     with contextlib.ExitStack() as stack:
-        collector = stack.enter_context(contextlib.closing(Collector(plan)))
+        collector = stack.enter_context(contextlib.closing(_collector(plan)))
         for number in numbers:
             try:
                 episode: Episode | Failed = collector.episode(number)
@@ -162,19 +169,21 @@ def _alone(plan: Plan, numbers: range) -> Generator[Episode | Failed, None, None
                 raise
             except Exception as error:  # a simulator may raise anything; the next episode gets a new one
                 episode = Failed(number, f"{type(error).__name__}: {error}.")
-                collector = stack.enter_context(contextlib.closing(Collector(plan)))
+                collector = stack.enter_context(contextlib.closing(_collector(plan)))
             yield episode
 
 
 @contextlib.contextmanager
-def _attempts(plan: Plan, numbers: range, workers: int, timeout: float) -> Iterator[Iterator[Episode | Failed]]:
+def _attempts(
+    plan: Plan | OraclePlan, numbers: range, workers: int, timeout: float
+) -> Iterator[Iterator[Episode | Failed]]:
     """These episodes in order, recorded by that many workers; one is this process."""
     with contextlib.ExitStack() as stack:
         if workers == 1:
             yield stack.enter_context(contextlib.closing(_alone(plan, numbers)))
         else:
             pool = TaskPool(
-                lambda: Worker("dtql_robot.envs.collection.collector:Collector", plan),
+                lambda: Worker(plan.collector, plan),
                 workers,
                 timeout=timeout,
                 report=lambda sentence: print(f"collect: {sentence}", file=sys.stderr),

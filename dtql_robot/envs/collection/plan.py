@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from dtql_robot.env_record import record_as
@@ -38,6 +38,10 @@ class Plan:
     successes_only: bool = False
     cameras: tuple[str, ...] = ()
     size: int = 84
+
+    collector = "dtql_robot.envs.collection.collector:Collector"
+    """What records it, as a `Worker` takes it."""
+    format = "robomimic"
 
     def __post_init__(self) -> None:
         expert(self.task)  # an unknown task is the first thing to report
@@ -82,11 +86,15 @@ class Plan:
 
     def check_continues(self, recorded: Mapping[str, Any], path: object) -> None:
         """InputError unless the file at `path`, whose attributes say `recorded`, is of this plan."""
-        found = recorded.get(PLAN_ATTR)
-        if not isinstance(found, Mapping):
-            raise InputError(f"{path} does not say how it was collected, so it cannot be continued.")
-        mine = self.to_dict()
-        other = [f.name for f in fields(self) if f.name in mine and found.get(f.name) != mine[f.name]]
-        if other:
-            what = ", ".join(f"{k} was {found.get(k)!r}, now {mine[k]!r}" for k in other)
-            raise InputError(f"{path} was collected otherwise: {what}; continue it with the same options.")
+        check_continues(self.to_dict(), recorded, path)
+
+
+def check_continues(plan: Mapping[str, Any], recorded: Mapping[str, Any], path: object) -> None:
+    """InputError unless the attributes `recorded` of the file at `path` say that it was collected by this plan."""
+    found = recorded.get(PLAN_ATTR)
+    if not isinstance(found, Mapping):
+        raise InputError(f"{path} does not say how it was collected, so it cannot be continued.")
+    other = [name for name in plan if found.get(name) != plan[name]]
+    if other:
+        what = ", ".join(f"{k} was {found.get(k)!r}, now {plan[k]!r}" for k in other)
+        raise InputError(f"{path} was collected otherwise: {what}; continue it with the same options.")
