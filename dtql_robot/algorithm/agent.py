@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -123,6 +124,7 @@ class Algorithm1(Objectives, ABC):
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()  # one number, or one for each of several policies (`training/ensemble.py`)
+        self.peers.average_gradients(optimizer)
         optimizer.step()
         return {k: v.detach() for k, v in log.items()}
 
@@ -147,7 +149,7 @@ class Algorithm1(Objectives, ABC):
         """Augment and encode once for all networks, see `Encoders.encode_batch`."""
         assert self.encoder is not None
         (generator,) = self.generators
-        return self.encoder.encode_batch(b._replace(low=self._with_noise(b.low)), generator)
+        return self.encoder.encode_batch(b._replace(low=self._with_noise(b.low)), generator, self.peers)
 
     def _step_encoder(self, features: Tensor, grad: Tensor | None) -> None:
         """One step of the encoder along the gradients that the losses left at its features."""
@@ -156,6 +158,7 @@ class Algorithm1(Objectives, ABC):
         if grad is not None and features.requires_grad:
             self.optimizers["encoder"].zero_grad(set_to_none=True)
             features.backward(grad)
+            self.peers.average_gradients(self.optimizers["encoder"])
             self.optimizers["encoder"].step()
         if self.step >= self.cfg.optim.pretrain_steps:
             polyak_(self.ema_encoder, self.encoder, self.ema_step)
@@ -225,10 +228,14 @@ class DTQL(Algorithm1):
         return [self.generator]
 
     def _normal(self, like: Tensor) -> Tensor:
-        return torch.randn(like.shape, dtype=like.dtype, device=self.device, generator=self.generator)
+        return self._draw(torch.randn, like)
 
     def _uniform(self, like: Tensor) -> Tensor:
-        return torch.rand(like.shape, dtype=like.dtype, device=self.device, generator=self.generator)
+        return self._draw(torch.rand, like)
+
+    def _draw(self, numbers: Callable[..., Tensor], like: Tensor) -> Tensor:
+        make = functools.partial(numbers, dtype=like.dtype, device=self.device, generator=self.generator)
+        return self.peers.draw(make, like.shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that continuing needs: weights, optimizer moments, random state, step."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from dtql_robot.algorithm.peers import ALONE, Peers
 from dtql_robot.config import EncoderConfig
 from dtql_robot.errors import InputError
 
@@ -50,13 +53,14 @@ def window_size(cfg: EncoderConfig, height: int, width: int) -> tuple[int, int]:
     return height - cut, width - cut
 
 
-def augment(images: Tensor, cfg: EncoderConfig, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, cfg: EncoderConfig, generator: torch.Generator, peers: Peers = ALONE) -> Tensor:
     """Each sample's random window (crop) or random shift, the same in all of its frames."""
     if cfg.augment == "none" or cfg.augment_pixels == 0:
         return images
     size = window_size(cfg, *images.shape[2:4])
     low, high = (0, 2 * cfg.augment_pixels) if cfg.augment == "crop" else (-cfg.augment_pixels, cfg.augment_pixels)
-    offsets = torch.randint(low, high + 1, (2, len(images)), device=images.device, generator=generator)
+    make = functools.partial(torch.randint, low, high + 1, device=images.device, generator=generator)
+    offsets = peers.draw(make, torch.Size((2, len(images))), axis=1)
     return window(images, offsets[0], offsets[1], *size)
 
 

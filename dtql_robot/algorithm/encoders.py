@@ -20,6 +20,7 @@ from dtql_robot.algorithm.image_networks import (
     resnet18,
     small_cnn,
 )
+from dtql_robot.algorithm.peers import ALONE, Peers
 from dtql_robot.config import EncoderConfig
 from dtql_robot.errors import InputError
 from dtql_robot.types import Batch, PixelBatch
@@ -141,7 +142,7 @@ class Encoders(nn.Module):
             found[key] = points + points.new_tensor([offset[1], offset[0], 0.0])
         return found
 
-    def encode_batch(self, b: PixelBatch, generator: torch.Generator) -> tuple[Batch, Tensor]:
+    def encode_batch(self, b: PixelBatch, generator: torch.Generator, peers: Peers = ALONE) -> tuple[Batch, Tensor]:
         """Augment and encode a batch once for all networks.
 
         Returns the batch with obs a leaf (gradients of all losses gather in `obs.grad`) and next_obs constant, and the
@@ -150,15 +151,15 @@ class Encoders(nn.Module):
         low = b.low
         reduced = self.cfg.encoder_precision == "bfloat16"
         with torch.autocast(low.obs.device.type, torch.bfloat16, enabled=reduced):
-            features = self(low.obs, self._augment(b.images, generator)).float()
+            features = self(low.obs, self._augment(b.images, generator, peers)).float()
             next_features = features.detach()  # not read
             if b.next_images:
                 with torch.no_grad():
-                    next_features = self(low.next_obs, self._augment(b.next_images, generator)).float()
+                    next_features = self(low.next_obs, self._augment(b.next_images, generator, peers)).float()
         return low._replace(obs=features.detach().requires_grad_(), next_obs=next_features), features
 
-    def _augment(self, images: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        return {key: augment(images[key], self.cfg, generator) for key in self.keys}
+    def _augment(self, images: Mapping[str, Tensor], generator: torch.Generator, peers: Peers) -> dict[str, Tensor]:
+        return {key: augment(images[key], self.cfg, generator, peers) for key in self.keys}
 
     def load_backbone(self) -> None:
         """Read `backbone_weights` into every frozen backbone; other kinds have none.  InputError where it fails."""

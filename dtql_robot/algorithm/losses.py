@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dtql_robot.algorithm.diffusion import Denoiser, edm_scalings
+from dtql_robot.algorithm.peers import ALONE, Peers
 
 
 def chunk_mean(error: Tensor, valid: Tensor) -> Tensor:
@@ -69,9 +70,12 @@ def q_loss(q: Tensor, reward: Tensor, discount: Tensor, next_v: Tensor) -> Tenso
     return ((reward + discount * next_v - q) ** 2).sum(dim=0)
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` where mask is 1.  (B,), (B,) -> scalar."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def masked_mean(values: Tensor, mask: Tensor, peers: Peers = ALONE) -> Tensor:
+    """Mean of `values` where mask is 1, else 0; with `peers` its mean over the processes is that of all.
+
+    (B,), (B,) of 0 and 1 -> scalar.
+    """
+    return (values * mask).sum() / peers.mean(mask.sum()).clamp(min=1e-6)
 
 
 def kl_loss(
@@ -91,7 +95,7 @@ def kl_loss(
     return chunk_mean(0.5 * (action - (action - step).detach()) ** 2, valid)
 
 
-def step_gain(action: Tensor, gradient: Tensor, recorded: Tensor, valid: Tensor) -> Tensor:
+def step_gain(action: Tensor, gradient: Tensor, recorded: Tensor, valid: Tensor, peers: Peers = ALONE) -> Tensor:
     """A function of `action`, linear along Q's gradient, that is scaled by how far the data lie from the policy.
 
     r is the distance of recorded actions from the policy's, root mean square over the batch.  Against a loss
@@ -104,13 +108,13 @@ def step_gain(action: Tensor, gradient: Tensor, recorded: Tensor, valid: Tensor)
     """
     with torch.no_grad():
         known = valid[..., None].expand_as(gradient)
-        spread = masked_mean((action - recorded) ** 2, known).sqrt()
-        steep = masked_mean(gradient**2, known).sqrt().clamp(min=1e-12)
+        spread = peers.mean(masked_mean((action - recorded) ** 2, known, peers)).sqrt()
+        steep = peers.mean(masked_mean(gradient**2, known, peers)).sqrt().clamp(min=1e-12)
         step = spread * gradient * known / steep
     return 2 * (step * action).mean()
 
 
-def advantage_weights(advantage: Tensor, temperature: float, largest: float = 100.0) -> Tensor:
+def advantage_weights(advantage: Tensor, temperature: float, peers: Peers = ALONE, *, largest: float = 100.0) -> Tensor:
     """IQL's policy weights exp(temperature * advantage), the advantage in units of its spread.  (B,) -> (B,)."""
-    spread = advantage.std().clamp(min=1e-6)
+    spread = peers.rows_of_all(advantage).std().clamp(min=1e-6)
     return (temperature * advantage / spread).exp().clamp(max=largest)

@@ -12,6 +12,7 @@ from dtql_robot.algorithm import losses
 from dtql_robot.algorithm.diffusion import edm_scalings
 from dtql_robot.algorithm.model import Model
 from dtql_robot.algorithm.networks import GaussianPolicy
+from dtql_robot.algorithm.peers import ALONE, Peers
 from dtql_robot.types import Batch
 
 Losses = dict[str, Tensor]
@@ -32,7 +33,12 @@ class Noise(NamedTuple):
 
 
 class Objectives(Model):
-    """What each network learns.  Every method returns (loss, values to log) and draws no random numbers."""
+    """What each network learns.  Every method returns (loss, values to log) and draws no random numbers.
+
+    peers: who else has a share of the batch; they are asked for what a loss needs to know of the whole of it.
+    """
+
+    peers: Peers = ALONE
 
     def objectives(self) -> dict[str, Loss]:
         """The losses by the name of their optimizer: what is compiled, and batched over seeds."""
@@ -52,8 +58,9 @@ class Objectives(Model):
             next_v = self.v(b.next_obs)
         v, q = self.v(b.obs), self.q(b.obs, b.action)
         v_loss = losses.value_loss(v, regressed_q, c.expectile).mean()
-        q_loss = losses.masked_mean(losses.q_loss(q, b.reward, b.discount, next_v), b.td_valid)
-        log = {"v_loss": v_loss, "q_loss": q_loss, "v": v.mean(), "q": q.mean(), "q_spread": q.min(dim=0).values.std()}
+        q_loss = losses.masked_mean(losses.q_loss(q, b.reward, b.discount, next_v), b.td_valid, self.peers)
+        q_spread = self.peers.rows_of_all(q.min(dim=0).values).std()
+        log = {"v_loss": v_loss, "q_loss": q_loss, "v": v.mean(), "q": q.mean(), "q_spread": q_spread}
         return v_loss + q_loss, log
 
     def denoiser_loss(self, b: Batch, noise: Noise) -> tuple[Tensor, Losses]:
@@ -123,8 +130,9 @@ class Objectives(Model):
         with torch.autocast(self.device.type, enabled=False):  # the inner gradient is not made for mixed precision
             gradient, q = torch.func.grad(judged, has_aux=True)(action.detach())
         _, c_out, _, _ = edm_scalings(sigma, self.denoiser.sigma_data)
-        curvature = (p.nll_weight + p.trust_region_weight * (1 / c_out**2).mean()).clamp(min=1.0)
-        return curvature * losses.step_gain(action, gradient, b.action, b.valid), q.mean()
+        steep = self.peers.mean((1 / c_out**2).mean())
+        curvature = (p.nll_weight + p.trust_region_weight * steep).clamp(min=1.0)
+        return curvature * losses.step_gain(action, gradient, b.action, b.valid, self.peers), q.mean()
 
     def _likelihood(self, members: Tensor, b: Batch) -> Tensor:
         """Section 2.3's term on recorded actions, weighted by their advantage if asked for.
@@ -149,8 +157,9 @@ class Objectives(Model):
             with torch.no_grad():
                 obs = self._seen_by("critic", b).obs
                 advantage = self.target_q(obs, b.action).min(dim=0).values - self.v(obs)
-                weight = losses.advantage_weights(advantage, p.awr_temperature)
-            nll = nll * weight / weight.mean()
+                weight = losses.advantage_weights(advantage, p.awr_temperature, self.peers)
+                mean_weight = self.peers.mean(weight.mean())
+            nll = nll * weight / mean_weight
         return nll.mean()
 
     def _seen_by(self, network: str, b: Batch, constant: bool = False) -> Batch:

@@ -159,7 +159,8 @@ def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
     try:
         with terminated_as_interrupted():
             run, options = parse(command, arguments)
-            refuse_launcher(f"`dtql-robot {command}`")
+            if command != "train":  # which several processes can share, or refuses itself
+                refuse_launcher(f"`dtql-robot {command}`")
             with plain_output():
                 run(options)
                 sys.stdout.flush()

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dtql_robot.commands.words import parse_seeds
 from dtql_robot.config import Config
@@ -110,13 +110,19 @@ def run(options: Options) -> None:
     from dtql_robot.commands.fit import check_fit
     from dtql_robot.commands.validate import load_valid
     from dtql_robot.datasets import inspect
-    from dtql_robot.training.claim import claimed
+    from dtql_robot.training.distributed import group_of, said_once
     from dtql_robot.training.hardware import hardware, peak_memory
     from dtql_robot.training.loop import train_into
     from dtql_robot.training.prepare import headline, resolve
+    from dtql_robot.training.together import claimed_by_first
 
     resume = options.resume
-    with hardware(cfg), claimed(out, cfg.seed, seeds, resume=resume) as folders:
+    with (
+        hardware(cfg),
+        group_of(cfg, len(seeds)) as group,
+        said_once(group),
+        claimed_by_first(group, out, cfg.seed, seeds, resume=resume) as folders,
+    ):
         demos = load_valid(options.data, cfg.data)
         demos, dropped = _limited(demos, options)
         settings = resolve(demos, cfg, options.env)
@@ -124,12 +130,18 @@ def run(options: Options) -> None:
         for line in (headline(demos, settings.cfg), *dropped, *notes):
             print(line)
         summary = inspect(demos)
-        train_into(folders, demos, settings, env=options.env, resume=resume, summary=summary, say=_say)
-    print(f"trained: {out} (peak memory {peak_memory()})")
+        further: dict[str, Any] = {"resume": resume, "summary": summary, "say": _say, "group": group}
+        train_into(folders, demos, settings, env=options.env, **further)
+        print(f"trained: {out} (peak memory {peak_memory()})")
+        print(f"next:    {shlex.join(_next_words(options, out))}")
+
+
+def _next_words(options: Options, out: Path) -> list[str]:
+    """The command that evaluates the run."""
     words = ["dtql-robot", "eval", str(out), "--video", str(out / "rollouts.mp4")]
     if options.env is not None and is_module_id(options.env):  # only what is typed may import a module
         words += ["--env", options.env]
-    print(f"next:    {shlex.join(words)}")
+    return words
 
 
 def _say(sentence: str) -> None:

@@ -32,6 +32,12 @@ def launched() -> Launch | None:
     return None
 
 
+def processes_here() -> int:
+    """How many processes of this one's launch share its machine, as far as torchrun tells."""
+    found = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return int(found) if launched() and found.isdecimal() else 1
+
+
 def refuse_launcher(what: str) -> None:
     """InputError where several processes would do one and the same.  what: that runs in one, such as "Training"."""
     found = launched()

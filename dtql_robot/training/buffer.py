@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dtql_robot.algorithm.peers import ALONE, Peers
 from dtql_robot.config import DataConfig, Reward
 from dtql_robot.errors import InputError
 from dtql_robot.policy.normalize import Affine, concatenate, fit_identity, fit_range, fit_standard_of, identity
@@ -67,10 +68,10 @@ class ChunkBuffer:
         """(K, A) the actions that the policy is to behave like."""
         return self.actions if self.behaviour is None else self.actions.index_select(0, self.behaviour)
 
-    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+    def sample(self, batch_size: int, generator: torch.Generator, peers: Peers = ALONE) -> Batch:
         """Uniformly drawn samples; the indices never leave the device.  Where only some transitions are behaviour, as
-        many samples of those follow (`types.halves`)."""
-        return self.batch(self._draw(batch_size, generator))
+        many samples of those follow (`types.halves`).  peers: who else takes a share of the batch."""
+        return self.batch(peers.share(self._draw(batch_size, generator)))
 
     def sample_each(self, batch_size: int, generators: Sequence[torch.Generator]) -> Batch:
         """What `sample` draws from each of N generators, stacked: (N, B, ...)."""

@@ -15,7 +15,7 @@ import torch
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.system.cores import usable_cores
-from dtql_robot.system.launcher import refuse_launcher
+from dtql_robot.system.launcher import processes_here
 
 COMPILE_FROM = 150_000
 """Updates from which compiling wins although nothing is cached yet (docs/performance.md)."""
@@ -31,8 +31,7 @@ def resolve_device(choice: str) -> torch.device:
 
 
 def check_hardware(cfg: Config) -> None:
-    """InputError where a setting needs hardware that `cfg.device` is not, or a launcher started several processes."""
-    refuse_launcher("Training")
+    """InputError where a setting needs hardware that `cfg.device` is not."""
     o, device = cfg.optim, resolve_device(cfg.device)
     if device.type != "cuda":
         for setting, asked in (("cuda_graph=on", o.cuda_graph == "on"), ("precision=tf32", o.precision == "tf32")):
@@ -47,13 +46,19 @@ def hardware(cfg: Config) -> Iterator[None]:
     """torch's threads and matrix precision as `cfg` wants them, for the time of the block."""
     check_hardware(cfg)
     threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
-    torch.set_num_threads(cfg.threads or min(threads, usable_cores()))
+    torch.set_num_threads(cfg.threads or _suitable_threads(threads))
     torch.backends.cuda.matmul.allow_tf32 = cfg.optim.precision == "tf32"
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def _suitable_threads(default: int) -> int:
+    """torch's own choice within what there is; processes of one training share the machine's cores."""
+    processes = processes_here()
+    return min(default, usable_cores()) if processes == 1 else max(1, usable_cores() // processes)
 
 
 def has_compiler() -> bool:

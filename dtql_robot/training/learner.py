@@ -12,6 +12,7 @@ import torch
 
 from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.algorithm.objectives import Losses
+from dtql_robot.algorithm.peers import ALONE
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.training.buffer import ChunkBuffer
@@ -66,13 +67,13 @@ class SingleLearner:
 
     def updates(self, buffer: ChunkBuffer | PixelBuffer) -> Generator[Losses, None, None]:
         """See `Learner`."""
-        size = self.cfg.optim.batch_size
+        size, agent = self.cfg.optim.batch_size, self.agent
         if not isinstance(buffer, PixelBuffer):
-            return self._updates(functools.partial(buffer.sample, size, self.agent.generator))
+            return self._updates(functools.partial(buffer.sample, size, agent.generator, agent.peers))
         return self._read_ahead(buffer, size)
 
     def _read_ahead(self, buffer: PixelBuffer, size: int) -> Generator[Losses, None, None]:
-        with closing(buffer.batches(size, self.cfg.seed, self.step)) as batches:  # type: ignore[type-var]
+        with closing(buffer.batches(size, self.cfg.seed, self.step, self.agent.peers)) as batches:  # type: ignore[type-var]
             yield from self._updates(functools.partial(next, batches))
 
     def _updates(self, sample: Callable[[], Batch | PixelBatch]) -> Generator[Losses, None, None]:
@@ -93,7 +94,8 @@ def make_learner(agents: Sequence[DTQL]) -> Learner:
     InputError for agents that are not at one step.
     """
     learner = _join(agents)
-    if should_compile(learner.cfg, learner.cfg.steps * len(agents)):  # of all steps: as when it was not interrupted
+    updates = learner.cfg.steps * len(agents)  # of all steps: as when it was not interrupted
+    if agents[0].peers is ALONE and should_compile(learner.cfg, updates):  # what asks others cannot be compiled
         keep_compiled_code()
         learner.compile_losses()
     return learner

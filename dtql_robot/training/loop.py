@@ -19,7 +19,7 @@ from dtql_robot.system.files import write_json
 from dtql_robot.system.interrupts import Interrupts, deferred_interrupts
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.training.buffer import DiskChunkBuffer
-from dtql_robot.training.claim import claimed
+from dtql_robot.training.distributed import Group, group_of
 from dtql_robot.training.hardware import hardware, resolve_device
 from dtql_robot.training.learner import Learner, make_learner
 from dtql_robot.training.metrics_file import MetricsFile
@@ -27,6 +27,14 @@ from dtql_robot.training.pixel_buffer import PixelBuffer
 from dtql_robot.training.prepare import Prepared, Resolved, prepare, resolve
 from dtql_robot.training.run import Run, start
 from dtql_robot.training.saving import Saver, complete, kept
+from dtql_robot.training.together import (
+    asked_to_stop,
+    claimed_by_first,
+    follow,
+    is_logged,
+    start_together,
+    without_graph,
+)
 from dtql_robot.types import Demonstrations
 
 
@@ -52,8 +60,14 @@ def train(
     training diverges: the last checkpoint stays.
     """
     out, cfg = Path(out), cfg or Config()
-    with hardware(cfg), claimed(out, cfg.seed, seeds, resume=resume) as folders:
-        train_into(folders, demos, resolve(demos, cfg, env), env=env, resume=resume, progress=progress, summary=summary)
+    with (
+        hardware(cfg),
+        group_of(cfg, len(seeds)) as group,
+        claimed_by_first(group, out, cfg.seed, seeds, resume=resume) as folders,
+    ):
+        settings = resolve(demos, cfg, env)
+        options: dict[str, Any] = {"resume": resume, "progress": progress, "summary": summary, "group": group}
+        train_into(folders, demos, settings, env=env, **options)
     return out
 
 
@@ -67,24 +81,34 @@ def train_into(
     progress: bool = True,
     summary: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    group: Group | None = None,
 ) -> None:
-    """`train`, into folders that are `claimed`: seed -> folder.  say: takes what was decided and why, by sentences."""
+    """`train`, into folders that are `claimed`: seed -> folder.
+
+    say: takes what was decided and why, by sentences.  group: the processes that train together.
+    """
     device = resolve_device(settings.cfg.device)
-    prepared = prepare(demos, settings, device)
+    prepared = prepare(demos, settings if group is None else without_graph(settings), device)
     _check_buffer(prepared, len(folders))
-    if resume:
+    if resume and group is None:
         complete(list(folders.values()))
-    runs = start(folders, prepared, device, resume)
+    if group is None:
+        runs = start(folders, prepared, device, resume)
+    else:
+        runs = start_together(group, folders, prepared, device, resume)
     for sentence in (*prepared.decisions, *runs[0].notes):
         say(sentence)
     learner = make_learner([run.agent for run in runs])
     first = "Stopping: the update under way is finished, then the training is saved."
     further = "The training is being saved; this takes a moment."
     with deferred_interrupts(first, further) as interrupts:
+        if group is not None and group.rank:
+            follow(group, learner, prepared.buffer, interrupts)
+            return
         for run in runs:
             _write_settings(run, describe(demos, run.agent.cfg, env, prepared.decisions), summary)
-        _train(runs, learner, prepared.buffer, interrupts, progress)
-    if interrupts:
+        stopped = _train(runs, learner, prepared.buffer, interrupts, progress, group)
+    if stopped:
         raise _interrupted(folders, learner)
 
 
@@ -116,25 +140,34 @@ def _interrupted(folders: Mapping[int, Path], learner: Learner) -> BaseException
     return error
 
 
-def _train(runs: Sequence[Run], learner: Learner, buffer: Any, interrupts: Interrupts, progress: bool) -> None:
-    """Update until the last step or an interrupt, and save."""
+def _train(
+    runs: Sequence[Run],
+    learner: Learner,
+    buffer: Any,
+    interrupts: Interrupts,
+    progress: bool,
+    group: Group | None,
+) -> bool:
+    """Update until the last step or an interrupt, of any process of the group, and save.  Returns: was it one?"""
     cfg, saved = learner.cfg, learner.step if all(run.resumed for run in runs) else None
+    stopped = False
     with ExitStack() as stack:
         saver = stack.enter_context(Saver(runs, saved))
         stack.callback(learner.close)
         updates = stack.enter_context(closing(learner.updates(buffer)))
         log = stack.enter_context(_Log(runs, learner, saver, progress))
-        while learner.step < cfg.steps and not interrupts:
+        while learner.step < cfg.steps and not (stopped := asked_to_stop(interrupts, group)):
             losses = next(updates)
             log.advance()
-            if learner.step % cfg.log_every == 0 or learner.step == cfg.steps:
-                log.write(losses)
+            if is_logged(learner):
+                log.write(losses if group is None else group.mean_losses(losses))
             if learner.step % cfg.checkpoint_every == 0 and learner.step < cfg.steps:
                 learner.scatter()
                 saver.save(interrupts, last=False)
         if learner.step != saver.saved:
             learner.scatter()
             saver.save(interrupts, last=True)
+    return stopped or bool(interrupts)
 
 
 SHOWN = ("denoiser_loss", "trust_region", "nll", "q_loss", "policy_q")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dtql_robot.algorithm.peers import ALONE, Peers
 from dtql_robot.errors import InputError
 from dtql_robot.training.buffer import ChunkBuffer
 from dtql_robot.training.mapped_rows import MappedStates, allocate_rows, memory_budget
@@ -93,35 +94,38 @@ class PixelBuffer:
         near = index.to(self.device, non_blocking=True)
         return {key: rows.take(index if rows.mapped is not None else near) for key, rows in self.images.items()}
 
-    def sample(self, batch_size: int, seed: int, step: int) -> PixelBatch:
-        """The samples of update number `step`, drawn by (seed, step) alone, so that they can be read early."""
+    def sample(self, batch_size: int, seed: int, step: int, peers: Peers = ALONE) -> PixelBatch:
+        """The samples of update number `step`, drawn by (seed, step) alone, so that they can be read early.
+
+        peers: who else takes a share of the batch; only this process's is read.
+        """
         rng, behaviour = np.random.default_rng((seed, step)), self.low.behaviour
         index = torch.from_numpy(rng.integers(len(self), size=batch_size))
         if behaviour is not None:
             chosen = torch.from_numpy(rng.integers(len(behaviour), size=batch_size)).to(behaviour.device)
             index = torch.cat([index, behaviour.index_select(0, chosen).cpu()])
-        return self.batch(index)
+        return self.batch(peers.share(index))
 
-    def batches(self, batch_size: int, seed: int, step: int) -> Iterator[PixelBatch]:
+    def batches(self, batch_size: int, seed: int, step: int, peers: Peers = ALONE) -> Iterator[PixelBatch]:
         """The batches of updates `step`, `step` + 1, ...; what is on disk is read while earlier ones are used."""
         if not self.on_disk:
             while True:
-                yield self.sample(batch_size, seed, step)
+                yield self.sample(batch_size, seed, step, peers)
                 step += 1
         with ThreadPoolExecutor(1) as reader:
             ahead: deque[Future[PixelBatch]] = deque()
             try:
                 while True:
                     while len(ahead) < AHEAD:
-                        ahead.append(reader.submit(self._read, batch_size, seed, step))
+                        ahead.append(reader.submit(self._read, batch_size, seed, step, peers))
                         step += 1
                     yield self._to_device(ahead.popleft().result())
             finally:
                 for future in ahead:
                     future.cancel()
 
-    def _read(self, batch_size: int, seed: int, step: int) -> PixelBatch:
-        batch = self.sample(batch_size, seed, step)
+    def _read(self, batch_size: int, seed: int, step: int, peers: Peers) -> PixelBatch:
+        batch = self.sample(batch_size, seed, step, peers)
         if self.device.type != "cuda":
             return batch
         pinned = [{k: v.pin_memory() for k, v in images.items()} for images in (batch.images, batch.next_images)]

@@ -1,9 +1,5 @@
 """What a launcher starts several times is refused at once, whatever the command and whoever the launcher."""
 
-import subprocess
-import sys
-import time
-
 import pytest
 
 from dtql_robot.cli import main
@@ -58,16 +54,3 @@ def test_commands_that_would_run_several_times_are_refused(tmp_path, capsys, mon
     assert main(["collect", "FetchReach-v4", "--episodes", "1", "--out", str(out)]) == 2
     assert "`dtql-robot collect` runs in one process, and a launcher such as torchrun" in capsys.readouterr().err
     assert not out.exists()
-
-
-@pytest.mark.slow
-def test_torchrun_itself_ends_at_once(tmp_path):
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "dtql_robot"]
-    start = time.monotonic()
-    found = subprocess.run(
-        [sys.executable, *command, "bench", "smoke", "--out", str(tmp_path / "bench")], capture_output=True, text=True
-    )
-    assert found.returncode != 0
-    assert "dtql-robot bench: `dtql-robot bench` runs in one process" in found.stderr
-    assert time.monotonic() - start < 60
-    assert not (tmp_path / "bench").exists()

@@ -73,12 +73,14 @@ def test_a_seed_under_training_is_nobody_elses(data, tmp_path, capsys):
     assert code == 1, said
 
 
-def test_a_launcher_of_several_processes_is_refused(data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "torchrun" in refused(capsys, "--data", data, "--out", str(tmp_path / "run"))
+def test_a_launcher_that_does_not_tell_processes_of_each_other_is_refused(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    assert "a launcher such as mpirun started 2 of them" in refused(
+        capsys, "--data", data, "--out", str(tmp_path / "run")
+    )
     assert not (tmp_path / "run").exists()
-    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "1")
     assert main(["train", "--data", data, "--out", str(tmp_path / "run"), *SMALL, "--steps", "4"]) == 0
 
 
