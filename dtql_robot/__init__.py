@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dtql_robot.checkpoint import load_policy
+    from dtql_robot.client.action_plan import ActionPlan
     from dtql_robot.config import (
         Config,
         CriticConfig,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from dtql_robot.errors import InputError
     from dtql_robot.eval import EvalResult, VideoSpec, evaluate
     from dtql_robot.eval.comparison import compare
-    from dtql_robot.policy.action_plan import ActionPlan
     from dtql_robot.training.loop import train
     from dtql_robot.types import Demonstrations, Episode
 
@@ -81,7 +81,7 @@ _HOMES = {
     "dtql_robot.errors": ["InputError"],
     "dtql_robot.eval": ["EvalResult", "VideoSpec", "evaluate"],
     "dtql_robot.eval.comparison": ["compare"],
-    "dtql_robot.policy.action_plan": ["ActionPlan"],
+    "dtql_robot.client.action_plan": ["ActionPlan"],
     "dtql_robot.checkpoint": ["load_policy"],
     "dtql_robot.training.loop": ["train"],
     "dtql_robot.types": ["Demonstrations", "Episode"],

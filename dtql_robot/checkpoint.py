@@ -21,6 +21,8 @@ from dtql_robot.env_record import EnvChoice
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.one_step import OneStepPolicy
+from dtql_robot.policy_folder.files import is_policy_folder
+from dtql_robot.policy_folder.load import load as load_policy_folder
 from dtql_robot.run_folder import CHECKPOINT, CONFIG, as_trained, read_config
 from dtql_robot.system.files import new_file
 
@@ -40,11 +42,13 @@ def make_agent(cfg: Config, face: Interface, device: torch.device) -> DTQL:
 
 
 def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
-    """The policy of a run folder, ready to act.
+    """The policy of a run folder, or of a folder that `export --format safetensors` wrote, ready to act.
 
     Example: `policy = load_policy("runs/demo"); policy.reset(seed=0); action = policy.act(obs)`.
     """
     target = torch.device(device)
+    if is_policy_folder(Path(run)):
+        return load_policy_folder(Path(run), target)
     cfg, face, state = read(Path(run), target)
     try:
         networks = make_networks(cfg, face.obs_dim, face.action_dim, face.sigma_data, target, face.image_shapes)

@@ -275,8 +275,15 @@ class Policy(Protocol):
     say of itself are protocols of their own: `CombinesChunks`, `SeesImages`, `ShowsAttention`, `Portable`.
     """
 
-    action_dim: int
-    n_action_steps: int
+    @property
+    def action_dim(self) -> int:
+        """Entries of an action."""
+        ...
+
+    @property
+    def n_action_steps(self) -> int:
+        """Actions of a chunk that are executed."""
+        ...
 
     def predict(self, obs: Obs, rngs: Sequence[np.random.Generator]) -> Array:
         """Predict the next H actions, H >= n_action_steps, of each of B robots.

@@ -16,7 +16,11 @@ from dtql_robot.algorithm.encoders import Encoders
 from dtql_robot.algorithm.networks import DENOISERS, GaussianPolicy, ImplicitPolicy, TwinQ, Value
 from dtql_robot.config import Config
 from dtql_robot.config.checks import SettingError
+from dtql_robot.errors import InputError
 from dtql_robot.system.memory import free_memory
+
+ACTS_WITH: dict[str, tuple[str, ...]] = {"best": ("target_q",), "softmax": ("target_q",), "diffusion": ("denoiser",)}
+"""Way to act -> the networks that it takes beside the average of the policy and of its encoder."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,16 @@ class Model:
         self.denoiser, self.fake = networks.denoiser, networks.fake
         self.policy, self.ema_policy = networks.policy, networks.ema_policy
         self.encoder, self.ema_encoder = networks.encoder, networks.ema_encoder
+        self.absent: frozenset[str] = frozenset()
+        """Networks whose weights are not in place, since the file has only what acts."""
+
+    def require(self, act: str) -> None:
+        """InputError where acting so takes a network that is absent."""
+        if missing := self.absent.intersection(ACTS_WITH.get(act, ())):
+            raise InputError(
+                f"act={act} needs the network {', '.join(missing)}, which this file leaves out; export it again with "
+                f"--act {act}."
+            )
 
     def load_networks(self, state: Mapping[str, Any]) -> None:
         """Take over the weights.  state: name -> state dict, what `DTQL.state_dict` has under "networks"."""

@@ -67,7 +67,8 @@ COMMANDS = {
     "toy": "the paper's 2-D bandits: trust region against KL, as one figure",
     "compare": "evaluated runs side by side, with a paired test",
     "bench": "tasks x methods x seeds into one table and one figure",
-    "export": "the policy as one TorchScript or ONNX file",
+    "export": "the policy as one TorchScript or ONNX file, or a small folder of safetensors",
+    "serve": "a trained policy behind a websocket, for robots",
     "demo": "all of the above on FetchPickAndPlace, in a few minutes",
 }
 """Command -> summary.  `dtql_robot.commands.<command>` holds its Options and `run(options)`.

@@ -1,4 +1,4 @@
-"""`dtql-robot export`: a run's policy as one file."""
+"""`dtql-robot export`: a run's policy as one file, or as a small folder to share."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from dtql_robot.system.files import expanded
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Write a trained policy as one TorchScript or ONNX file: observations in, the next actions out.
+    """Write a trained policy to be used elsewhere.
 
-    Normalization is inside; random numbers that the policy draws are inputs. The file needs none of this package.
-    Example: dtql-robot export runs/pick --format onnx --out pick.onnx
+    torchscript, onnx: one file, observations in, the next actions out, that needs none of this package.
+    Normalization is inside; random numbers that the policy draws are inputs.
+    safetensors: a folder with the weights that act, settings as JSON and a model card, for `load_policy`, `serve` and
+    sharing; a tenth of a training checkpoint or less.
+    Example: dtql-robot export runs/pick --format safetensors --out pick
     """
 
     run: Positional[Path]
     """Run folder that `train` wrote."""
-    format: Literal["torchscript", "onnx"]
-    """TorchScript needs torch to run, ONNX any ONNX runtime."""
+    format: Literal["torchscript", "onnx", "safetensors"]
+    """TorchScript needs torch to run, ONNX any ONNX runtime, safetensors this package (NumPy where the mean acts)."""
     out: Path
-    """File to write."""
+    """File to write; with safetensors a folder."""
     overwrite: bool = False
     """Replace --out if it exists."""
     act: Literal["mean", "sample", "best", "softmax"] | None = None
@@ -30,11 +35,20 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Write the policy as one file.  InputError for a policy that cannot be exported."""
+    """Write the policy.  InputError for a policy that cannot be exported."""
     from dtql_robot.checkpoint import load_policy
     from dtql_robot.policy.export import export_policy, metadata
 
     policy = load_policy(options.run)
+    if options.format == "safetensors":
+        from dtql_robot.policy_folder.save import save_policy_folder
+
+        out = save_policy_folder(
+            policy, expanded(options.out), run=options.run, act=options.act, overwrite=options.overwrite
+        )
+        size = sum(file.stat().st_size for file in out.iterdir())
+        print(f"{out}: {size / 1e6:.1f} MB in {', '.join(sorted(file.name for file in out.iterdir()))}")
+        return
     out = export_policy(policy, options.out, options.format, options.act, options.overwrite)
     about = metadata(policy, options.act or policy.choice.cfg.act)
     print(f"{out}: {', '.join(about['inputs'])} -> actions (batch, {policy.horizon}, {policy.action_dim})")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dtql_robot.policy.action_plan import ActionPlan
+from dtql_robot.client.action_plan import ActionPlan
 from dtql_robot.policy.interface import Interface
 from dtql_robot.types import Array, Obs
 

@@ -7,7 +7,7 @@ It draws no random numbers: what the policy draws is an input.
 inputs    one per observation key, (B, ...) float32 in the order of the policy's interface; then, by how it acts,
           mean: nothing    sample: noise (B, H, A)    best: noise (N, H, A)    softmax: noise (N, H, A), draw (1,)
           where noise is standard normal and draw is uniform in [0, 1).  best and softmax take B = 1.
-output    actions (B, H, A) float32, of which the first n_action_steps are executed (policy.action_plan.ActionPlan)
+output    actions (B, H, A) float32, of which the first n_action_steps are executed (client.action_plan.ActionPlan)
 
 A finished file has been loaded and run, and gives what the policy gives.
 """
@@ -111,17 +111,7 @@ def export_policy(
 
 def _example(policy: OneStepPolicy, act: str, rng: np.random.Generator) -> list[torch.Tensor]:
     """Inputs for one robot near what the policy was trained on."""
-    face, values = policy.interface, {}
-    low = iter(
-        np.split(
-            face.obs_norm.invert(rng.standard_normal(face.obs_dim)),
-            np.cumsum(
-                [int(np.prod(s)) for k, s in zip(face.obs_keys, face.obs_shapes, strict=True) if k in face.low_keys]
-            )[:-1],
-        )
-    )
-    for key, shape in zip(face.obs_keys, face.obs_shapes, strict=True):
-        values[key] = next(low).reshape(1, *shape)
+    values = policy.interface.example(rng)
     return [torch.from_numpy(x) for x in draw_inputs(policy, values, rng, act)]
 
 

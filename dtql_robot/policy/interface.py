@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from dtql_robot.errors import InputError
 from dtql_robot.policy.normalize import Affine, concatenate
-from dtql_robot.types import Array, Obs
+from dtql_robot.types import Array, ImageObs, Obs
 
 FAR = 1e4
 """Deviations from the training data beyond which a network's arithmetic may overflow."""
@@ -120,11 +121,33 @@ class Interface:
             if image and (dtype := np.asarray(obs[key]).dtype) != np.uint8:
                 raise InputError(f"observation {key!r} is {dtype}; images must be uint8, 0 to 255.")
 
+    def example(self, rng: np.random.Generator, images: ImageObs | None = None) -> dict[str, Array]:
+        """An observation of one robot near the training data, key -> (1, ...).  images: those that the policy sees."""
+        sizes = [math.prod(s) for k, s in zip(self.obs_keys, self.obs_shapes, strict=True) if k in self.low_keys]
+        low = iter(np.split(self.obs_norm.invert(rng.standard_normal(self.obs_dim)), np.cumsum(sizes)[:-1]))
+        frames = (images.frames,) if images and images.frames > 1 else ()
+        return {
+            key: rng.integers(256, size=(1, *frames, *shape), dtype=np.uint8)
+            if key in self.image_keys
+            else next(low).reshape(1, *shape)
+            for key, shape in zip(self.obs_keys, self.obs_shapes, strict=True)
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values and tensors, as weights-only loading accepts them."""
         import torch
 
         norms = {"obs_norm": self.obs_norm, "action_norm": self.action_norm}
+        tensors = {k: {"shift": torch.tensor(n.shift), "scale": torch.tensor(n.scale)} for k, n in norms.items()}
+        return {**self._names_and_sizes(), **tensors}
+
+    def to_json(self) -> dict[str, Any]:
+        """As `to_dict`, with lists of numbers that give the same float32 back."""
+        norms = {"obs_norm": self.obs_norm, "action_norm": self.action_norm}
+        lists = {k: {"shift": n.shift.tolist(), "scale": n.scale.tolist()} for k, n in norms.items()}
+        return {**self._names_and_sizes(), **lists}
+
+    def _names_and_sizes(self) -> dict[str, Any]:
         return {
             "obs_keys": list(self.obs_keys),
             "obs_shapes": [list(s) for s in self.obs_shapes],
@@ -132,13 +155,12 @@ class Interface:
             "sigma_data": self.sigma_data,
             "image_keys": list(self.image_keys),
             "chunk_weights": [list(weights) for weights in self.chunk_weights],
-            **{k: {"shift": torch.tensor(n.shift), "scale": torch.tensor(n.scale)} for k, n in norms.items()},
         }
 
     @staticmethod
     def from_dict(d: dict[str, Any]) -> Interface:
-        """The interface that `to_dict` described.  InputError where it is not one."""
-        norms = {k: Affine(d[k]["shift"].numpy(), d[k]["scale"].numpy()) for k in ("obs_norm", "action_norm")}
+        """The interface that `to_dict` or `to_json` described."""
+        norms = {k: Affine(_numbers(d[k]["shift"]), _numbers(d[k]["scale"])) for k in ("obs_norm", "action_norm")}
         return Interface(
             tuple(d["obs_keys"]),
             tuple(tuple(s) for s in d["obs_shapes"]),
@@ -148,3 +170,8 @@ class Interface:
             chunk_weights=tuple(tuple(weights) for weights in d.get("chunk_weights", ())),
             **norms,
         )
+
+
+def _numbers(values: Any) -> Array:
+    """A tensor, on any device, or a list."""
+    return np.asarray(values.cpu() if hasattr(values, "cpu") else values, np.float32)

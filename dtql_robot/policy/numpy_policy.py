@@ -10,7 +10,7 @@ out of the caches slows the simulator down (docs/evaluation.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,19 +112,33 @@ def numpy_mean(network: nn.Module) -> NumpyMean | None:
 
     if not isinstance(network, GaussianPolicy) or next(network.parameters()).device.type != "cpu":
         return None
-    linear = [layer for layer in network.net if isinstance(layer, nn.Linear | EnsembleLinear)]
-    names = {type(layer).__name__ for layer in network.net} - {"Linear", "EnsembleLinear"}
-    if len(names) != 1 or not names <= ACTIVATIONS.keys():
+    names = {type(layer).__name__ for layer in network.net if not isinstance(layer, nn.Linear | EnsembleLinear)}
+    if len(names) != 1:
         return None
-    arrays = [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in linear]
-    size = math.prod(network.chunk)  # of the last layer, without the deviations
-    if network.ensemble is None:
+    weights = {name: array.detach().numpy() for name, array in network.state_dict().items()}
+    return mean_of_weights(weights, names.pop(), network.chunk)
+
+
+def mean_of_weights(weights: Mapping[str, Array], activation: str, chunk: tuple[int, int]) -> NumpyMean | None:
+    """`numpy_mean` from a policy's state dict: "net.0.weight" (out, in) or, of E networks, (E, in, out), "net.0.bias".
+
+    activation: as a setting or a module names it.  KeyError for weights of another network.
+    """
+    function = {name.lower(): f for name, f in ACTIVATIONS.items()}.get(activation.lower())
+    if function is None:
+        return None
+    numbers = sorted({int(name.split(".")[1]) for name in weights})
+    arrays = [(weights[f"net.{i}.weight"], weights[f"net.{i}.bias"]) for i in numbers]
+    if len(arrays) < 2:
+        return None
+    size = math.prod(chunk)  # of the last layer, without the deviations
+    if arrays[0][0].ndim == 2:
         layers = [(weight[None], bias) for weight, bias in arrays[:-1]]
         weight, bias = arrays[-1]
         layers.append((weight[None, :size], bias[:size]))
     else:
         layers = _as_one([(weight.swapaxes(1, 2), bias[:, 0]) for weight, bias in arrays], size)
-    return NumpyMean(layers, ACTIVATIONS[names.pop()], network.chunk)
+    return NumpyMean(layers, function, chunk)
 
 
 def _as_one(layers: Sequence[tuple[Array, Array]], size: int) -> list[tuple[Array, Array]]:

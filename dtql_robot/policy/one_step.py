@@ -10,15 +10,16 @@ import numpy as np
 import torch
 
 from dtql_robot.algorithm.model import Model
-from dtql_robot.config import Act
+from dtql_robot.client.action_plan import ActionPlan
+from dtql_robot.config import Act, DataConfig
 from dtql_robot.env_record import EnvChoice
 from dtql_robot.errors import InputError
 from dtql_robot.policy import attention
-from dtql_robot.policy.action_plan import ActionPlan, exponential_weights
 from dtql_robot.policy.choice import ActionChoice
 from dtql_robot.policy.control_loop import ControlLoop
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.numpy_policy import NumpyPolicy, numpy_mean
+from dtql_robot.policy.plan_weights import plan_weights
 from dtql_robot.policy.state import StateReader
 from dtql_robot.types import Array, ImageObs, Obs
 
@@ -61,31 +62,29 @@ class OneStepPolicy:
             coeff = None if temporal_ensemble_coeff == "off" else temporal_ensemble_coeff
             data = replace(data, temporal_ensemble_coeff=coeff)
         self._data = data
-        self.n_action_steps, self.chunk_weights = data.n_action_steps, self._weights()
+        self.n_action_steps, self.chunk_weights = data.n_action_steps, plan_weights(data, self.interface)
         self.reset()
 
     def set_act(self, act: Act | None, candidates: int | None = None) -> None:
         """Choose actions otherwise than configured; None leaves a setting as it is.  Begins a new episode for `act`.
 
-        InputError where what chooses them was not trained (see `PolicyConfig`).
+        InputError where what chooses them was not trained (see `PolicyConfig`), or is not in the file.
         """
         cfg = self._choice.cfg
         cfg = replace(cfg, act=act or cfg.act, candidates=candidates or cfg.candidates)
+        self._model.require(cfg.act)
         self._choice = ActionChoice(self._model, cfg)
         self.reset()
-
-    def _weights(self) -> tuple[float, ...] | None:
-        n, coeff = self._data.n_action_steps, self._data.temporal_ensemble_coeff
-        if coeff != "fit":
-            return None if coeff is None else exponential_weights(coeff, self.horizon, n)
-        if not self.interface.chunk_weights:
-            raise InputError("This run has no fitted chunk weights; give --temporal-ensemble-coeff a number or off.")
-        return self.interface.chunk_weights[n - 1]
 
     @property
     def choice(self) -> ActionChoice:
         """How it chooses actions."""
         return self._choice
+
+    @property
+    def data_config(self) -> DataConfig:
+        """How it executes its chunks."""
+        return self._data
 
     @property
     def model(self) -> Model:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dtql_robot.policy.action_plan import ActionPlan, exponential_weights
+from dtql_robot.client.action_plan import ActionPlan, exponential_weights
 
 
 def chunk(start: float, length: int = 4) -> np.ndarray:

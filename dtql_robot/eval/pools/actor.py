@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dtql_robot.client.action_plan import ActionPlan
 from dtql_robot.envs.seeding import episode_rng
 from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.chunked_env import ChunkResult, EnvServer, Lost
-from dtql_robot.policy.action_plan import ActionPlan
 from dtql_robot.types import Array, Obs, Policy, chunk_weights_of
 
 TURN = 0.25  # seconds that an environment is run before others have their turn

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dtql_robot.types import Array
+Array = NDArray[Any]
 
 
 class ActionPlan:

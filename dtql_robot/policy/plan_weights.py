@@ -1,0 +1,18 @@
+"""What the chunks of different age count, as a policy's settings say."""
+
+from __future__ import annotations
+
+from dtql_robot.client.action_plan import exponential_weights
+from dtql_robot.config import DataConfig
+from dtql_robot.errors import InputError
+from dtql_robot.policy.interface import Interface
+
+
+def plan_weights(data: DataConfig, interface: Interface) -> tuple[float, ...] | None:
+    """`ActionPlan`'s weights; None for the newest chunk alone.  InputError where they were to be fitted and are not."""
+    n, coeff = data.n_action_steps, data.temporal_ensemble_coeff
+    if coeff != "fit":
+        return None if coeff is None else exponential_weights(coeff, data.horizon, n)
+    if not interface.chunk_weights:
+        raise InputError("This run has no fitted chunk weights; give --temporal-ensemble-coeff a number or off.")
+    return interface.chunk_weights[n - 1]

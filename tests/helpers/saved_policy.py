@@ -1,0 +1,60 @@
+"""Run folders with small policies of random weights, in units far from the networks' own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dtql_robot import checkpoint
+from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.config import Config, DataConfig, EncoderConfig, PolicyConfig
+from dtql_robot.policy.interface import Interface
+from dtql_robot.policy.normalize import Affine
+from dtql_robot.types import Array
+
+WEIGHTS = ((0.4, 0.3, 0.2, 0.1), (0.6, 0.4), (0.75, 0.25), (1.0,))
+"""Chunk weights for chunks of 4, by n_action_steps."""
+
+
+def save_policy(
+    folder: Path, *, policy: PolicyConfig | None = None, images: bool = False, frames: int = 1, n_action_steps: int = 2
+) -> Path:
+    """A run folder's checkpoint.  images: two cameras beside the low-dimensional observations."""
+    encoder = EncoderConfig(frame_stack=frames, encoder="cnn", image_features=8, augment_pixels=2)
+    cfg = Config(
+        data=DataConfig(horizon=4, n_action_steps=n_action_steps),
+        policy=policy or PolicyConfig(),
+        encoder=encoder,
+    )
+    rng = np.random.default_rng(0)
+    cameras = {"front_image": (40, 48, 3), "wrist_image": (44, 44, 1)} if images else {}
+    face = Interface(
+        obs_keys=("pose", "goal", *cameras),
+        obs_shapes=((2, 2), (3,), *cameras.values()),
+        obs_norm=Affine(rng.normal(size=7).astype(np.float32), rng.uniform(0.01, 5, 7).astype(np.float32)),
+        action_norm=Affine(np.array([0.1, -0.2], np.float32), np.array([0.5, 2.0], np.float32)),
+        action_dim=2,
+        sigma_data=0.5,
+        image_keys=tuple(cameras),
+        chunk_weights=WEIGHTS,
+    )
+    agent = DTQL(cfg, 7, 2, 0.5, torch.device("cpu"), face.image_shapes)
+    with torch.no_grad():
+        for network in (agent.ema_policy, agent.target_q):
+            for p in network.parameters():
+                p.mul_(1.5).add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(folder, agent, face)
+    return folder
+
+
+def observation(seed: int, images: bool = False) -> dict[str, Array]:
+    """What such a policy reads, of one robot: key -> (...)."""
+    rng = np.random.default_rng(seed)
+    obs: dict[str, Array] = {"pose": rng.normal(size=(2, 2)), "goal": rng.normal(size=3).astype(np.float32)}
+    if images:
+        obs["front_image"] = rng.integers(256, size=(40, 48, 3), dtype=np.uint8)
+        obs["wrist_image"] = rng.integers(256, size=(44, 44, 1), dtype=np.uint8)
+    return obs
