@@ -31,6 +31,9 @@ EXTRAS = {
     "onnx": r"onnx",
     "vision": r"torchvision|timm",
     "zarr": r"numcodecs",
+    "client": r"msgpack|websockets",
+    "serve": r"msgpack|websockets",
+    "view": r"viser",
 }
 """Optional package -> what a skip's reason says of it."""
 

@@ -104,7 +104,7 @@ def harm(port: int, messages: int, seed: int) -> int:
 def test_nonsense_huge_and_slow_clients_hurt_nobody(policy):
     good = [observation(step) for step in range(4)]
     expected = [policy.predict({k: v[None] for k, v in obs.items()}, [None])[0] for obs in good]
-    with serving(Served(policy.portable(), policy.interface)) as (server, port):
+    with serving(Served(policy.portable(), policy.interface)) as (_, port):
         idle = [sockets.create_connection(("127.0.0.1", port)) for _ in range(5)]  # says nothing
         idle[0].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")  # and never ends its sentence
         idle[1].sendall(os.urandom(2000))
@@ -171,9 +171,12 @@ def test_a_port_in_use_is_one_sentence(policy, tmp_path, capsys):
 
 def test_without_websockets_serve_names_what_to_install(policy, tmp_path):
     folder = save_policy_folder(policy, tmp_path / "policy")
-    code = (
-        f"import sys; sys.modules['msgpack'] = None; from dtql_robot.cli import main; main(['serve', {str(folder)!r}])"
-    )
+    code = f"""
+import sys
+sys.modules["msgpack"] = None
+from dtql_robot.cli import main
+main(["serve", {str(folder)!r}])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'dtql-robot[serve]'" in done.stderr
     assert "Traceback" not in done.stderr
