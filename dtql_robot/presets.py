@@ -128,6 +128,13 @@ PRESETS: dict[str, Recipe] = {
         "policy.act": "diffusion",
     },
     "iql": {**_MSE, "policy.awr_temperature": 3.0},
+    "idql": {
+        **_BASELINE,
+        "policy.trust_region_weight": 0.0,
+        "policy.q_weight": 0.0,
+        "policy.awr_temperature": 0.0,
+        "policy.act": "diffusion-best",
+    },
     "tr-only": {**_BASELINE, "policy.q_weight": 0.0, "policy.nll_weight": 0.0, "policy.awr_temperature": 0.0},
     "no-q": {"policy.q_weight": 0.0},
     "kl": {

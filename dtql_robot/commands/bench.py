@@ -16,15 +16,17 @@ from dtql_robot.commands.words import parse_options, parse_seeds
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.estimate import Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, write_tables
-from dtql_robot.experiments.suites import METHODS, SIZES, BenchTask, Size, suite
+from dtql_robot.experiments.suites import METHODS, SIZES, BenchTask, OracleRecording, Size, suite
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
-    The suites are smoke (does everything work here? two minutes), fetch, metaworld and manipulation. An estimate of the
-    time comes first. Each run that ends is added to table.md, table.csv and figure.png in --out, and to
+    The suites are smoke (does everything work here? two minutes), fetch, metaworld, manipulation and ogbench: five
+    tasks in each of four scenes, beside published results. ogbench learns from recordings of 150,000 steps, made
+    first; ogbench-full from the published data, with as many updates; ogbench-smoke takes a minute. An estimate of
+    the time comes first. Each run that ends is added to table.md, table.csv and figure.png in --out, and to
     results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
 
     Example:
@@ -39,7 +41,8 @@ class Options:
     """Only these tasks of the suite."""
     methods: tuple[str, ...] = ()
     """Methods to compare: dtql (the default recipe) and, made from the same parts, no-q, mse-bc-successes, mse-bc,
-    diffusion-bc, tr-only, kl, iql. Default: all; in smoke dtql and mse-bc."""
+    diffusion-bc, tr-only, kl, iql, idql. Default: all; in smoke dtql and mse-bc; in ogbench dtql, mse-bc, diffusion-bc,
+    idql and iql."""
     seeds: tuple[str, ...] = ()
     """Training seeds: "0..2", "0 1 2" or "0,1,2". Default: 0 1 2; in smoke 0."""
     episodes: int | None = None
@@ -83,8 +86,9 @@ def run(options: Options) -> None:
     done = [job for job in jobs if job not in failed]
     if done:
         print(write_tables(done, out), end="")
-        for name in ("table.md", "table.csv", "figure.png", "results"):
-            print(f"  {out / name}")
+        for name in ("table.md", "table.csv", "figure.png", "summary.md", "results"):
+            if (out / name).exists():
+                print(f"  {out / name}")
     for job, reason in failed.items():
         print(f"failed: {job.label}: {reason}", file=sys.stderr)
     if failed:
@@ -107,12 +111,17 @@ def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Pat
     _require_known("--files", tuple(given), known)
     tasks = [known[name] for name in options.tasks or known]
     for task in tasks:
-        if task.data is None and task.name not in given:
+        if task.data is None and not task.by_name and task.name not in given:
             raise InputError(
                 f"the task {task.name} learns from a file that is not collected: {task.source}. "
                 f"Give it with --files {task.name}=PATH, or choose others with --tasks."
             )
-    return tasks, {t.name: given.get(t.name, out / "data" / f"{t.name}.hdf5") for t in tasks}
+    return tasks, {t.name: given.get(t.name, _data_of(t, out)) for t in tasks}
+
+
+def _data_of(task: BenchTask, out: Path) -> Path:
+    """Where the task's data is or will be; the published data set's name where it comes by name."""
+    return Path(task.by_name) if task.by_name else out / "data" / (task.file or f"{task.name}.hdf5")
 
 
 def _require_known(flag: str, names: Sequence[str], known: Any) -> None:
@@ -129,11 +138,18 @@ def _name_and_path(entry: str) -> tuple[str, Path]:
 
 
 def _collect(task: BenchTask, path: Path) -> None:
+    from dtql_robot.datasets import save_ogbench, save_robomimic
+    from dtql_robot.datasets.formats.ogbench_names import recording_name
+    from dtql_robot.envs.collection.collect import OraclePlan, Recording, collect
+
+    if isinstance(task.data, OracleRecording):
+        path = path.with_name(f"{recording_name(path.stem)}.npz")  # which serves all tasks
     if task.data is None or path.exists():
         return
-    from dtql_robot.datasets import save_robomimic
-    from dtql_robot.envs.collection.collect import collect
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    demos = collect(**dataclasses.asdict(task.data))
-    save_robomimic(demos, path)
+    if isinstance(task.data, OracleRecording):
+        recording = Recording(OraclePlan(**dataclasses.asdict(task.data)))
+        recording.run()
+        save_ogbench(recording.demonstrations(), path)
+    else:
+        save_robomimic(collect(**dataclasses.asdict(task.data)), path)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from dtql_robot.config.checks import WIDEST, Activation, check_types, in_range, require
 
-Act = Literal["sample", "mean", "best", "softmax", "diffusion"]
+Act = Literal["sample", "mean", "best", "softmax", "diffusion", "diffusion-best"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,10 @@ class PolicyConfig:
     scale."""
     act: Act = "mean"
     """How an action is chosen. sample: draw one. mean: the mean. best, softmax: of several candidates, the one with the
-    highest target min-Q, or a softmax draw. diffusion: sample the denoiser in many steps (a baseline, not DTQL)."""
+    highest target min-Q, or a softmax draw. diffusion: sample the denoiser in many steps (a baseline, not DTQL).
+    diffusion-best: several such samples, of which the one with the highest target min-Q acts (a baseline: IDQL)."""
     candidates: int = 32
-    """Number of candidates for act=best and act=softmax (the paper's code: 1024, softmax)."""
+    """Number of candidates for act=best, diffusion-best and softmax (the paper's code: 1024, softmax)."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -73,7 +74,7 @@ class PolicyConfig:
         in_range(self, 0, 1e9, "trust_region_weight", "nll_weight", "q_weight", "awr_temperature")
         remedy = "mean or diffusion, since nothing trains the noise: that takes {tr_at=sample}"
         remedy += " or {nll=tanh}" if self.policy == "gaussian" else ""
-        require(self.act in ("mean", "diffusion") or self.trains_noise, "act", self.act, remedy)
+        require(self.act == "mean" or self.samples_denoiser or self.trains_noise, "act", self.act, remedy)
 
     @property
     def members(self) -> int:
@@ -89,7 +90,12 @@ class PolicyConfig:
     @property
     def compares_candidates(self) -> bool:
         """Is the action one of several candidates?"""
-        return self.act in ("best", "softmax")
+        return self.act in ("best", "softmax", "diffusion-best")
+
+    @property
+    def samples_denoiser(self) -> bool:
+        """Does the denoiser act, sampled in many steps?"""
+        return self.act in ("diffusion", "diffusion-best")
 
     @property
     def uses_critic(self) -> bool:
@@ -99,4 +105,4 @@ class PolicyConfig:
     @property
     def uses_denoiser(self) -> bool:
         """Does the regularizer, or the choice of actions, read the denoiser?"""
-        return self.trust_region_weight > 0 or self.act == "diffusion"
+        return self.trust_region_weight > 0 or self.samples_denoiser

@@ -144,7 +144,11 @@ def evaluated(job: Job) -> int | None:
 
 
 def write_tables(jobs: Sequence[Job], out: Path) -> str:
-    """table.md, table.csv, figure.png and a small file a run.  Returns the table."""
+    """table.md, table.csv, figure.png, a small file a run, and summary.md where tasks are in groups.
+
+    Returns the tables.
+    """
+    from dtql_robot.experiments.summary import summary
     from dtql_robot.experiments.table import as_csv, draw, gather, markdown
     from dtql_robot.system.files import write_text
 
@@ -157,7 +161,10 @@ def write_tables(jobs: Sequence[Job], out: Path) -> str:
     write_text(out / "table.md", table)
     write_text(out / "table.csv", as_csv(cells))
     draw(cells, out / "figure.png")
-    return table
+    groups = {job.task.name: job.task.group for job in jobs if job.task.group}
+    if summed := summary(cells, groups):
+        write_text(out / "summary.md", summed)
+    return f"{table}\n{summed}" if summed else table
 
 
 def _compact(job: Job) -> dict[str, Any]:

@@ -21,18 +21,35 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class OracleRecording:
+    """Recordings of OGBench's oracles to make: what `OraclePlan` takes."""
+
+    task: str
+    kind: Literal["play", "noisy"] = "play"
+    episodes: int = 150
+    steps: int = 1000
+
+
+@dataclass(frozen=True)
 class BenchTask:
     """One task of a suite.
 
-    data       how to record the demonstrations; None where they come from a file that the user has
+    data       how to record the demonstrations; None where they come from a file that the user has, or by name
     source     what that file is and where it is published
     options    further options of `train` that belong to the data, not to the recipe
+    file       name of the recorded file, "" for NAME.hdf5; of a recording that serves several tasks the name under
+               which this task's rewards are read from it
+    by_name    the published data set, as `--data` takes it
+    group      tasks that are summed up in one number
     """
 
     name: str
-    data: Recording | None = None
+    data: Recording | OracleRecording | None = None
     source: str = ""
     options: tuple[str, ...] = ()
+    file: str = ""
+    by_name: str = ""
+    group: str = ""
 
 
 PICK = BenchTask("pick-and-place", Recording("FetchPickAndPlace-v4"))
@@ -54,11 +71,41 @@ METAWORLD = tuple(
     for name in ("pick-place", "peg-insert-side", "door-open", "drawer-close", "button-press-topdown")
 )
 
+
+def _ogbench(scene: str, recording: OracleRecording | None) -> tuple[BenchTask, ...]:
+    """The five tasks of a scene: from a recording to be made, or from the published data (None).
+
+    Of cubes the reward counts those that are not in place, as published; where tasks have parts of several kinds, it is
+    the sparse one of Q-chunking's authors.
+    """
+    options = ("--reward=dataset",) if scene.startswith("cube") else ()
+    names = {k: f"{scene}-play-singletask-task{k}-v0" for k in range(1, 6)}
+    return tuple(
+        BenchTask(
+            f"{scene}-task{k}",
+            recording,
+            options=options,
+            file=f"{name}.npz" if recording else "",
+            by_name="" if recording else f"ogbench:{name}",
+            group=f"ogbench {scene}-play",
+        )
+        for k, name in names.items()
+    )
+
+
+_SCENES = ("cube-single", "cube-double", "scene", "puzzle-3x3")
+OGBENCH = tuple(task for s in _SCENES for task in _ogbench(s, OracleRecording(f"ogbench:{s}-v0")))
+OGBENCH_FULL = tuple(task for s in _SCENES for task in _ogbench(s, None))
+OGBENCH_SMOKE = _ogbench("cube-single", OracleRecording("ogbench:cube-single-v0", episodes=2, steps=60))[1:3]
+
 SUITES: dict[str, tuple[BenchTask, ...]] = {
     "smoke": (REACH,),
     "fetch": (PICK, PUSH, MIXED),
     "metaworld": METAWORLD,
     "manipulation": (PICK, PUSH, MIXED, DOOR, LIFT, *METAWORLD),
+    "ogbench": OGBENCH,
+    "ogbench-full": OGBENCH_FULL,
+    "ogbench-smoke": OGBENCH_SMOKE,
 }
 
 METHODS: dict[str, str | None] = {
@@ -70,6 +117,7 @@ METHODS: dict[str, str | None] = {
     "tr-only": "tr-only",
     "kl": "kl",
     "iql": "iql",
+    "idql": "idql",
 }
 """Method -> preset of `train`; None is the default recipe."""
 
@@ -84,8 +132,15 @@ class Size:
     options: tuple[str, ...] = ()
 
 
-SIZES = {"smoke": Size(("dtql", "mse-bc"), (0,), 20, ("--steps=600",))}
-"""Suite -> its size, where that is not the full one.  smoke: does everything work here?  In two minutes."""
+_OGBENCH_METHODS = ("dtql", "mse-bc", "diffusion-bc", "idql", "iql")
+SIZES = {
+    "smoke": Size(("dtql", "mse-bc"), (0,), 20, ("--steps=600",)),
+    "ogbench": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=20000",)),
+    "ogbench-full": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=1000000", "--batch-size=256")),
+    "ogbench-smoke": Size(("dtql", "mse-bc"), (0,), 2, ("--steps=30",)),
+}
+"""Suite -> its size, where that is not the full one.  smoke: does everything work here?  In two minutes.  ogbench: on
+150,000 steps of data a scene, which are recorded first; ogbench-full: the published data and number of updates."""
 
 
 def suite(name: str) -> tuple[BenchTask, ...]:

@@ -17,7 +17,7 @@ class ActionChoice:
     """Chooses one robot's chunk as `PolicyConfig.act` says.
 
     The average of the policy proposes; the target Q only chooses among candidates, the denoiser only acts with
-    act=diffusion.
+    act=diffusion and act=diffusion-best.
     """
 
     def __init__(self, model: Model, cfg: PolicyConfig) -> None:
@@ -36,19 +36,20 @@ class ActionChoice:
         count = self.cfg.candidates if self.cfg.compares_candidates else 1
         drawn = rng.standard_normal((count, *self.network.chunk), dtype=np.float32)
         noise = torch.from_numpy(drawn).to(self.device)
-        if self.cfg.act == "diffusion":
-            seen = seen_by(self.encoder, "denoiser", whole)
-            return heun_sample(self.denoiser, seen, noise, self.sigmas)[0].cpu().numpy()
-        chunks = self.network(obs.expand(count, -1), noise)
+        if self.cfg.samples_denoiser:
+            seen = seen_by(self.encoder, "denoiser", whole).expand(count, -1)
+            chunks = heun_sample(self.denoiser, seen, noise, self.sigmas)
+        else:
+            chunks = self.network(obs.expand(count, -1), noise)
+        if count == 1:
+            return chunks[0].cpu().numpy()
         judged = seen_by(self.encoder, "critic", whole).expand(count, -1)
         return chunks[self._index(judged, chunks, rng)].cpu().numpy()
 
     def _index(self, obs: Tensor, chunks: Tensor, rng: np.random.Generator) -> int:
         """Index of the candidate to execute: the best by target min-Q, or a draw from its softmax."""
-        if len(chunks) == 1:
-            return 0
         q = self.critic(obs, chunks).min(dim=0).values
-        if self.cfg.act == "best":
+        if self.cfg.act != "softmax":
             return int(q.argmax())
         probability = torch.softmax(q.double(), dim=0).cpu().numpy()
         return int(rng.choice(len(probability), p=probability / probability.sum()))

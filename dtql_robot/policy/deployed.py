@@ -26,8 +26,8 @@ class DeployedPolicy(nn.Module):
         super().__init__()
         face = policy.interface
         self.act = act or policy.choice.cfg.act
-        if self.act == "diffusion":
-            raise InputError("act=diffusion samples in many steps and is not exported; choose another --act.")
+        if self.act in ("diffusion", "diffusion-best"):
+            raise InputError(f"act={self.act} samples in many steps and is not exported; choose another --act.")
         if policy.encoder is not None:
             raise InputError("Policies that see images are not exported; act with `load_policy(run).act(obs)`.")
         self.network = policy.network

@@ -102,7 +102,7 @@ def _foreseen(agent: DTQL, buffer: ChunkBuffer | PixelBuffer, rows: Array, ahead
 
 def _chunks(agent: DTQL, batch: Batch | PixelBatch) -> Tensor:
     """What the run's policy would do at each sample, without noise of its own: (B, H, A)."""
-    sampled = agent.cfg.policy.act == "diffusion"
+    sampled = agent.cfg.policy.samples_denoiser
     obs = _features(agent, batch, "denoiser" if sampled else "policy")
     if not sampled:
         return agent.ema_policy.mode(obs)

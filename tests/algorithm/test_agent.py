@@ -94,6 +94,7 @@ def test_update_changes_every_network_and_stays_finite(policy):
         ({"trust_region_weight": 0.0}, {"q", "v", "target_q"}),
         ({"q_weight": 0.0, "trust_region_weight": 0.0, "act": "best", "nll": "tanh"}, {"q", "v", "target_q"}),
         ({"q_weight": 0.0, "trust_region_weight": 0.0, "act": "diffusion"}, {"denoiser"}),
+        ({"q_weight": 0.0, "trust_region_weight": 0.0, "act": "diffusion-best"}, {"denoiser", "q", "v", "target_q"}),
     ],
 )
 def test_what_nothing_reads_is_not_trained(policy, trained):

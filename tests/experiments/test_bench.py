@@ -9,11 +9,14 @@ import time
 
 import pytest
 
+from dtql_robot.cli import main
 from dtql_robot.commands import bench
 from dtql_robot.config import Config
 from dtql_robot.datasets import load
+from dtql_robot.datasets.formats.ogbench_names import recording_name
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.estimate import STARTING, Work, estimate, in_words
+from dtql_robot.experiments.published import PUBLISHED
 from dtql_robot.experiments.suites import METHODS, SUITES, suite
 from dtql_robot.presets import preset
 from dtql_robot.training.loop import train
@@ -149,3 +152,31 @@ def test_a_failing_run_is_named_and_the_others_go_on(tmp_path):
     with pytest.raises(SystemExit, match="1 of 1 runs failed"):
         bench.run(bench.Options(suite="smoke", out=out, methods=("dtql",), seeds=("0",), episodes=1, train_args=args))
     assert "nonsense" in (out / "runs" / "reach" / "dtql" / "seed0" / "bench.log").read_text()
+
+
+def test_each_scene_of_ogbench_is_recorded_once_and_read_by_five_tasks(tmp_path):
+    tasks, data = bench._choose(bench.Options(suite="ogbench"), tmp_path)
+    assert len(tasks) == 20
+    assert {task.group for task in tasks} == set(PUBLISHED)
+    recorded = {data[t.name].with_name(f"{recording_name(data[t.name].stem)}.npz") for t in tasks}
+    assert {p.name for p in recorded} == {
+        *(f"{s}-play-v0.npz" for s in ("cube-single", "cube-double", "scene", "puzzle-3x3"))
+    }
+    full = bench._choose(bench.Options(suite="ogbench-full"), tmp_path)[1]
+    assert str(full["scene-task3"]) == "ogbench:scene-play-singletask-task3-v0"
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+def test_the_smallest_size_of_ogbench(tmp_path):
+    pytest.importorskip("ogbench", reason="ogbench is not installed (pip install 'dtql-robot[ogbench]')")
+    out = tmp_path / "bench"
+    arguments = ["bench", "ogbench-smoke", "--out", str(out), "--methods", "mse-bc", "--episodes", "1", "--jobs", "1"]
+    assert main([*arguments, *TINY[1:], "--train-args=--steps=5"]) == 0
+    assert [p.name for p in (out / "data").iterdir()] == ["cube-single-play-v0.npz"]
+    found = json.loads((out / "results" / "cube-single-task2-mse-bc-seed0.json").read_text())
+    assert found["run"]["env"]["spec"] == "ogbench:cube-single-play-singletask-task2-v0"
+    lines = (out / "summary.md").read_text().splitlines()
+    assert lines[2].startswith("| ogbench cube-single-play | mse-bc |")
+    assert "| 2 x 1 | here |" in lines[2]
+    assert "| ogbench cube-single-play | FQL |  |  | 0.96 |  | Park et al. 2025, arXiv 2502.02538 |" in lines

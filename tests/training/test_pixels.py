@@ -151,7 +151,7 @@ def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path, encoder):
 
 
 @pytest.mark.parametrize("share", [True, False])
-@pytest.mark.parametrize("act", ["mean", "sample", "best", "diffusion"])
+@pytest.mark.parametrize("act", ["mean", "sample", "best", "diffusion", "diffusion-best"])
 def test_a_loaded_policy_acts_as_the_agent_did_whatever_shares_its_batch(demos, tmp_path, act, share):
     cfg = config(3, policy={"act": act, "candidates": 4, "nll": "tanh"}, share_networks=share)
     run = train(demos, tmp_path / "run", cfg, progress=False)
