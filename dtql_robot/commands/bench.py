@@ -34,25 +34,27 @@ class Options:
     """
 
     suite: Positional[str]
-    """Name of the suite."""
+    """smoke, fetch, metaworld or manipulation."""
     out: Path | None = None
     """Folder to write. Default: runs/bench-SUITE."""
     tasks: tuple[str, ...] = ()
-    """Only these tasks of the suite."""
+    """Run only these tasks of the suite."""
     methods: tuple[str, ...] = ()
-    """Methods to compare: dtql (the default recipe) and, made from the same parts, no-q, mse-bc-successes, mse-bc,
-    diffusion-bc, tr-only, kl, iql, idql. Default: all; in smoke dtql and mse-bc; in ogbench dtql, mse-bc, diffusion-bc,
-    idql and iql."""
+    """Methods to compare: dtql (the default recipe), and no-q, mse-bc-successes, mse-bc, diffusion-bc, tr-only, kl, iql
+    and idql from the same parts. Default: all; in smoke, dtql and mse-bc; in ogbench, dtql, mse-bc, diffusion-bc, idql
+    and iql."""
     seeds: tuple[str, ...] = ()
-    """Training seeds: "0..2", "0 1 2" or "0,1,2". Default: 0 1 2; in smoke 0."""
+    """Training seeds: 0..2, 0 1 2 or 0,1,2. Default: 0 1 2; in smoke, 0."""
     episodes: int | None = None
-    """Evaluation episodes of each run; the start states are the same for all. Default: 100; in smoke 20."""
+    """Number of evaluation episodes per run, from the same start states for all. Default: 100; in smoke, 20."""
     files: tuple[str, ...] = ()
-    """Demonstration files of tasks that are not collected, as NAME=PATH, e.g. door-human=door-v0_demos_clipped.hdf5."""
+    """Demonstration files for tasks that are not collected, as TASK=PATH, such as
+    door-human=door-v0_demos_clipped.hdf5."""
     jobs: int | None = None
-    """Runs at once. Default: one per CPU core; on a GPU one."""
+    """Number of runs at once. Default: one per CPU core; one on a GPU."""
     train_args: UseAppendAction[tuple[str, ...]] = ()
-    """A further option for every training, once for each: --train-args=--steps=2000 --train-args=--batch-size=64."""
+    """An option to pass to every training. Repeat it for more: --train-args=--steps=2000
+    --train-args=--batch-size=64."""
 
 
 INTERRUPTED = "What was trained is saved; the same command continues."

@@ -24,54 +24,54 @@ _OF_EXPERTS = ("noise", "record", "lapses", "successes_only", "cameras", "size")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Record demonstrations of a scripted expert in simulation.
+    """Record demonstrations by a scripted expert in simulation.
 
-    Every episode draws its own amount of action noise, so the file mixes clean and clumsy demonstrations.
-    OGBench's scenes are recorded with its own oracles, as its data sets are: episodes of 1000 steps without a task.
+    The amount of action noise varies between episodes, so that the file mixes clean and clumsy demonstrations.
+    OGBench scenes are recorded with OGBench's own oracles: episodes of 1000 steps without a task, as in its datasets.
     Examples: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
               dtql-robot collect FetchPickAndPlace-v4 --cameras front,wrist --size 84 --out demos/pixels.hdf5
               dtql-robot collect ogbench:cube-double-v0 --kind play --episodes 1000 --out cube-double-play-v0.npz
     """
 
     task: Positional[str]
-    """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, a task like metaworld:pick-place-v3, or a
-    scene of OGBench like ogbench:cube-single-v0."""
+    """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, a task such as metaworld:pick-place-v3, or an
+    OGBench scene such as ogbench:cube-single-v0."""
     out: Path
-    """File to write (robomimic, ogbench) or folder to write (minari). It must not exist yet."""
+    """File (robomimic, ogbench) or folder (minari) to write."""
     episodes: int = 200
-    """Demonstrations to record."""
+    """Number of demonstrations to record."""
     format: Literal["auto", "robomimic", "minari", "ogbench"] = "auto"
-    """Layout of the file. auto: ogbench where --out ends in .npz, else robomimic."""
+    """Format of the output. auto: ogbench if --out ends in .npz, otherwise robomimic."""
     kind: Literal["play", "noisy"] | None = None
-    """Of OGBench's scenes: play follows plans with smooth noise; noisy reacts to what it sees, with noise of its own
-    strength in every episode and some random actions. Default: play. The options below for noise, lapses, successes
-    and cameras do not apply."""
+    """For OGBench scenes. play: follow plans with smooth noise. noisy: react to the state, with a noise level drawn per
+    episode and some random actions. Default: play. The options below for noise, lapses, successes and cameras do not
+    apply."""
     steps: int | None = None
-    """Of OGBench's scenes: steps of an episode. Default: 1000, as in its data sets."""
+    """For OGBench scenes: episode length. Default: 1000, as in OGBench's datasets."""
     seed: int = 0
-    """Seed of start states and noise. Evaluation never uses these start states, whatever its seed."""
+    """Seed for start states and noise. Evaluation never uses these start states, whatever its seed."""
     noise: float = 0.3
-    """Largest standard deviation of the action noise; each episode draws its own from 0 to this."""
+    """Largest standard deviation of the action noise. Each episode draws its own, from 0 to this."""
     record: Literal["executed", "intended"] = "executed"
-    """The action that is written down. executed: with the noise. intended: the expert's own, which the noise disturbed
-    on its way to the robot; easier to learn from, but playing it back leads elsewhere."""
+    """Which action to record. executed: the noisy one that the robot executed. intended: the expert's own, before the
+    noise; easier to learn from, but replaying it does not lead to the same states."""
     lapses: float = 0.0
-    """Share of the episodes, 0 to 1, in which the demonstrator fails on purpose: stops and drifts, never closes the
-    gripper, or goes back and forth. For data of mixed quality."""
+    """Fraction of episodes, 0 to 1, in which the demonstrator fails on purpose: it stops and drifts, never closes the
+    gripper, or goes back and forth. Gives data of mixed quality."""
     successes_only: bool = False
-    """Leave out the episodes that fail, and record more until there are enough that succeed."""
+    """Drop failed episodes, and record until there are enough successful ones."""
     cameras: tuple[str, ...] = ()
-    """Cameras whose images are recorded too, as observations <camera>_image. Fetch tasks: front, wrist."""
+    """Cameras whose images to record, as observations <camera>_image. Fetch tasks have front and wrist."""
     size: int = 84
-    """Height and width of those images."""
+    """Height and width of the images, in pixels."""
     workers: int | None = None
-    """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
+    """Number of simulators to run at once; the data does not depend on it. Default: one per CPU core."""
     worker_timeout: float = 300.0
-    """Seconds for one episode, after which its simulator is replaced and the episode recorded again."""
+    """Seconds that an episode may take before its simulator is replaced and the episode recorded again."""
     overwrite: bool = False
     """Replace --out if it exists."""
     resume: bool = False
-    """Continue a collection that was interrupted: record the episodes that --out lacks."""
+    """Continue an interrupted collection: record the episodes that are missing from --out."""
 
 
 def run(options: Options) -> None:

@@ -12,14 +12,14 @@ from dtql_robot.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Compare evaluated runs: success rates (or returns) with intervals, and a paired test over the seeds they share.
+    """Compare evaluated runs: success rates (or returns) with intervals, and a paired test on the episodes they share.
 
-    Evaluate each with the same --seed and --episodes first.
+    First evaluate each run with the same --seed and --episodes.
     Example: dtql-robot compare runs/a runs/b
     """
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders that `eval` wrote results.json into, or results.json files (from `eval --json`)."""
+    """Run folders with a results.json, or copies of it that `eval --results` wrote."""
     json: bool = False
     """Print JSON for programs."""
 

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from dtql_robot.types import Demonstrations
 
 
+INTERRUPTED = "Demonstrations that were replayed are kept; the same command continues."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Convert demonstrations to robomimic, Minari or OGBench's .npz, unchanged unless an option says otherwise.
+    """Convert demonstrations to robomimic, Minari or OGBench format, unchanged unless an option says otherwise.
 
-    Recordings of simulator states (robosuite's own) are replayed in the simulator for their observations; interrupted,
-    the same command goes on where it stopped.
+    Raw robosuite recordings hold simulator states only; these are replayed in the simulator to get the observations.
+    After an interruption, the same command continues.
     Examples: dtql-robot convert door.hdf5 door-v0 --env AdroitHandDoor-v1
               dtql-robot convert demo.hdf5 image.hdf5 --cameras agentview robot0_eye_in_hand --size 84 84
     """
@@ -29,29 +32,30 @@ class Options:
     data: Positional[str]
     """robomimic, Minari, D4RL, OGBench, Zarr or raw robosuite file or folder, or minari:NAMESPACE/ID. Several: A,B."""
     out: Positional[Path]
-    """File to write (robomimic, ogbench) or folder to write (minari, named NAME-vN)."""
+    """File (robomimic, ogbench) or folder (minari, named NAME-vN) to write."""
     format: Literal["auto", "robomimic", "minari", "ogbench"] = "auto"
-    """Layout to write. auto: robomimic where OUT ends in .hdf5 or .h5, ogbench where it ends in .npz, else minari."""
+    """Format of the output. auto: robomimic if OUT ends in .hdf5 or .h5, ogbench if it ends in .npz, otherwise
+    minari."""
     obs_keys: tuple[str, ...] = ()
-    """Observations to keep, in this order. Default: all, images too."""
+    """Observation keys to keep, in this order. Default: all, including images."""
     filter_key: str | None = None
     """Only the demonstrations listed under `mask/<filter_key>`."""
     env: str | None = None
-    """Environment to name in the new file, where the old one names none or an old one."""
+    """Environment to name in the new file, if the old file names none or an outdated one."""
     success_reward: float | None = None
-    """A step counts as a success where its reward is at least this."""
+    """Count a step as a success if its reward is at least this."""
     episode_length: int | None = None
-    """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
+    """Episode length, for a D4RL file that does not mark where episodes end. Default: as the file marks them."""
     time_limit: int | None = None
-    """Episodes of this many steps that do not end in success were cut off by time, not terminal."""
+    """Mark episodes of this many steps that do not end in success as truncated, not terminated."""
     clip_actions: bool = False
     """Clip actions to [-1, 1]."""
     cameras: tuple[str, ...] = ()
-    """Cameras to draw, from simulator states."""
+    """Cameras to render from the simulator states."""
     size: tuple[int, ...] = (84,)
-    """Height and width of the drawn images: one number for both, or two."""
+    """Height and width of the images, in pixels: one number for both, or two."""
     workers: int | None = None
-    """Simulators run at once. Default: one per CPU core. The data does not depend on it."""
+    """Number of simulators to run at once; the data does not depend on it. Default: one per CPU core."""
     overwrite: bool = False
     """Replace OUT if it exists."""
 

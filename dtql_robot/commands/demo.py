@@ -18,23 +18,26 @@ from dtql_robot.run_folder import CHECKPOINT, read_config
 TASK = "FetchPickAndPlace-v4"
 
 
+INTERRUPTED = "What was finished is kept; the same command continues."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Collect, train, evaluate and report on FetchPickAndPlace, with the default recipe.
 
-    Interrupted, it goes on where it stopped when called again.
+    After an interruption, the same command continues.
     """
 
     out: Path = Path("runs/demo")
     """Run folder to write."""
     demos: int = 200
-    """Demonstrations to collect."""
+    """Number of demonstrations to collect."""
     steps: int = Config.steps
-    """Updates."""
+    """Training updates."""
     episodes: int = 200
-    """Episodes to evaluate."""
+    """Number of evaluation episodes."""
     seed: int = 0
-    """Seed of everything."""
+    """Seed for demonstrations, training and evaluation."""
     overwrite: Annotated[bool, arg(aliases=("--fresh",))] = False
     """Start over: delete --out first."""
 

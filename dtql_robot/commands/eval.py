@@ -22,54 +22,58 @@ if TYPE_CHECKING:
     from dtql_robot.report.evaluations import Kept
 
 
+INTERRUPTED = "Results are written when an evaluation is complete; the same command starts it again."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Roll a trained policy out on unseen start states; write results.json and report.html into the run folder.
+    """Evaluate a trained policy on unseen start states, and write results.json and report.html into the run folder.
 
-    A folder that `train --seeds` wrote is evaluated seed by seed; seeds.json has the mean with its interval over seeds.
-    The same seed gives the same episodes whatever --num-envs is.
+    For a folder that `train --seeds` wrote, every seed is evaluated, and seeds.json receives the mean with its interval
+    over seeds. The same --seed gives the same episodes for any number of --workers.
     Example: dtql-robot eval runs/pick --episodes 200 --video runs/pick/rollouts.mp4
     """
 
     run: Positional[Path]
     """Run folder that `train` wrote."""
     episodes: int = 100
-    """Episodes. The interval narrows with their square root; under 50 it says little."""
+    """Number of episodes. The interval shrinks with its square root; fewer than 50 say little."""
     seed: int = 0
-    """Seed of the evaluation's start states and of the policy's noise."""
+    """Seed for start states and for the noise of the policy."""
     workers: Annotated[int | None, arg(aliases=("--num-envs",))] = None
-    """Simulators run at once. Default: as many as suit their speed. Results do not depend on it."""
+    """Number of simulators to run at once; results do not depend on it. Default: chosen by the simulator's speed."""
     env: str | None = None
-    """Environment. Default: the one the run was trained for."""
+    """Environment. Default: the one that the run was trained for."""
     max_episode_steps: int | None = None
-    """Steps after which an episode ends. Default: the environment's own limit."""
+    """Time limit of episodes, in steps. Default: the environment's own."""
     n_action_steps: int | None = None
-    """Actions of a chunk that are executed before the next forward pass. Default: as the run was trained to."""
+    """Number of actions executed before the next forward pass. Default: same as in training."""
     temporal_ensemble_coeff: float | Literal["fit", "off"] | None = None
-    """Average what successive chunks foresaw, with weights exp(-coeff * i), i = 0 for the oldest; fit: those that
-    forecast the demonstrations best; off: the newest chunk alone. Default: as the run was trained to."""
+    """Temporal ensembling: average what all chunks so far predicted for a step. fit: with the weights that best predict
+    the demonstrations. A number c: with weights exp(-c * i), where i = 0 is the oldest chunk. off: use the newest chunk
+    only. Default: same as in training."""
     video: Path | None = None
-    """mp4 of episodes, failures first-class, labelled with seed, step and outcome."""
+    """Write an mp4 of sample episodes, up to half of them failures, labelled with seed, step and outcome."""
     video_episodes: int = 6
-    """Episodes in the video."""
+    """Number of episodes in the video."""
     video_filter: Literal["all", "failures", "successes"] = "all"
-    """Episodes that may be in the video; "all" mixes both."""
+    """Which episodes the video shows."""
     video_pick: tuple[int, ...] = ()
-    """These episodes of the evaluation (0 is the first) in the video."""
+    """Show these episodes in the video, by number; 0 is the first."""
     video_random: bool = False
-    """A random choice of episodes, not the first ones."""
+    """Show a random choice of episodes instead of the first ones."""
     video_grid: bool = False
-    """All episodes of the video at once, side by side."""
+    """Show all episodes of the video side by side."""
     video_size: int = 320
-    """Width and height of one episode's picture in pixels, a multiple of 16."""
+    """Width and height of one episode in the video, in pixels; a multiple of 16."""
     cameras: Annotated[tuple[str, ...], arg(aliases=("--camera",))] = ()
-    """Cameras of the simulation by their names, a video for each. Default: a view that shows the task."""
+    """Cameras of the simulation, by name, with one video for each. Default: a view that shows the task."""
     video_overlay: Literal["keypoints", "saliency"] | None = None
-    """Show beside the scene what a policy of pixels looks at: the encoder's keypoints, or the pixels that matter."""
+    """Show beside the scene what an image policy looks at: the encoder's keypoints, or a saliency map."""
     where: Literal["auto", "processes", "in-process"] = "auto"
-    """Simulators in processes of their own or in this one. Default: as measured."""
+    """Run simulators in their own processes or in this one. auto: chosen by a quick timing test."""
     worker_timeout: float = 120.0
-    """Seconds after which a process that does not answer is replaced and its episodes run again."""
+    """Seconds that a simulator process may take to answer before it is replaced and its episodes run again."""
     results: Path | None = None
     """Also write the results to this path."""
     json: bool = False

@@ -13,25 +13,26 @@ from dtql_robot.system.files import expanded
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Write a trained policy to be used elsewhere.
+    """Write a trained policy for use elsewhere.
 
-    torchscript, onnx: one file, observations in, the next actions out, that needs none of this package.
-    Normalization is inside; random numbers that the policy draws are inputs.
-    safetensors: a folder with the weights that act, settings as JSON and a model card, for `load_policy`, `serve` and
-    sharing; a tenth of a training checkpoint or less.
+    torchscript and onnx: one file that maps observations to the next actions and runs without this package.
+    Normalization is included; the random numbers that the policy draws are inputs. safetensors: a folder with the
+    weights that act, the settings as JSON and a model card, for `load_policy`, `serve` and sharing; at most a tenth of
+    the size of a checkpoint.
     Example: dtql-robot export runs/pick --format safetensors --out pick
     """
 
     run: Positional[Path]
     """Run folder that `train` wrote."""
     format: Literal["torchscript", "onnx", "safetensors"]
-    """TorchScript needs torch to run, ONNX any ONNX runtime, safetensors this package (NumPy where the mean acts)."""
+    """TorchScript runs with torch, ONNX with any ONNX runtime, safetensors with this package (in NumPy where the mean
+    acts)."""
     out: Path
     """File to write; with safetensors a folder."""
     overwrite: bool = False
     """Replace --out if it exists."""
     act: Literal["mean", "sample", "best", "softmax"] | None = None
-    """How it chooses actions. Default: as trained."""
+    """How actions are chosen. Default: same as in training."""
 
 
 def run(options: Options) -> None:

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Show what a demonstration file holds: layout, episodes, lengths, returns, success, observations, action ranges.
+    """Show what is in a demonstration file: episodes, lengths, returns, success, observations, action ranges.
 
     Example: dtql-robot inspect low_dim.hdf5
     """
@@ -20,11 +20,11 @@ class Options:
     filter_key: str | None = None
     """Only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
     episode_length: int | None = None
-    """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
+    """Episode length, for a D4RL file that does not mark where episodes end. Default: as the file marks them."""
     tree: bool = False
-    """Show the layout of the file too: every group, array and attribute of one episode."""
+    """Also show the layout of the file: every group, array and attribute of one episode."""
     json: bool = False
-    """Print JSON for programs, with the layout."""
+    """Print JSON for programs, including the layout."""
 
 
 def run(options: Options) -> None:

@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Replay demonstrations in the simulator; say how many still succeed, and film some.
+    """Replay demonstrations in the simulator, count how many still succeed, and film some.
 
-    actions: open loop from the recorded first state, which shows whether the simulator is still the recorded one.
-    states: the recorded states themselves. The first state comes from simulator states in the file (robosuite's
-    states, MuJoCo's infos/qpos and infos/qvel) or from the recorded seed of the reset.
+    Replaying actions shows whether the simulator still behaves as it did when the data was recorded. The first state
+    comes from the simulator states in the file (robosuite's states, MuJoCo's infos/qpos and infos/qvel) or from the
+    recorded reset seed.
     Example: dtql-robot playback door.hdf5 --env AdroitHandDoor-v1 --video door.mp4
     """
 
     data: Positional[str]
     """Any file that `inspect` reads, or a raw robosuite recording."""
     use: Literal["actions", "states"] = "actions"
-    """What to replay."""
+    """What to replay. actions: the recorded actions, open loop from the first state. states: the recorded states."""
     env: str | None = None
-    """Environment. Default: the one that the data names."""
+    """Environment. Default: the one named in the data."""
     filter_key: str | None = None
     """Only the demonstrations listed under `mask/<filter_key>`."""
     episodes: int | None = None
-    """Only the first of them."""
+    """Replay only the first N demonstrations. Default: all."""
     video: Path | None = None
-    """mp4 of some demonstrations, failures first-class."""
+    """Write an mp4 of sample demonstrations; up to half of them failures."""
     video_episodes: int = 6
-    """Demonstrations in the video."""
+    """Number of demonstrations in the video."""
     cameras: Annotated[tuple[str, ...], arg(aliases=("--camera",))] = ()
-    """Cameras of the simulation by their names, a video for each. Default: a view that shows the task."""
+    """Cameras of the simulation, by name, with one video for each. Default: a view that shows the task."""
     json: bool = False
     """Print JSON for programs."""
 

@@ -15,29 +15,31 @@ from dtql_robot.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Divide the demonstrations of a robomimic file at random and write the filter keys train and valid into it.
+    """Split the demonstrations of a robomimic file at random, and write the filter keys train and valid into it.
 
-    Copies of one demonstration stay on one side; one that cannot be used is left out, and named.
-    The file is replaced as a whole or not at all.
+    Copies of a demonstration stay on the same side. Demonstrations that cannot be used are left out and named.
+    The file is rewritten completely or not at all.
     Example: dtql-robot split low_dim.hdf5 --train 0.9 --subsets 0.2 0.5
     """
 
     data: Positional[Path]
     """robomimic HDF5 file."""
     train: float = 0.9
-    """Share of the demonstrations for training; the others are for validation. 1: all, without validation."""
+    """Fraction of the demonstrations for training; the rest is for validation. 1: no validation set."""
     within: str | None = None
-    """Divide only the demonstrations of this filter key, into <within>_train and <within>_valid."""
+    """Split only the demonstrations of this filter key, into <within>_train and <within>_valid."""
     only_success: bool = False
-    """Divide only the demonstrations that succeed."""
+    """Split only the successful demonstrations."""
     success_rule: Literal["auto", "last", "any"] = "auto"
-    """Which demonstrations succeed: last step, or any step. auto: as the recorded environment counts, else last."""
+    """Which demonstrations count as successful. last: success at the last step. any: at any step. auto: as the recorded
+    environment counts, otherwise last."""
     subsets: tuple[float, ...] = ()
-    """Also write parts of the training set, e.g. 0.2 for 20_percent_train. Larger ones hold the smaller."""
+    """Also write subsets of the training set, such as 0.2 for 20_percent_train. Larger subsets contain the smaller
+    ones."""
     seed: int = 0
-    """Seed of the division."""
+    """Seed for the split."""
     overwrite: bool = False
-    """Replace filter keys of the same names."""
+    """Replace filter keys that have the same names."""
 
 
 def run(options: Options) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Train trust region and KL policies on five 2-D bandits and draw what they do.
+    """Train trust-region and KL policies on five 2-D bandits, and draw what they do.
 
-    Writes toy.png and toy.json into --out; a few minutes on a CPU.
+    Writes toy.png and toy.json into --out. Takes a few minutes on a CPU.
     """
 
     out: Path = Path("runs/toy")
     """Folder to write."""
     steps: int = 2000
-    """Updates of each policy, the first third of which trains denoiser and critics alone."""
+    """Updates per policy. The first third trains the denoiser and the critics only."""
     seed: int = 0
-    """Seed of data, weights and noise."""
+    """Seed for data, initial weights and noise."""
 
 
 def run(options: Options) -> None:

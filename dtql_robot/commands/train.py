@@ -29,7 +29,7 @@ BASIC = (
 class Options:
     """Train a one-step policy by Diffusion Trusted Q-Learning.
 
-    The run folder receives config.json, metrics.csv and checkpoint.pt. Ctrl-C saves; --resume goes on.
+    The run folder receives config.json, metrics.csv and checkpoint.pt. Ctrl-C saves and stops; --resume continues.
     Example: dtql-robot train --data low_dim.hdf5 --out runs/lift --steps 20000
     """
 
@@ -38,16 +38,16 @@ class Options:
     data: str | None = None
     """robomimic, D4RL or Minari HDF5, OGBench .npz, Zarr store (file or folder), minari:NAMESPACE/ID."""
     env: str | None = None
-    """Environment to evaluate in, e.g. AdroitHandDoor-v1. Default: the one that the data names."""
+    """Environment to evaluate in, such as AdroitHandDoor-v1. Default: the one named in the data."""
     preset: str | None = None
     """Start from a named recipe instead of the default one: mse-bc, diffusion-bc, iql, tr-only, kl, paper, or the
-    paper's settings for a D4RL dataset such as pen-human-v1 (dtql_robot/presets.py lists all)."""
+    paper's settings for a D4RL dataset, such as pen-human-v1 (all are in dtql_robot/presets.py)."""
     max_episode_steps: int | None = None
-    """Steps after which an episode of the evaluation ends. Default: the environment's own limit."""
+    """Time limit of evaluation episodes, in steps. Default: the environment's own."""
     resume: bool = False
-    """Continue the run in --out with its settings, up to --steps."""
+    """Continue the run in --out with its own settings, up to --steps updates."""
     seeds: tuple[str, ...] = ()
-    """Train a policy for each of these seeds at once, into OUT/seed0, OUT/seed1, ...: "0..7", "0 1 2" or "0,1,2"."""
+    """Train one policy per seed, all at once, into OUT/seed0, OUT/seed1, ... Write 0..7, 0 1 2 or 0,1,2."""
     config: Config = field(default_factory=Config)
 
 

@@ -18,26 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Find everything that would make training or evaluation wrong (errors), and what is suspicious (warnings).
+    """Find everything that would spoil training or evaluation (errors), and what looks suspicious (warnings).
 
-    Each finding names its place and a remedy. Exit code 2 where there is an error. `train` does this by itself.
+    Each finding says where it is and how to fix it. The exit code is 2 if there is an error. `train` does
+    the same check on its data.
     Example: dtql-robot validate low_dim.hdf5
     """
 
     data: Positional[str]
     """robomimic, D4RL or Minari HDF5, OGBench .npz, Zarr store (file or folder), minari:NAMESPACE/ID. Several: A,B."""
     filter_key: str | None = None
-    """Look at the demonstrations listed under `mask/<filter_key>` only (robomimic files)."""
+    """Only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
     obs_keys: tuple[str, ...] = ()
-    """Observation keys that will be used. Default: every low-dimensional key."""
+    """Observation keys that will be used. Default: all low-dimensional keys."""
     episode_length: int | None = None
-    """Steps after which an episode ends where a D4RL file does not mark its ends. Default: the file's own ends."""
+    """Episode length, for a D4RL file that does not mark where episodes end. Default: as the file marks them."""
     reward: Literal["auto", "success", "dataset"] = "auto"
-    """As `train` will use it: success needs a success signal."""
+    """Reward that `train` will learn from; success requires a success signal."""
     action_norm: Literal["range", "none"] = "range"
-    """As `train` will use it: none takes actions for [-1, 1] as they are."""
+    """Action normalization that `train` will use; none requires actions in [-1, 1]."""
     env: str | None = None
-    """Environment to compare actions and observations with. Default: the one that the data names."""
+    """Environment to compare actions and observations with. Default: the one named in the data."""
     json: bool = False
     """Print JSON for programs."""
 
