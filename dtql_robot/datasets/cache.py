@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,35 +32,53 @@ _LIMIT_GB = 20.0
 LIMIT = "DTQL_ROBOT_CACHE_GB"
 
 
+@dataclass(frozen=True)
+class Content:
+    """What is read of a folder.  files: names in it.  size: bytes of the arrays that come of them."""
+
+    files: tuple[str, ...]
+    size: int
+
+
 def read_through(
     path: Path,
     asked: dict[str, Any],
     read: Callable[[Callable[[Episode], Episode] | None], Reading],
+    content: Content | None = None,
     smallest: int = SMALLEST,
 ) -> Reading:
     """The copy of `path` for what is `asked`, made first where there is none; small files are read directly.
 
     read: reads the file, and hands every episode to the given function first (None: keeps them).
+    content: where `path` is a folder, what is read of it besides all that lies in its folder `meta`.
     """
     root = cache_folder()
-    if root is None or path.stat().st_size < smallest:
+    size = path.stat().st_size if content is None else content.size
+    if root is None or size < smallest:
         return read(None)
     limit = _limit()
-    sidecar, digest = _sidecar(path), remembered(path, "sha256", content_digest)
-    question = json.dumps([_FORMAT, digest, sidecar, asked])
+    digest = remembered(path, "sha256", content_digest) if content is None else _folder_digest(path, content)
+    question = json.dumps([_FORMAT, digest, _sidecar(path), asked])
     folder = root / hashlib.sha256(question.encode()).hexdigest()[:32]
     found = _mapped(folder)
-    if found is None and _pack(path, folder, read):
+    if found is None and _pack(path, size, folder, read):
         _evict(root, limit, keep=folder)
         found = _mapped(folder)
     return read(None) if found is None else found
 
 
-def _pack(path: Path, folder: Path, read: Callable[[Callable[[Episode], Episode] | None], Reading]) -> bool:
+def _folder_digest(root: Path, content: Content) -> str:
+    """Of the names and contents of the files that are read."""
+    notes = sorted(p.relative_to(root).as_posix() for p in (root / "meta").rglob("*") if p.is_file())
+    digests = {name: remembered(root / name, "sha256", content_digest) for name in (*notes, *content.files)}
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def _pack(path: Path, size: int, folder: Path, read: Callable[[Callable[[Episode], Episode] | None], Reading]) -> bool:
     """Make the copy; False, and a note to the user, where the disk does not allow it.  Errors of `read` are its own."""
     unreadable: list[InputError] = []
     try:
-        _check_room(folder.parent, path.stat().st_size)
+        _check_room(folder.parent, size)
         with new_folder(folder, INDEX, overwrite=True) as temporary:
             packer = Packer(temporary)
             try:

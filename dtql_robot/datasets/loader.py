@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 
-from dtql_robot.datasets.cache import read_through
+from dtql_robot.datasets.cache import Content, read_through
 from dtql_robot.datasets.episode_edits import success_from_reward
 from dtql_robot.datasets.formats import d4rl_read as d4rl
 from dtql_robot.datasets.formats import minari_read as minari_h5
@@ -20,6 +20,7 @@ from dtql_robot.datasets.formats.episode_checks import check_alike
 from dtql_robot.datasets.formats.file_kind import kind_of
 from dtql_robot.datasets.formats.hdf5 import children, file_name
 from dtql_robot.datasets.formats.hdf5_open import check_is_hdf5, open_file
+from dtql_robot.datasets.formats.lerobot import read as lerobot
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.ogbench_names import dataset_name
 from dtql_robot.datasets.formats.precision import lost, watch
@@ -99,6 +100,8 @@ def _read(data: str | Path, request: Request, cached: bool) -> Reading:
             reading = _read_hdf5(path, asked) if kind == "hdf5" else _read_flat(path, kind, name, asked)
         return replace(reading, notes=(*reading.notes, *lost(ranges)))
 
+    if kind == "lerobot":
+        return _read_lerobot(path, request, cached)
     if request.problems is not None or not cached or path.is_dir():
         return _named_env(data, read(None))
     if kind == "hdf5":
@@ -129,6 +132,23 @@ def _read_flat(path: Path, kind: str, name: str | None, request: Request) -> Rea
     reading = ogbench.read(path, name, request) if kind == "npz" else zarr.read(path, request)
     check_alike(reading.demos.episodes, path.name)
     return reading
+
+
+def _read_lerobot(root: Path, request: Request, cached: bool) -> Reading:
+    """A LeRobot folder; where its arrays are large, as pictures are once they are decoded, from a packed copy."""
+    _refuse_episode_length(root, "lerobot", request)
+    planned = lerobot.plan(root, request)
+
+    def read(keep: Keep | None) -> Reading:
+        with watch() as ranges:
+            reading = lerobot.read(planned, replace(request, keep=keep))
+        check_alike(reading.demos.episodes, root.name)
+        return replace(reading, notes=(*reading.notes, *lost(ranges)))
+
+    if request.problems is not None or not cached:
+        return read(None)
+    asked = {"obs_keys": None if planned.keys is None else list(planned.keys), "filter_key": request.filter_key}
+    return read_through(root, asked, read, Content(planned.files, planned.size))
 
 
 def _refuse_episode_length(path: Path, layout: str, request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Which kind of file a source is: HDF5, NumPy's .npz or a Zarr store."""
+"""Which kind of file a source is: HDF5, NumPy's .npz, a Zarr store or a LeRobot folder."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
+from dtql_robot.datasets.formats.lerobot.folder import is_lerobot_folder
 from dtql_robot.errors import InputError
 
-Kind = Literal["hdf5", "npz", "zarr"]
+Kind = Literal["hdf5", "npz", "zarr", "lerobot"]
 
 _ZARR = (".zarray", ".zgroup", "zarr.json")
 
@@ -20,7 +21,7 @@ def kind_of(path: Path) -> Kind:
     """
     try:
         if path.is_dir():
-            return "zarr" if is_zarr_folder(path) else "hdf5"
+            return "lerobot" if is_lerobot_folder(path) else "zarr" if is_zarr_folder(path) else "hdf5"
         if not path.is_file():
             return "hdf5"
         with path.open("rb") as stream:

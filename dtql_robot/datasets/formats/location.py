@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from dtql_robot.datasets.formats.file_kind import is_zarr_folder
+from dtql_robot.datasets.formats.lerobot.folder import INFO, is_lerobot_folder
 from dtql_robot.datasets.formats.ogbench_names import recording_beside
 from dtql_robot.datasets.published.names import is_published
 from dtql_robot.errors import InputError
@@ -15,7 +16,10 @@ METADATA_FILE = "metadata.json"
 
 
 def resolve(data: str | Path) -> Path:
-    """The file behind a path (a file, a Minari or Zarr folder), or behind a published name, downloaded if need be."""
+    """The file or folder behind a path, or behind a published name, downloaded if need be.
+
+    A Minari folder stands for its main file; Zarr stores and LeRobot data sets are folders.
+    """
     text = str(data)
     if is_published(text):
         from dtql_robot.datasets.published.fetch import fetch
@@ -39,6 +43,12 @@ def resolve(data: str | Path) -> Path:
 
 
 def _in_folder(folder: Path) -> Path:
+    if is_lerobot_folder(folder):
+        return folder
+    if (folder / "meta").is_dir() and any(folder.glob("data/chunk-*")):
+        raise InputError(
+            f"{folder} is a LeRobot data set without its {INFO}, which says what is in it. Fetch it again."
+        )
     for data in (folder / "data", folder):
         if (data / MAIN_FILE).exists():
             return data / MAIN_FILE
