@@ -44,8 +44,8 @@ def read_through(
     path: Path,
     asked: dict[str, Any],
     read: Callable[[Callable[[Episode], Episode] | None], Reading],
-    content: Content | None = None,
     smallest: int = SMALLEST,
+    content: Content | None = None,
 ) -> Reading:
     """The copy of `path` for what is `asked`, made first where there is none; small files are read directly.
 

@@ -148,7 +148,7 @@ def _read_lerobot(root: Path, request: Request, cached: bool) -> Reading:
     if request.problems is not None or not cached:
         return read(None)
     asked = {"obs_keys": None if planned.keys is None else list(planned.keys), "filter_key": request.filter_key}
-    return read_through(root, asked, read, Content(planned.files, planned.size))
+    return read_through(root, asked, read, content=Content(planned.files, planned.size))
 
 
 def _refuse_episode_length(path: Path, layout: str, request: Request) -> None:
