@@ -45,6 +45,7 @@ def read_through(
     asked: dict[str, Any],
     read: Callable[[Callable[[Episode], Episode] | None], Reading],
     smallest: int = SMALLEST,
+    *,
     content: Content | None = None,
 ) -> Reading:
     """The copy of `path` for what is `asked`, made first where there is none; small files are read directly.
