@@ -109,7 +109,7 @@ def task_memory(path: Path) -> dict[str, float]:
     demos = load(path)
     loaded = peak()
     keys = choose_obs_keys(demos, ())
-    obs_norm, action_norm = fit_normalizers(demos, keys, "range")
+    obs_norm, action_norm = fit_normalizers(demos, keys, "standard", "range")
     cfg = DataConfig(reward="dataset")
     buffer = make_buffer(demos, cfg, 0.99, keys, obs_norm, action_norm, torch.device("cpu"))
     size = sum(e.obs[k].nbytes for e in demos.episodes for k in keys)
@@ -135,7 +135,7 @@ def task_disk(path: Path) -> dict[str, float]:
 
     demos = load(path)
     keys = choose_obs_keys(demos, ())
-    norms = fit_normalizers(demos, keys, "range")
+    norms = fit_normalizers(demos, keys, "standard", "range")
     buffer = make_buffer(demos, DataConfig(reward="dataset"), 0.99, keys, *norms, torch.device("cpu"), memory_limit=0)
     assert isinstance(buffer, DiskChunkBuffer)
     del demos

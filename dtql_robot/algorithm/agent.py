@@ -32,8 +32,9 @@ def frozen(*modules: nn.Module) -> Iterator[None]:
 
 
 def lr_factor(cfg: Config, step: int) -> float:
-    """What the learning rate is multiplied by in update number `step`: a cosine from 1 to 0 over the run, or 1."""
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, step / cfg.steps))) if cfg.optim.lr_decay else 1.0
+    """What the learning rates are multiplied by in update `step`: after pretraining a cosine from 1 to 0, or 1."""
+    done = min(1.0, max(0, step - cfg.optim.pretrain_steps) / cfg.steps)
+    return 0.5 * (1 + math.cos(math.pi * done)) if cfg.optim.lr_decay else 1.0
 
 
 class Algorithm1(Objectives, ABC):
@@ -56,6 +57,7 @@ class Algorithm1(Objectives, ABC):
         self.optimizers = self._make_optimizers()
         self.lr: float | Tensor = cfg.optim.lr
         self.denoiser_lr: float | Tensor = cfg.optim.lr * cfg.optim.denoiser_lr_scale
+        self.critic_lr: float | Tensor = cfg.optim.critic_lr or cfg.optim.lr
         self.ema_step: float | Tensor = 1.0
         self.losses: dict[str, Loss] = self.objectives()
         """The losses as they are computed: maybe batched over agents, in reduced precision, compiled."""
@@ -87,7 +89,8 @@ class Algorithm1(Objectives, ABC):
 
     def schedule_on_device(self) -> None:
         """Keep what depends on the step in tensors on the device, where a CUDA graph reads it."""
-        self.lr, self.denoiser_lr, self.ema_step = (torch.zeros((), device=self.device) for _ in range(3))
+        for name in ("lr", "denoiser_lr", "critic_lr", "ema_step"):
+            setattr(self, name, torch.zeros((), device=self.device))
 
     def update(self, batch: Batch | PixelBatch) -> Losses:
         """One iteration of Algorithm 1, less what nothing reads.  Returns scalar tensors, still on the device."""
@@ -129,21 +132,33 @@ class Algorithm1(Objectives, ABC):
         return {k: v.detach() for k, v in log.items()}
 
     def schedule(self) -> None:
-        """Set what depends on the step: the learning rate, and the weight of the policy in its moving average."""
+        """Set what depends on the step: the learning rates, the weight of the policy in its moving average, and where
+        the policy starts."""
         o, updates = self.cfg.optim, self.step - self.cfg.optim.pretrain_steps
+        if updates == 0 and self.cfg.policy.policy == "denoiser":
+            self._start_at_denoiser()
         factor = lr_factor(self.cfg, self.step)
         # The average forgets the initial weights: its decay is smaller in the first updates.
         decay = min(o.ema_decay, (1 + updates) / (10 + updates)) if updates >= 0 else 1.0
         now = {"lr": o.lr * factor, "denoiser_lr": o.lr * o.denoiser_lr_scale * factor, "ema_step": 1 - decay}
+        now["critic_lr"] = (o.critic_lr or o.lr) * factor
         for name, value in now.items():
             held = getattr(self, name)
             if isinstance(held, Tensor):
                 held.fill_(value)
             else:
                 setattr(self, name, value)
+        rates = {"denoiser": self.denoiser_lr, "fake": self.denoiser_lr, "critic": self.critic_lr}
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.denoiser_lr if name in ("denoiser", "fake") else self.lr
+                group["lr"] = rates.get(name, self.lr)
+
+    def _start_at_denoiser(self) -> None:
+        """Policy and second denoiser begin as the pretrained denoiser (section 3 of the paper)."""
+        for policy in (self.policy, self.ema_policy):
+            polyak_(policy, self.denoiser, 1.0)
+        if self.fake is not None:
+            polyak_(self.fake, self.denoiser, 1.0)
 
     def _encode(self, b: PixelBatch) -> tuple[Batch, Tensor]:
         """Augment and encode once for all networks, see `Encoders.encode_batch`."""

@@ -57,9 +57,13 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, sigma: Tensor, obs: Tensor) -> Tensor:
         """noisy: (B, H, A).  sigma: (B,).  obs: (B, O).  Returns the denoised chunk (B, H, A) in [-1, 1]."""
+        return self.unbounded(noisy, sigma, obs).clamp(-1, 1)
+
+    def unbounded(self, noisy: Tensor, sigma: Tensor, obs: Tensor) -> Tensor:
+        """`forward` without the clamp, beyond which nothing has a gradient."""
         c_skip, c_out, c_in, c_noise = edm_scalings(sigma, self.sigma_data)
         residual = self.net(c_in[:, None, None] * noisy, c_noise, obs)
-        return (c_skip[:, None, None] * noisy + c_out[:, None, None] * residual).clamp(-1, 1)
+        return c_skip[:, None, None] * noisy + c_out[:, None, None] * residual
 
 
 def karras_sigmas(steps: int, low: float, high: float, rho: float = 7.0, device: torch.device | None = None) -> Tensor:

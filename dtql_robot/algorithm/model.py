@@ -13,7 +13,15 @@ from torch import nn
 
 from dtql_robot.algorithm.diffusion import Denoiser
 from dtql_robot.algorithm.encoders import Encoders
-from dtql_robot.algorithm.networks import DENOISERS, GaussianPolicy, ImplicitPolicy, TwinQ, Value
+from dtql_robot.algorithm.networks import (
+    DENOISERS,
+    DenoiserPolicy,
+    GaussianPolicy,
+    ImplicitPolicy,
+    OneStepPolicyNet,
+    TwinQ,
+    Value,
+)
 from dtql_robot.config import Config
 from dtql_robot.config.checks import SettingError
 from dtql_robot.errors import InputError
@@ -36,8 +44,8 @@ class Networks:
     v: Value
     target_q: TwinQ
     denoiser: Denoiser
-    policy: GaussianPolicy | ImplicitPolicy
-    ema_policy: GaussianPolicy | ImplicitPolicy
+    policy: OneStepPolicyNet
+    ema_policy: OneStepPolicyNet
     fake: Denoiser | None = None
     encoder: Encoders | None = None
     ema_encoder: Encoders | None = None
@@ -48,14 +56,17 @@ class Networks:
         return {name: network for name, network in named.items() if network is not None}
 
 
-def make_policy(cfg: Config, obs_dim: int, action_dim: int) -> GaussianPolicy | ImplicitPolicy:
+def make_policy(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -> OneStepPolicyNet:
     """The one-step policy that `cfg.policy` asks for."""
     chunk = (cfg.data.horizon, action_dim)
     p, activation = cfg.policy, cfg.policy.policy_activation or cfg.optim.activation
     if p.policy == "implicit":
         return ImplicitPolicy(obs_dim, chunk, p.policy_hidden, activation)
+    if p.policy == "denoiser":
+        return DenoiserPolicy(make_denoiser(cfg, obs_dim, action_dim, sigma_data), chunk, p.generation_sigma)
     bounds = (p.log_std_min, p.log_std_max)
-    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, activation, bounds, p.members)
+    orthogonal = p.policy_init == "orthogonal"
+    return GaussianPolicy(obs_dim, chunk, p.policy_hidden, activation, bounds, p.members, orthogonal)
 
 
 def make_denoiser(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -> Denoiser:
@@ -109,10 +120,10 @@ def make_networks(
     if encoder is not None:
         obs_dim = encoder.feature_dim
     action_size, c, activation = cfg.data.horizon * action_dim, cfg.critic, cfg.optim.activation
-    q = TwinQ(obs_dim, action_size, c.critic_hidden, activation).to(device)
-    v = Value(obs_dim, c.critic_hidden, activation).to(device)
+    q = TwinQ(obs_dim, action_size, c.critic_hidden, activation, c.q_layer_norm).to(device)
+    v = Value(obs_dim, c.critic_hidden, activation, c.v_layer_norm).to(device)
     denoiser = make_denoiser(cfg, obs_dim, action_dim, sigma_data).to(device)
-    policy = make_policy(cfg, obs_dim, action_dim).to(device)
+    policy = make_policy(cfg, obs_dim, action_dim, sigma_data).to(device)
     return Networks(
         q,
         v,

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from dtql_robot.algorithm.diffusion import Denoiser
 
 
 class Mish(nn.Module):
@@ -46,24 +48,38 @@ class EnsembleLinear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
+class EnsembleLayerNorm(nn.Module):
+    """Layer normalization with a gain and a shift for each of E networks: (E, B, D) -> (E, B, D)."""
+
+    def __init__(self, ensemble: int, dim: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(ensemble, 1, dim))
+        self.bias = nn.Parameter(torch.zeros(ensemble, 1, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (E, B, D).  Returns (E, B, D)."""
+        return nn.functional.layer_norm(x, x.shape[-1:]) * self.weight + self.bias
+
+
 def mlp(
     in_dim: int,
     hidden: Sequence[int],
     out_dim: int,
     activation: str,
-    layer_norm: bool = False,
+    norm: Callable[[int], nn.Module] | None = None,
     ensemble: int | None = None,
 ) -> nn.Sequential:
-    """Linear, [LayerNorm], activation for each hidden width, then a Linear to out_dim.
+    """Linear, [norm], activation for each hidden width, then a Linear to out_dim.
 
-    ensemble: E networks in one, (E, B, in) -> (E, B, out); a LayerNorm's scale and shift are common to them.
+    norm: makes a layer's normalization from its width.  ensemble: E networks in one, (E, B, in) -> (E, B, out); the
+    gains and shifts of an nn.LayerNorm are common to them.
     """
     linear = nn.Linear if ensemble is None else partial(EnsembleLinear, ensemble)
     layers: list[nn.Module] = []
     for width in hidden:
         layers.append(linear(in_dim, width))
-        if layer_norm:
-            layers.append(nn.LayerNorm(width))
+        if norm is not None:
+            layers.append(norm(width))
         layers.append(ACTIVATIONS[activation]())
         in_dim = width
     return nn.Sequential(*layers, linear(in_dim, out_dim))
@@ -72,9 +88,13 @@ def mlp(
 class TwinQ(nn.Module):
     """Q1 and Q2 of a state and an action chunk, computed together."""
 
-    def __init__(self, obs_dim: int, action_size: int, hidden: Sequence[int], activation: str):
+    def __init__(
+        self, obs_dim: int, action_size: int, hidden: Sequence[int], activation: str, layer_norm: str = "shared"
+    ):
+        """layer_norm: whether the gains and shifts are "shared" by the two or each has its "own"."""
         super().__init__()
-        self.net = mlp(obs_dim + action_size, hidden, 1, activation, layer_norm=True, ensemble=2)
+        norm = nn.LayerNorm if layer_norm == "shared" else partial(EnsembleLayerNorm, 2)
+        self.net = mlp(obs_dim + action_size, hidden, 1, activation, norm, ensemble=2)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
         """obs: (B, O).  action: (B, H, A).  Returns (2, B)."""
@@ -85,9 +105,9 @@ class TwinQ(nn.Module):
 class Value(nn.Module):
     """V of a state."""
 
-    def __init__(self, obs_dim: int, hidden: Sequence[int], activation: str):
+    def __init__(self, obs_dim: int, hidden: Sequence[int], activation: str, layer_norm: bool = True):
         super().__init__()
-        self.net = mlp(obs_dim, hidden, 1, activation, layer_norm=True)
+        self.net = mlp(obs_dim, hidden, 1, activation, nn.LayerNorm if layer_norm else None)
 
     def forward(self, obs: Tensor) -> Tensor:
         """obs: (B, O).  Returns (B,)."""
@@ -166,17 +186,21 @@ DENOISERS: dict[str, type[nn.Module]] = {"residual": DenoiserNet, "mlp": Denoise
 
 
 class OneStepPolicyNet(nn.Module, ABC):
-    """From a state and noise to an action chunk in one forward pass: tanh of the mean of its members' outputs."""
+    """From a state and noise to an action chunk in one forward pass: the mean of its members' outputs, squashed."""
 
     chunk: tuple[int, int]
 
     @abstractmethod
     def members(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """What each of the E networks gives before tanh.  obs: (B, O).  noise: (B, H, A).  Returns (E, B, H, A)."""
+        """What each of the E networks gives before `squash`.  obs: (B, O).  noise: (B, H, A).  Returns (E, B, H, A)."""
+
+    def squash(self, raw: Tensor) -> Tensor:
+        """Members' outputs, or their mean, as the losses see them: tanh."""
+        return torch.tanh(raw)
 
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in (-1, 1)."""
-        return torch.tanh(self.members(obs, noise).mean(dim=0))
+        """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in [-1, 1]."""
+        return self.squash(self.members(obs, noise).mean(dim=0))
 
     def mode(self, obs: Tensor) -> Tensor:
         """`forward` with noise 0.  obs: (B, O).  Returns (B, H, A)."""
@@ -197,12 +221,16 @@ class GaussianPolicy(OneStepPolicyNet):
         activation: str,
         log_std_bounds: tuple[float, float],
         members: int = 1,
+        orthogonal: bool = False,
     ):
+        """orthogonal: initial weights are orthogonal and biases 0, instead of torch's uniform ones."""
         super().__init__()
         self.chunk = chunk
         self.log_std_bounds = log_std_bounds
         self.ensemble = members if members > 1 else None
         self.net = mlp(obs_dim, hidden, 2 * math.prod(chunk), activation, ensemble=self.ensemble)
+        if orthogonal:
+            orthogonal_(self.net)
 
     def distributions(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """obs: (B, O).  Returns each member's pre-tanh mean and log standard deviation, both (E, B, H, A)."""
@@ -229,3 +257,40 @@ class ImplicitPolicy(OneStepPolicyNet):
         """The one chunk before tanh: (1, B, H, A).  obs: (B, O), noise: (B, H, A)."""
         out = self.net(torch.cat([obs, noise.flatten(1)], dim=-1)).to(obs.dtype)
         return out.unflatten(1, self.chunk)[None]
+
+
+class DenoiserPolicy(OneStepPolicyNet):
+    """One step of a denoiser from pure noise of a fixed level to an action chunk: D(sigma * noise; sigma | obs).
+
+    The losses see its output as it is; what acts is clamped to [-1, 1].
+    """
+
+    def __init__(self, denoiser: Denoiser, chunk: tuple[int, int], sigma: float):
+        """denoiser: of its own, not the one that learns the behaviour.  sigma: the level, above the data's spread."""
+        super().__init__()
+        self.denoiser, self.chunk, self.sigma = denoiser, chunk, sigma
+
+    def members(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """The one chunk: (1, B, H, A).  obs: (B, O), noise: (B, H, A)."""
+        return self.denoiser.unbounded(self.sigma * noise, obs.new_full((len(obs),), self.sigma), obs)[None]
+
+    def squash(self, raw: Tensor) -> Tensor:
+        """As it is: a clamp would take the gradient of what lies beyond."""
+        return raw
+
+    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in [-1, 1]."""
+        return super().forward(obs, noise).clamp(-1, 1)
+
+
+@torch.no_grad()
+def orthogonal_(net: nn.Sequential) -> None:
+    """Orthogonal weights and zero biases in every linear layer, each member of an ensemble by itself."""
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            nn.init.orthogonal_(layer.weight)
+            layer.bias.zero_()
+        elif isinstance(layer, EnsembleLinear):
+            for weight in layer.weight:
+                nn.init.orthogonal_(weight)
+            layer.bias.zero_()

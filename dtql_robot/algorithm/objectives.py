@@ -86,7 +86,7 @@ class Objectives(Model):
         """
         p = self.cfg.policy
         members = self.policy.members(self._seen_by("policy", b).obs, noise.policy)
-        action = torch.tanh(members.mean(dim=0))
+        action = self.policy.squash(members.mean(dim=0))
         nll, regularizer = self._likelihood(members, b), self._regularizer(action, b, noise)
         gain, q = self._gain(action, b, noise.sigma) if p.q_unit == "step" else self._q_at(action, b, q_spread)
         loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * gain
@@ -147,12 +147,12 @@ class Objectives(Model):
         if p.nll == "mse":
             if p.tr_at == "sample":
                 members = self.policy.members(obs, torch.zeros_like(b.action))
-            nll = losses.chunk_mean((torch.tanh(members) - b.action) ** 2, b.valid)
+            nll = losses.chunk_mean((self.policy.squash(members) - b.action) ** 2, b.valid)
         else:
             assert isinstance(self.policy, GaussianPolicy)
             mean, log_std = self.policy.distributions(obs)
             nll = losses.tanh_gaussian_nll(mean, log_std, b.action, b.valid)
-        nll = nll.mean(dim=0)
+        nll = nll.mean(dim=0) * (b.action[0].numel() if p.nll_reduction == "sum" else 1)
         if p.awr_temperature:
             with torch.no_grad():
                 obs = self._seen_by("critic", b).obs

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dtql_robot import paper
 from dtql_robot.commands.words import parse_seeds
 from dtql_robot.config import Config
 from dtql_robot.env_record import MAX_STEPS, choose_env, is_module_id, recorded_kwargs, with_time_limit
@@ -16,6 +17,7 @@ from dtql_robot.errors import InputError
 from dtql_robot.system.files import expanded
 
 if TYPE_CHECKING:
+    from dtql_robot.paper import Row
     from dtql_robot.types import Demonstrations
 
 BASIC = (
@@ -40,8 +42,8 @@ class Options:
     env: str | None = None
     """Environment to evaluate in, such as AdroitHandDoor-v1. Default: the one named in the data."""
     preset: str | None = None
-    """Start from a named recipe instead of the default one: mse-bc, diffusion-bc, iql, tr-only, kl, paper, or the
-    paper's settings for a D4RL dataset, such as pen-human-v1 (all are in dtql_robot/presets.py)."""
+    """Start from a named recipe instead of the default one: mse-bc, diffusion-bc, iql, tr-only, kl, no-q, or the
+    paper's settings for a D4RL dataset, such as paper:pen-human-v1 (docs/paper.md lists them)."""
     max_episode_steps: int | None = None
     """Time limit of evaluation episodes, in steps. Default: the environment's own."""
     resume: bool = False
@@ -101,6 +103,29 @@ def _limited(demos: Demonstrations, options: Options) -> tuple[Demonstrations, t
     return replace(demos, env_spec=chosen.spec, env_args=with_time_limit(chosen.env_args, steps)), chosen.notes
 
 
+def _row(options: Options) -> Row | None:
+    """The paper's row that --preset names."""
+    return None if options.preset is None else paper.row_of(options.preset)
+
+
+def _recipe(options: Options) -> tuple[str, ...]:
+    """What --preset changes, in a sentence."""
+    if options.preset is None or options.resume:
+        return ()
+    from dtql_robot.presets import changes
+
+    return (f"--preset {options.preset} instead of the default recipe: {' '.join(changes(options.preset))}",)
+
+
+def _as_published(demos: Demonstrations, options: Options) -> tuple[Demonstrations, tuple[str, ...]]:
+    """The data with the environment in which the paper judges the preset's row, where the data names none."""
+    row = _row(options)
+    if row is None or options.env is not None or demos.env_spec is not None:
+        return demos, ()
+    said = f"the data names no environment: {row.env}, with {row.horizon} steps an episode, as the preset's row has it"
+    return replace(demos, env_spec=row.env, env_args=with_time_limit(demos.env_args, row.horizon)), (said,)
+
+
 def run(options: Options) -> None:
     """Check the data, train, and print the run folder and the next command."""
     out, cfg, seeds = expanded(options.out), options.config, parse_seeds(options.seeds)
@@ -124,10 +149,11 @@ def run(options: Options) -> None:
         claimed_by_first(group, out, cfg.seed, seeds, resume=resume) as folders,
     ):
         demos = load_valid(options.data, cfg.data)
+        demos, judged = _as_published(demos, options)
         demos, dropped = _limited(demos, options)
         settings = resolve(demos, cfg, options.env)
         notes = check_fit(demos, _typed_env(options), settings.cfg.data.obs_keys)
-        for line in (headline(demos, settings.cfg), *dropped, *notes):
+        for line in (headline(demos, settings.cfg), *_recipe(options), *judged, *dropped, *notes):
             print(line)
         summary = inspect(demos)
         further: dict[str, Any] = {"resume": resume, "summary": summary, "say": _say, "group": group}
@@ -139,6 +165,8 @@ def run(options: Options) -> None:
 def _next_words(options: Options, out: Path) -> list[str]:
     """The command that evaluates the run."""
     words = ["dtql-robot", "eval", str(out), "--video", str(out / "rollouts.mp4")]
+    if (row := _row(options)) is not None:
+        words += ["--episodes", str(row.episodes)]
     if options.env is not None and is_module_id(options.env):  # only what is typed may import a module
         words += ["--env", options.env]
     return words

@@ -49,7 +49,7 @@ class Config:
     """The whole recipe: what `train` uses and `config.json` holds."""
 
     steps: int = 6_000
-    """Training updates."""
+    """Training updates, not counting those of --pretrain-steps."""
     seed: int = 0
     """Seed for initial weights, batches and noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -73,8 +73,15 @@ class Config:
         in_range(self, 0, 2**63 - 1, "seed")
         in_range(self, 1, 512, "threads")
         p = self.policy
-        if p.policy == "implicit" and p.nll == "tanh":
-            require(p.nll_weight == 0, "nll_weight", p.nll_weight, "0 with {policy=implicit}, which has no likelihood")
+        if p.policy != "gaussian" and p.nll == "tanh":
+            require(
+                p.nll_weight == 0, "nll_weight", p.nll_weight, f"0 with {{policy={p.policy}}}, which has no likelihood"
+            )
+
+    @property
+    def updates(self) -> int:
+        """All updates, those before the policy starts among them."""
+        return self.optim.pretrain_steps + self.steps
 
     @property
     def draws_behaviour(self) -> bool:

@@ -22,6 +22,11 @@ class CriticConfig:
     """Q network that V is regressed on: target (paper) or online (the authors' code)."""
     tau: float = 0.005
     """Update rate of the target Q networks (Polyak averaging)."""
+    v_layer_norm: bool = True
+    """Use layer normalization in V as in the Q networks (the authors' code: in the Q networks only)."""
+    q_layer_norm: Literal["shared", "own"] = "shared"
+    """Whether the two Q networks share the gains and shifts of layer normalization, or each has its own (the authors'
+    code)."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -35,6 +35,9 @@ class DataConfig:
     """Factor to multiply rewards by."""
     reward_shift: float = 0.0
     """Constant to add to rewards after scaling (antmaze: -1)."""
+    obs_norm: Literal["standard", "none"] = "standard"
+    """Normalization of low-dimensional observations. standard: mean 0 and standard deviation 1. none: as recorded
+    (paper)."""
     action_norm: Literal["range", "none"] = "range"
     """Action normalization. range: map each dimension's recorded range to [-1, 1]. none: actions are in [-1, 1]
     already."""

@@ -15,13 +15,16 @@ class OptimConfig:
     batch_size: int = 128
     """Samples per update."""
     lr: float = 3e-4
-    """Learning rate of Adam, for every network."""
+    """Learning rate of Adam."""
+    critic_lr: float | None = None
+    """Learning rate of the critics. Default: lr (the authors' code: always 3e-4)."""
     denoiser_lr_scale: float = 3.0
     """Factor from `lr` to the denoiser's learning rate."""
     lr_decay: bool = True
-    """Decay the learning rate to 0 along a cosine over the run."""
+    """Decay the learning rates to 0 along a cosine over --steps."""
     pretrain_steps: int = 0
-    """Number of updates of the denoiser and critics alone, before the policy starts to train."""
+    """Number of updates of the denoiser and critics alone, at the full learning rate, before the policy starts to
+    train."""
     ema_decay: float = 0.999
     """Decay of the moving average of the policy's weights, which is what acts. 0: the policy itself acts."""
     obs_noise: float = 0.0
@@ -45,6 +48,8 @@ class OptimConfig:
         check_types(self)
         in_range(self, 1, 10_000_000, "batch_size")
         require(self.lr > 0, "lr", self.lr, "a finite number above 0")
+        if self.critic_lr is not None:
+            require(0 < self.critic_lr <= 1e6, "critic_lr", self.critic_lr, "above 0, at most 1e6")
         require(0 < self.denoiser_lr_scale <= 1e6, "denoiser_lr_scale", self.denoiser_lr_scale, "above 0, at most 1e6")
         require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "0 up to, not including, 1")
         in_range(self, 0, 10**12, "pretrain_steps")

@@ -14,8 +14,10 @@ Act = Literal["sample", "mean", "best", "softmax", "diffusion", "diffusion-best"
 class PolicyConfig:
     """The one-step policy, its loss, and how an action is chosen."""
 
-    policy: Literal["gaussian", "implicit"] = "gaussian"
-    """Policy type. gaussian: tanh of a Gaussian given the state. implicit: a network from state and noise to action."""
+    policy: Literal["gaussian", "implicit", "denoiser"] = "gaussian"
+    """Policy type. gaussian: tanh of a Gaussian given the state. implicit: a network from state and noise to action.
+    denoiser: an implicit policy with the denoiser's network, which starts as a copy of the pretrained denoiser (section
+    3 of the paper)."""
     policy_hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the policy's hidden layers."""
     policy_members: int | None = None
@@ -23,6 +25,10 @@ class PolicyConfig:
     forward pass. Default: 4; 1 with policy=implicit."""
     policy_activation: Activation | None = None
     """Activation function of the policy. Default: the same as for the other networks (paper: relu)."""
+    policy_init: Literal["uniform", "orthogonal"] = "uniform"
+    """Initial weights of a Gaussian policy. uniform: PyTorch's default. orthogonal: as in the authors' code."""
+    generation_sigma: float = 2.5
+    """Noise level from which policy=denoiser generates an action."""
     log_std_min: float = -5.0
     """Lower bound of the Gaussian's log standard deviation (before tanh)."""
     log_std_max: float = 2.0
@@ -41,6 +47,8 @@ class PolicyConfig:
     """Likelihood of the recorded actions. tanh: under the Gaussian (paper). mse: squared error of the mean."""
     nll_weight: float = 1.0
     """Weight of the likelihood term (gamma in the paper)."""
+    nll_reduction: Literal["mean", "sum"] = "mean"
+    """Whether the likelihood of a chunk is the mean over its entries or their sum (the authors' code)."""
     awr_temperature: float | None = None
     """Weight recorded actions in the likelihood by exp(temperature * advantage / spread of the advantage), as in IQL.
     Default: 3 times the share of episodes that do not end in success, so that good data is weighted evenly; 0 without
@@ -67,8 +75,13 @@ class PolicyConfig:
         require(self.log_std_min < self.log_std_max, "log_std_min", self.log_std_min, "below {log_std_max}")
         in_range(self, 1, 1_000_000, "candidates")
         in_range(self, 1, 1_000, "policy_members")
-        alone = self.policy == "gaussian" or self.members == 1
-        require(alone, "policy_members", self.policy_members, "1 with {policy=implicit}")
+        gaussian = self.policy == "gaussian"
+        require(
+            gaussian or self.members == 1, "policy_members", self.policy_members, f"1 with {{policy={self.policy}}}"
+        )
+        plain = gaussian or self.policy_init == "uniform"
+        require(plain, "policy_init", self.policy_init, f"uniform with {{policy={self.policy}}}")
+        in_range(self, 1e-6, 1e6, "generation_sigma")
         in_range(self, 1e-6, 1e6, "tr_sigma_min", "tr_sigma_max")
         require(self.tr_sigma_min < self.tr_sigma_max, "tr_sigma_min", self.tr_sigma_min, "below {tr_sigma_max}")
         in_range(self, 0, 1e9, "trust_region_weight", "nll_weight", "q_weight", "awr_temperature")
@@ -79,11 +92,11 @@ class PolicyConfig:
     @property
     def members(self) -> int:
         """Networks in the policy."""
-        return self.policy_members or {"gaussian": 4, "implicit": 1}[self.policy]
+        return self.policy_members or (4 if self.policy == "gaussian" else 1)
 
     @property
     def trains_noise(self) -> bool:
-        """Does any term of the loss read the policy's noise: the standard deviation, or the implicit policy's input?"""
+        """Does any term of the loss read the policy's noise: the standard deviation, or an implicit policy's input?"""
         likelihood = self.policy == "gaussian" and self.nll == "tanh" and self.nll_weight > 0
         return likelihood or (self.tr_at == "sample" and (self.trust_region_weight > 0 or self.q_weight > 0))
 
@@ -104,5 +117,5 @@ class PolicyConfig:
 
     @property
     def uses_denoiser(self) -> bool:
-        """Does the regularizer, or the choice of actions, read the denoiser?"""
-        return self.trust_region_weight > 0 or self.samples_denoiser
+        """Does the regularizer, the choice of actions, or the policy's start read the denoiser?"""
+        return self.trust_region_weight > 0 or self.samples_denoiser or self.policy == "denoiser"

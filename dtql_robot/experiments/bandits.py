@@ -80,10 +80,13 @@ def make_bandit(name: str, seed: int) -> Bandit:
 
 
 def toy_config(regularizer: str, steps: int, seed: int) -> Config:
-    """The recipe of both contestants; they differ in the regularizer and in the policy that goes with it."""
+    """The recipe of both contestants; they differ in the regularizer and in the policy that goes with it.
+
+    steps: updates in all; in the first third denoiser and critics learn alone.
+    """
     kind = {"trust_region": "gaussian", "kl": "implicit"}[regularizer]
     return Config(
-        steps=steps,
+        steps=steps - steps // 3,
         seed=seed,
         data=DataConfig(horizon=1, n_action_steps=1),
         # Noise at the scale of one mode (0.3 of 14 units), as in the authors' toy tasks.

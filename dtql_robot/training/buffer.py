@@ -154,10 +154,12 @@ def chunk_returns(
     return np.asarray(total, np.float32), n, stopped
 
 
-def fit_normalizers(demos: Demonstrations, obs_keys: Sequence[str], action_norm: str) -> tuple[Affine, Affine]:
-    """Observation and action scaling from all recorded steps, read episode by episode."""
-    obs = identity(0)
-    if obs_keys:
+def fit_normalizers(
+    demos: Demonstrations, obs_keys: Sequence[str], obs_norm: str, action_norm: str
+) -> tuple[Affine, Affine]:
+    """Observation and action scaling from all recorded steps, read episode by episode (see `DataConfig`)."""
+    obs = identity(sum(math.prod(demos.obs_shapes[k]) for k in obs_keys))
+    if obs_keys and obs_norm == "standard":
         obs = fit_standard_of([lambda e=e: concatenate(e.obs, obs_keys) for e in demos.episodes])  # type: ignore[misc]
     extremes = np.stack([f(e.actions, axis=0) for e in demos.episodes for f in (np.min, np.max)])
     return obs, fit_identity(extremes) if action_norm == "none" else fit_range(extremes)

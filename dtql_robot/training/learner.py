@@ -94,7 +94,7 @@ def make_learner(agents: Sequence[DTQL]) -> Learner:
     InputError for agents that are not at one step.
     """
     learner = _join(agents)
-    updates = learner.cfg.steps * len(agents)  # of all steps: as when it was not interrupted
+    updates = learner.cfg.updates * len(agents)  # of all steps: as when it was not interrupted
     if agents[0].peers is ALONE and should_compile(learner.cfg, updates):  # what asks others cannot be compiled
         keep_compiled_code()
         learner.compile_losses()

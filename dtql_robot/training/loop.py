@@ -133,10 +133,10 @@ def _interrupted(folders: Mapping[int, Path], learner: Learner) -> BaseException
     """What goes on after the save, with a sentence on what was saved."""
     out = next(iter(folders.values()))
     out = out if len(folders) == 1 else out.parent
-    done = f"Update {learner.step} of {learner.cfg.steps} is saved in {out}"
+    done = f"Update {learner.step} of {learner.cfg.updates} is saved in {out}"
     how = f"; go on with: dtql-robot train --out {shlex.quote(str(out))} --resume"
     error: Any = KeyboardInterrupt()  # `add_note` came with Python 3.11
-    error.__notes__ = [done + (how if learner.step < learner.cfg.steps else ", so the training is complete.")]
+    error.__notes__ = [done + (how if learner.step < learner.cfg.updates else ", so the training is complete.")]
     return error
 
 
@@ -156,12 +156,12 @@ def _train(
         stack.callback(learner.close)
         updates = stack.enter_context(closing(learner.updates(buffer)))
         log = stack.enter_context(_Log(runs, learner, saver, progress))
-        while learner.step < cfg.steps and not (stopped := asked_to_stop(interrupts, group)):
+        while learner.step < cfg.updates and not (stopped := asked_to_stop(interrupts, group)):
             losses = next(updates)
             log.advance()
             if is_logged(learner):
                 log.write(losses if group is None else group.mean_losses(losses))
-            if learner.step % cfg.checkpoint_every == 0 and learner.step < cfg.steps:
+            if learner.step % cfg.checkpoint_every == 0 and learner.step < cfg.updates:
                 learner.scatter()
                 saver.save(interrupts, last=False)
         if learner.step != saver.saved:
@@ -180,7 +180,7 @@ class _Log:
     def __init__(self, runs: Sequence[Run], learner: Learner, saver: Saver, progress: bool):
         self.runs, self.learner, self.saver = runs, learner, saver
         title = "train" if len(runs) == 1 else f"train {len(runs)} seeds"
-        steps = learner.cfg.steps
+        steps = learner.cfg.updates
         self.bar = progress_bar(title, total=steps, unit="step", initial=learner.step, enabled=progress)
         self.tables = [MetricsFile(run.folder / METRICS, learner.step) for run in runs]
         self.advance = self.bar.update

@@ -80,7 +80,7 @@ def prepare(demos: Demonstrations, settings: Config | Resolved, device: torch.de
     """Fit the scalings, lay out the buffer on `device`, and decide what depends on the scaled data."""
     found = resolve(demos, settings) if isinstance(settings, Config) else settings
     cfg, decisions, demos, shown = found.cfg, found.decisions, found.behaviour.demos, found.behaviour.shown
-    obs_norm, action_norm = fit_normalizers(shown, found.low_keys, cfg.data.action_norm)
+    obs_norm, action_norm = fit_normalizers(shown, found.low_keys, cfg.data.obs_norm, cfg.data.action_norm)
     buffer = make_buffer(demos, cfg.data, cfg.critic.discount, found.low_keys, obs_norm, action_norm, device)
     if cfg.draws_behaviour:
         steps = np.repeat(found.behaviour.good, [len(e) for e in demos.episodes])
@@ -158,5 +158,5 @@ def headline(demos: Demonstrations, cfg: Config) -> str:
     return (
         f"{demos.source} ({demos.format}): {len(demos)} episodes, {demos.num_transitions} transitions, "
         f"{demos.outcomes()}; "
-        f"reward: {cfg.data.reward}; {cfg.steps} updates of {cfg.optim.batch_size} on {resolve_device(cfg.device)}"
+        f"reward: {cfg.data.reward}; {cfg.updates} updates of {cfg.optim.batch_size} on {resolve_device(cfg.device)}"
     )

@@ -80,8 +80,11 @@ def _restore(folder: Path, agent: DTQL, interface: Interface, device: torch.devi
         if not (np.array_equal(mine.shift, theirs.shift) and np.array_equal(mine.scale, theirs.scale)):
             raise InputError(f"{folder} was trained on other data; resume with the same --data.")
     if agent.cfg.steps < saved.steps:
-        raise InputError(f"--steps is {agent.cfg.steps}, but {folder} is a training of {saved.steps} updates, of which "
-                         f"{state['step']} are done; --resume takes as many or more.")  # fmt: skip
+        done = f"{state['step']} of its {saved.updates} updates are done"
+        raise InputError(
+            f"--steps is {agent.cfg.steps}, but {folder} is a training of {saved.steps} steps, and {done}; "
+            f"--resume takes as many or more."
+        )
     checkpoint.load_into(agent, state, folder)
     return saved
 

@@ -17,7 +17,7 @@ DISCOUNT, HORIZON = 0.9, 4
 
 def build(demos, reward="success"):
     keys = choose_obs_keys(demos, ())
-    obs_norm, action_norm = fit_normalizers(demos, keys, "range")
+    obs_norm, action_norm = fit_normalizers(demos, keys, "standard", "range")
     cfg = DataConfig(horizon=HORIZON, n_action_steps=HORIZON, reward=reward)
     return make_buffer(demos, cfg, DISCOUNT, keys, obs_norm, action_norm, torch.device("cpu")), obs_norm, action_norm
 

@@ -22,7 +22,7 @@ from tests.helpers.sample_demos import make_demos
 def build(memory_limit: int | None) -> ChunkBuffer:
     demos = make_demos(30)
     keys = choose_obs_keys(demos, ())
-    norms = fit_normalizers(demos, keys, "range")
+    norms = fit_normalizers(demos, keys, "standard", "range")
     cfg = DataConfig(horizon=4, n_action_steps=4, reward="success")
     return make_buffer(demos, cfg, 0.9, keys, *norms, torch.device("cpu"), memory_limit)
 
@@ -44,7 +44,7 @@ def test_same_samples_with_a_bound_on_memory() -> None:
 def test_scalings_are_those_of_all_rows_at_once() -> None:
     demos = make_demos(30)
     keys = choose_obs_keys(demos, ())
-    obs_norm, action_norm = fit_normalizers(demos, keys, "range")
+    obs_norm, action_norm = fit_normalizers(demos, keys, "standard", "range")
     rows = np.concatenate([concatenate(e.obs, keys) for e in demos.episodes])
     expected = fit_standard(rows)
     np.testing.assert_allclose(obs_norm.shift, expected.shift, rtol=1e-6)

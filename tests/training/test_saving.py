@@ -142,5 +142,5 @@ def test_more_steps_under_a_decaying_rate_are_explained_and_fewer_refused(words,
     assert note in capsys.readouterr().out
     assert any(note in d for d in read_config(Path(run))["decisions"])
     assert main(["train", "--out", run, "--resume", "--steps", "40"]) == 2
-    assert "a training of 60 updates, of which 60 are done" in capsys.readouterr().err
+    assert "a training of 60 steps, and 60 of its 60 updates are done" in capsys.readouterr().err
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
