@@ -21,10 +21,10 @@ from dtql_robot.config import Config
 from dtql_robot.types import Array
 
 
-def critic_net(inputs: int, hidden: tuple[int, ...]) -> nn.Sequential:
+def critic_net(inputs: int, hidden: tuple[int, ...], layer_norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [nn.Linear(inputs, width), nn.LayerNorm(width), nn.Mish()]
+        layers += [nn.Linear(inputs, width), *([nn.LayerNorm(width)] if layer_norm else []), nn.Mish()]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, 1))
 
@@ -79,16 +79,16 @@ class PlainDTQL:
         self.cfg, self.sigma_data, self.device = cfg, sigma_data, device
         self.data = {k: torch.as_tensor(v, device=device) for k, v in data.items()}
         self.rng = np.random.default_rng(cfg.seed)
-        self.q1 = critic_net(obs + action, c.critic_hidden).to(device)
-        self.q2 = critic_net(obs + action, c.critic_hidden).to(device)
-        self.v = critic_net(obs, c.critic_hidden).to(device)
+        self.q1 = critic_net(obs + action, c.critic_hidden, layer_norm=True).to(device)
+        self.q2 = critic_net(obs + action, c.critic_hidden, layer_norm=True).to(device)
+        self.v = critic_net(obs, c.critic_hidden, c.v_layer_norm).to(device)
         self.denoiser = DenoiserNet(obs, action, d.denoiser_width, d.denoiser_blocks, sigma_data).to(device)
         self.actor = Actor(obs, action, p.policy_hidden, (p.log_std_min, p.log_std_max)).to(device)
         self.target_q1, self.target_q2 = copy.deepcopy(self.q1), copy.deepcopy(self.q2)
         self.ema_actor = copy.deepcopy(self.actor)
-        lr = cfg.optim.lr
-        self.q_optimizer = torch.optim.Adam([*self.q1.parameters(), *self.q2.parameters()], lr=lr)
-        self.v_optimizer = torch.optim.Adam(self.v.parameters(), lr=lr)
+        lr, critic_lr = cfg.optim.lr, cfg.optim.critic_lr or cfg.optim.lr
+        self.q_optimizer = torch.optim.Adam([*self.q1.parameters(), *self.q2.parameters()], lr=critic_lr)
+        self.v_optimizer = torch.optim.Adam(self.v.parameters(), lr=critic_lr)
         self.denoiser_optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=lr)
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=lr)
         self.step = 0
