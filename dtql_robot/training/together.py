@@ -79,13 +79,13 @@ def asked_to_stop(interrupts: Interrupts, group: Group | None) -> bool:
 
 def is_logged(learner: Learner) -> bool:
     """Whether the update just made is one for metrics.csv."""
-    return learner.step % learner.cfg.log_every == 0 or learner.step == learner.cfg.steps
+    return learner.step % learner.cfg.log_every == 0 or learner.step == learner.cfg.updates
 
 
 def follow(group: Group, learner: Learner, buffer: Any, interrupts: Interrupts) -> None:
     """All that a process does in training but for writing.  SystemExit where one was asked to stop."""
     with closing(learner.updates(buffer)) as updates:
-        while learner.step < learner.cfg.steps:
+        while learner.step < learner.cfg.updates:
             if asked_to_stop(interrupts, group):
                 raise SystemExit(1)
             losses = next(updates)
