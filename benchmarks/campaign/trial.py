@@ -45,17 +45,18 @@ class Tally:
             print(f"{time.strftime('%T')} {'held' if held else 'BROKE'} {what[:300]}", file=sys.stderr, flush=True)
 
 
-def promised(outcome: Outcome, codes: Sequence[int] = (0, 1, 2)) -> str | None:
+def promised(outcome: Outcome, codes: Sequence[int] = (0, 1, 2), misspelt: bool = False) -> str | None:
     """What is wrong with how a command ended; None where it did what every command promises.
 
-    RuntimeError for a command line that the campaign itself got wrong: its refusal would count as a promise held.
+    RuntimeError for a command line that the campaign itself got wrong, unless it is `misspelt` on purpose: its refusal
+    would count as a promise held.
     """
-    if re.search("unrecognized options|unknown command", outcome.output, re.IGNORECASE):
+    if not misspelt and re.search("unrecognized options|unknown command", outcome.output, re.IGNORECASE):
         raise RuntimeError(outcome.output)
     if outcome.code is None:
         return f"hangs ({outcome.seconds:.0f} s)"
     if "Traceback (most recent call last)" in outcome.output:
-        return "traceback: " + outcome.output.strip().splitlines()[-1][:200]
+        return "traceback: " + outcome.output.strip()[-1500:]
     if outcome.code not in codes:
         return f"exit code {outcome.code}: {outcome.output.strip()[-200:]}"
     if outcome.code == 2 and not outcome.output.strip():
@@ -87,12 +88,14 @@ def forked(
 def _child(call: Callable[[], int], output: int, memory: int) -> None:
     code = 1
     try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the command is not there yet to say that it was interrupted
         for number in (1, 2):
             os.dup2(output, number)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + memory
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         code = call()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1

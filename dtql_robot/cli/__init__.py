@@ -19,6 +19,7 @@ from typing import Any
 from dtql_robot import __version__
 from dtql_robot.errors import did_you_mean
 from dtql_robot.failures import explain
+from dtql_robot.system.interrupts import redelivered_interrupts
 from dtql_robot.system.launcher import refuse_launcher
 from dtql_robot.system.progress import progress_shown
 from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
@@ -158,7 +159,7 @@ def _answer(words: Sequence[str]) -> int:
 def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
     """Run a command, and say what went wrong in one sentence.  Returns the exit code."""
     try:
-        with terminated_as_interrupted():
+        with redelivered_interrupts(), terminated_as_interrupted():
             run, options = parse(command, arguments)
             if command != "train":  # which several processes can share, or refuses itself
                 refuse_launcher(f"`dtql-robot {command}`")

@@ -17,6 +17,8 @@ from dtql_robot.errors import InputError
 from dtql_robot.experiments.estimate import Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, write_tables
 from dtql_robot.experiments.suites import METHODS, SIZES, BenchTask, OracleRecording, Size, suite
+from dtql_robot.system.files import check_writable, expanded
+from dtql_robot.system.locks import locked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +64,18 @@ INTERRUPTED = "What was trained is saved; the same command continues."
 
 def run(options: Options) -> None:
     """Run what is missing of the suite and write its table after each run.  InputError before anything runs."""
-    out = options.out or Path("runs") / f"bench-{options.suite}"
+    out = expanded(options.out or Path("runs") / f"bench-{options.suite}")
     tasks, data = _choose(options, out)
     size = SIZES.get(options.suite, Size())
     episodes = size.episodes if options.episodes is None else options.episodes
     if episodes < 1:
         raise InputError(f"--episodes must be 1 or more, found {episodes}.")
+    with locked(out):
+        check_writable(out / "table.md")
+        _run(options, out, tasks, data, size, episodes)
+
+
+def _run(options: Options, out: Path, tasks: list[BenchTask], data: dict[str, Path], size: Size, episodes: int) -> None:
     train_args = (*size.options, *options.train_args)
     jobs = [
         Job(task, method, seed, data[task.name], out / "runs" / task.name / method / f"seed{seed}")

@@ -79,17 +79,19 @@ def run(options: Options) -> None:
     from dtql_robot.datasets import format_summary, inspect
     from dtql_robot.envs.collection.collect import Recording
     from dtql_robot.system.files import expanded
+    from dtql_robot.system.locks import locked
     from dtql_robot.system.workers import WorkerError
 
     options = replace(options, out=expanded(options.out))
     plan = _plan(options)
-    recording = Recording(plan, _recorded(options, plan))
-    try:
-        recording.run(workers=options.workers, timeout=options.worker_timeout)
-    except BaseException:  # Ctrl-C above all: what has been recorded is worth keeping, whatever stopped the rest
-        _keep(recording, options)
-        raise
-    _save(recording.demonstrations(), options)
+    with locked(options.out):
+        recording = Recording(plan, _recorded(options, plan))
+        try:
+            recording.run(workers=options.workers, timeout=options.worker_timeout)
+        except BaseException:  # Ctrl-C above all: what has been recorded is worth keeping, whatever stopped the rest
+            _keep(recording, options)
+            raise
+        _save(recording.demonstrations(), options)
     print(format_summary(inspect(options.out)))
     if recording.missing:
         raise WorkerError(_missing_text(recording.missing))

@@ -63,8 +63,20 @@ class Options:
 def run(options: Options) -> None:
     """Write the data in the format that the output's name asks for."""
     from dtql_robot.datasets import format_summary, inspect
-    from dtql_robot.datasets.formats.robosuite_recording import is_raw
-    from dtql_robot.datasets.loader import split_sources
+    from dtql_robot.system.files import expanded
+    from dtql_robot.system.locks import locked
+
+    options = replace(options, out=expanded(options.out), cameras=parse_names(options.cameras))
+    _check(options)
+    with locked(options.out):
+        _convert(options)
+    print(format_summary(inspect(options.out)))
+
+
+def _check(options: Options) -> None:
+    """All that could stop the result from being written, before anything is read."""
+    from dtql_robot.datasets.formats.minari_write import minari_id
+    from dtql_robot.system.files import check_writable
 
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists already; choose another OUT or add --overwrite.")
@@ -73,7 +85,17 @@ def run(options: Options) -> None:
     if min(options.size) < 1 or (options.workers is not None and options.workers < 1):
         size = " ".join(map(str, options.size))
         raise InputError(f"--size and --workers must be 1 or more, found {size} and {options.workers}.")
-    options = replace(options, cameras=parse_names(options.cameras))
+    if _layout(options) == "minari":
+        minari_id(options.out)
+    else:
+        check_writable(options.out)
+
+
+def _convert(options: Options) -> None:
+    from dtql_robot.datasets.formats.robosuite_recording import is_raw
+    from dtql_robot.datasets.loader import split_sources
+    from dtql_robot.system.files import hidden_sibling
+
     sources = split_sources(options.data)
     if not options.cameras and not any(is_raw(source) for source in sources):
         _rewrite(options.data, options)
@@ -82,13 +104,12 @@ def run(options: Options) -> None:
     elif _layout(options) == "robomimic" and _unedited(options):
         _extract(options, options.out, options.overwrite)
     else:  # beside OUT under a fixed name, so that it can be continued
-        drawn = options.out.with_name(f".{options.out.name}.drawn.hdf5")
+        drawn = hidden_sibling(options.out, "drawn.hdf5")
         _extract(options, drawn, overwrite=True)
         try:
             _rewrite(str(drawn), replace(options, filter_key=None))
         finally:
             drawn.unlink()
-    print(format_summary(inspect(options.out)))
 
 
 def _layout(options: Options) -> str:

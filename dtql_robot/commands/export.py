@@ -8,7 +8,8 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from dtql_robot.system.files import expanded
+from dtql_robot.system.files import check_writable, expanded
+from dtql_robot.system.locks import locked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,16 +41,17 @@ def run(options: Options) -> None:
     from dtql_robot.checkpoint import load_policy
     from dtql_robot.policy.export import export_policy, metadata
 
-    policy = load_policy(options.run)
-    if options.format == "safetensors":
-        from dtql_robot.policy_folder.save import save_policy_folder
+    path = expanded(options.out)
+    with locked(path):
+        policy = load_policy(expanded(options.run))
+        if options.format == "safetensors":
+            from dtql_robot.policy_folder.save import save_policy_folder
 
-        out = save_policy_folder(
-            policy, expanded(options.out), run=options.run, act=options.act, overwrite=options.overwrite
-        )
-        size = sum(file.stat().st_size for file in out.iterdir())
-        print(f"{out}: {size / 1e6:.1f} MB in {', '.join(sorted(file.name for file in out.iterdir()))}")
-        return
-    out = export_policy(policy, options.out, options.format, options.act, options.overwrite)
+            out = save_policy_folder(policy, path, run=options.run, act=options.act, overwrite=options.overwrite)
+            size = sum(file.stat().st_size for file in out.iterdir())
+            print(f"{out}: {size / 1e6:.1f} MB in {', '.join(sorted(file.name for file in out.iterdir()))}")
+            return
+        check_writable(path)
+        out = export_policy(policy, path, options.format, options.act, options.overwrite)
     about = metadata(policy, options.act or policy.choice.cfg.act)
     print(f"{out}: {', '.join(about['inputs'])} -> actions (batch, {policy.horizon}, {policy.action_dim})")

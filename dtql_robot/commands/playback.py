@@ -52,14 +52,18 @@ def run(options: Options) -> None:
 
     from dtql_robot.eval.video.spec import VideoSpec, path_of_each_camera
     from dtql_robot.replay.playback import play_back
+    from dtql_robot.system.files import check_writable, expanded
 
     if options.episodes is not None and options.episodes < 1:
         raise InputError(f"--episodes must be 1 or more, found {options.episodes}.")
     if options.video is None and options.cameras:
         raise InputError("--cameras says what a video shows; name its file with --video too.")
+    video_path = expanded(options.video) if options.video else None
+    if video_path:
+        check_writable(video_path)
     demos = read(options.data, options.filter_key, options.env)
     demos = replace(demos, episodes=demos.episodes[: options.episodes])
-    paths = path_of_each_camera(options.video, parse_names(options.cameras)) if options.video else [(None, None)]
+    paths = path_of_each_camera(video_path, parse_names(options.cameras)) if video_path else [(None, None)]
     for number, (path, camera) in enumerate(paths):
         video = VideoSpec(path, episodes=options.video_episodes) if path else None
         found = play_back(demos, env=options.env, use=options.use, video=video, camera=camera)

@@ -44,6 +44,23 @@ class Options:
 
 def run(options: Options) -> None:
     """Write the filter keys into the file."""
+    from dtql_robot.system.locks import locked
+
+    with locked(_file(options.data)):
+        _split(options)
+
+
+def _file(data: Path) -> Path:
+    """The file to be replaced.  InputError where there is none."""
+    from dtql_robot.datasets.formats.location import resolve
+
+    path = resolve(data)
+    if not path.exists():
+        raise InputError(f"{path}: no such file. Check the path (relative paths start at {Path.cwd()}).")
+    return path
+
+
+def _split(options: Options) -> None:
     from dtql_robot.datasets.split import split_demos
 
     left_out: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,20 +24,24 @@ class Options:
 def run(options: Options) -> None:
     """Train on the bandits, draw the figure and print the table."""
     from dtql_robot.experiments import bandits as toy
+    from dtql_robot.system.files import check_writable, expanded, new_file, write_json
     from dtql_robot.system.progress import progress_bar
 
+    picture, numbers = (expanded(options.out) / f"toy.{ending}" for ending in ("png", "json"))
+    for path in (picture, numbers):
+        check_writable(path)
     outcomes = []
     with progress_bar("toy", total=len(toy.TASKS) * 2 * options.steps, unit="step") as bar:
         for name in toy.TASKS:
             bandit = toy.make_bandit(name, options.seed)
             for regularizer in ("trust_region", "kl"):
                 outcomes.append(toy.run_bandit(bandit, regularizer, options.steps, options.seed, bar.update))
-    options.out.mkdir(parents=True, exist_ok=True)
-    toy.draw(outcomes, options.seed, str(options.out / "toy.png"))
+    with new_file(picture, overwrite=True, suffix=".png") as temporary:
+        toy.draw(outcomes, options.seed, str(temporary))
     rows = [
         {"task": o.task, "regularizer": o.regularizer, "in_support": o.in_support, "reward": o.reward} for o in outcomes
     ]
-    (options.out / "toy.json").write_text(json.dumps(rows, indent=2) + "\n")
+    write_json(numbers, rows)
     for o in outcomes:
         print(f"{o.task:20} {o.regularizer:13} {o.in_support:6.1%} in data   reward {o.reward:6.2f}")
-    print(f"{options.out / 'toy.png'}")
+    print(picture)

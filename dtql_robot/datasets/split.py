@@ -199,4 +199,4 @@ def write_masks(path: Path, masks: Mapping[str, Sequence[str]], remove: Sequence
             for key, names in masks.items():
                 if key in mask:
                     del mask[key]
-                mask[key] = np.array(names, dtype="S")
+                mask[key] = np.array([name.encode() for name in names])  # text of any alphabet

@@ -121,7 +121,7 @@ def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Runni
         return None
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "bench.log"
-    program = launch_command("dtql_robot")
+    program = launch_command("dtql_robot", end_with_this=True)
     # A finished training is resumed too: it has nothing left to do and costs the reading of its data.
     settings = ["--resume"] if (job.folder / CHECKPOINT).exists() else job.settings(train_args)
     train = [*program, "train", "--out", str(job.folder), "--data", str(job.data), *settings]

@@ -1,7 +1,8 @@
 """A file of simulator states into a file of observations: in parallel, and resumable.
 
 Every demo goes to a file of its own in the folder ".<out>.parts" first, so that a conversion that was interrupted goes
-on where it stopped.  `recipe.json` there says what is being made; parts of another recipe are never mixed in.
+on where it stopped.  `recipe.json` there says what is being made; parts of another recipe are never mixed in.  A part
+is named by the demo's place in the file: a demo may have any name, of any length.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dtql_robot.datasets.loader import read_source
 from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateReplayer
 from dtql_robot.system.cores import usable_cores
+from dtql_robot.system.files import hidden_sibling
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.system.remembered import content_digest
 from dtql_robot.system.task_pool import Failed, TaskPool
@@ -56,12 +58,13 @@ def extract_observations(
         raise InputError(f"{out} exists already. Choose another name or allow overwriting.")
     recording = open_recording(source, env)
     names = choose_names(recording, filter_key)
-    parts = out.with_name(f".{out.name}.parts")
+    parts = hidden_sibling(out, "parts")
     _prepare(parts, _recipe(recording, cameras, size))
-    outcomes = _replay(recording, names, parts, cameras, size, workers, progress)
+    stems = {name: parts / str(i) for i, name in enumerate(recording.names) if name in set(names)}
+    outcomes = _replay(recording, stems, cameras, size, workers, progress)
     index = {name: i for i, name in enumerate(names)}
     masks = {k: [index[n] for n in members if n in index] for k, members in recording.filter_keys.items()}
-    episodes = _episodes(parts, names)
+    episodes = (_episode(stem) for stem in stems.values())
     save_robomimic_stream(
         episodes, out, env_args=recording.env_args, attrs=recording.attrs, overwrite=overwrite, masks=masks
     )
@@ -101,22 +104,24 @@ def _prepare(parts: Path, recipe: dict[str, Any]) -> None:
 
 def _replay(
     recording: StateRecording,
-    names: Sequence[str],
-    parts: Path,
+    stems: Mapping[str, Path],
     cameras: Sequence[str],
     size: tuple[int, int],
     workers: int | None,
     progress: bool,
 ) -> list[dict[str, Any]]:
-    """Make the parts that are missing; the outcome of every demo, in order."""
-    outcomes = {name: json.loads(_note(parts, name).read_text()) for name in names if _note(parts, name).exists()}
-    missing = [(name, str(parts / f"{name}.hdf5")) for name in names if name not in outcomes]
+    """Make the parts that are missing; the outcome of every demo, in order.
+
+    stems: demo -> the path of its part without an ending.
+    """
+    outcomes = {name: json.loads(_note(stem).read_text()) for name, stem in stems.items() if _note(stem).exists()}
+    missing = [(name, str(_part(stem))) for name, stem in stems.items() if name not in outcomes]
     arguments = (str(recording.path), recording.robosuite_spec, recording.env_args, list(cameras), size)
     count = max(1, min(workers or usable_cores(), len(missing)))
     with contextlib.ExitStack() as stack:
         results: Iterator[dict[str, Any] | Failed]
         bar = stack.enter_context(
-            progress_bar("replay", total=len(names), unit="demo", initial=len(outcomes), enabled=progress)
+            progress_bar("replay", total=len(stems), unit="demo", initial=len(outcomes), enabled=progress)
         )
         if not missing:
             results = iter(())
@@ -132,23 +137,25 @@ def _replay(
                 what = f"{outcome.item[0]} could not be replayed: {outcome.reason}"
                 raise WorkerError(f"{what} What is done is kept; the same command continues from there.")
             outcomes[outcome["name"]] = outcome
-            _note(parts, outcome["name"]).write_text(json.dumps(outcome))
+            _note(stems[outcome["name"]]).write_text(json.dumps(outcome))
             bar.set_postfix_str(f"success {sum(o['success'] for o in outcomes.values())}/{len(outcomes)}")
             bar.update()
-    return [outcomes[name] for name in names]
+    return [outcomes[name] for name in stems]
 
 
 def _tell(sentence: str) -> None:
     print(f"replay: {sentence}", file=sys.stderr)
 
 
-def _note(parts: Path, name: str) -> Path:
+def _part(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}.hdf5")
+
+
+def _note(stem: Path) -> Path:
     """Written after the part itself, so that its presence means that the part is whole."""
-    return parts / f"{name}.json"
+    return stem.with_name(f"{stem.name}.json")
 
 
-def _episodes(parts: Path, names: Sequence[str]) -> Iterator[Episode]:
-    for name in names:
-        part = parts / f"{name}.hdf5"
-        keys = list(read_source(part, cached=False).available)
-        yield read_source(part, obs_keys=keys, cached=False).demos.episodes[0]
+def _episode(stem: Path) -> Episode:
+    keys = list(read_source(_part(stem), cached=False).available)
+    return read_source(_part(stem), obs_keys=keys, cached=False).demos.episodes[0]

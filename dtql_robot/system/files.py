@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from typing import Any
 
 from dtql_robot.errors import InputError
 from dtql_robot.system.temporary import temporary_sibling
+
+LONG_NAME = 200
+"""Bytes of a file's name, of the 255 that file systems allow, to which no more than a few may be added."""
 
 
 @contextmanager
@@ -47,6 +51,14 @@ def expanded(path: Path) -> Path:
     except RuntimeError as error:
         raise InputError(f"{path} names the home folder of a user that does not exist; write ./{path} for a folder of "
                          "that name.") from error  # fmt: skip
+
+
+def hidden_sibling(path: Path, purpose: str) -> Path:
+    """ ".NAME.PURPOSE" beside `path`, where unfinished work is found again; a digest stands for a long name."""
+    name = path.name
+    if len(os.fsencode(name)) > LONG_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return path.with_name(f".{name}.{purpose}")
 
 
 def _real(path: Path) -> Path:

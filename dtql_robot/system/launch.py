@@ -1,8 +1,8 @@
-"""Run a module of this package in a new interpreter: `python -P launch.py MODULE [arguments]`.
+"""Run a module of this package in a new interpreter: `python -P launch.py [--with=PID] MODULE [arguments]`.
 
 `python -m` puts the working folder first on the path: a numpy.py, or a dtql_robot folder, that lies there by chance or
 by somebody's design would be run.  Here nothing of that folder is on the path, and the package is the one that this
-file belongs to, wherever the interpreter would look for it.
+file belongs to, wherever the interpreter would look for it.  --with: the process ends with the one of this number.
 """
 
 import sys
@@ -17,9 +17,13 @@ import runpy
 SAFE = ["-P"] if sys.version_info >= (3, 11) else []
 
 
-def command(module: str) -> list[str]:
-    """The words that run `module` of this package in a new interpreter; its arguments may follow."""
-    return [sys.executable, *SAFE, os.path.abspath(__file__), module]
+def command(module: str, *, end_with_this: bool = False) -> list[str]:
+    """The words that run `module` of this package in a new interpreter; its arguments may follow.
+
+    end_with_this: once this process is gone, however it ended, the new one gets SIGTERM, at which commands save.
+    """
+    tied = [f"--with={os.getpid()}"] if end_with_this else []
+    return [sys.executable, *SAFE, os.path.abspath(__file__), *tied, module]
 
 
 def safe_environment() -> dict[str, str]:
@@ -50,4 +54,8 @@ def _import_this_package() -> None:
 if __name__ == "__main__":
     _import_this_package()
     del sys.argv[0]
+    if sys.argv[0].startswith("--with="):
+        from dtql_robot.system.parent import end_with
+
+        end_with(int(sys.argv.pop(0).removeprefix("--with=")))
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import os
 import pickle
@@ -16,9 +15,9 @@ import traceback
 from typing import Any, BinaryIO
 
 from dtql_robot.errors import InputError, describe
+from dtql_robot.system.parent import told_of_the_end
 from dtql_robot.system.workers import LENGTH
 
-PR_SET_PDEATHSIG = 1
 WATCH_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 """For a handler to be closed after the caller has closed the pipe, or is gone."""
@@ -29,8 +28,8 @@ def end_with(caller: int, tied: bool) -> None:
 
     tied: the kernel ends it at once (Linux).  A thread watches in any case, for what the kernel does not tell.
     """
-    if tied and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if tied:
+        told_of_the_end(signal.SIGKILL)
     threading.Thread(target=_watch, args=(caller,), daemon=True).start()
 
 

@@ -19,6 +19,7 @@ from dtql_robot.experiments.estimate import STARTING, Work, estimate, in_words
 from dtql_robot.experiments.published import PUBLISHED
 from dtql_robot.experiments.suites import METHODS, SUITES, suite
 from dtql_robot.presets import preset
+from dtql_robot.system.locks import locked
 from dtql_robot.training.loop import train
 
 LONG = ("--train-args=--steps=1000000", "--train-args=--batch-size=32", "--train-args=--denoiser-width=16")
@@ -123,7 +124,9 @@ def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
-def test_termination_reaches_the_runs_and_they_save(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_bench_reaches_the_runs_and_they_save(tmp_path, number):
+    """SIGKILL tells bench nothing: the kernel tells its runs."""
     out = tmp_path / "bench"
     command = [sys.executable, "-m", "dtql_robot", "bench", "smoke", "--out", str(out), "--methods", "mse-bc", *LONG]
     background = (
@@ -138,10 +141,11 @@ def test_termination_reaches_the_runs_and_they_save(tmp_path):
         assert bench_process.poll() is None, bench_process.stdout.read()
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    bench_process.send_signal(signal.SIGTERM)
+    bench_process.send_signal(number)
     bench_process.communicate(timeout=120)
-    assert bench_process.returncode == 1
-    assert (run / "checkpoint.pt").exists()
+    assert bench_process.returncode == (1 if number == signal.SIGTERM else -number)
+    with locked(run / "checkpoint.pt", wait=True):  # which the training has until it has ended
+        assert (run / "checkpoint.pt").exists()
     assert "interrupted" in (run / "bench.log").read_text()
 
 
