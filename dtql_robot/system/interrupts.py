@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,9 +22,7 @@ def redelivered_interrupts() -> Iterator[None]:
 
     def hook(lost: sys.UnraisableHookArgs) -> None:
         if lost.exc_type is KeyboardInterrupt:  # a little later: here it would be dropped like the one before
-            again = threading.Timer(0.02, _thread.interrupt_main)
-            again.daemon = True
-            again.start()
+            _thread.start_new_thread(_interrupt_later, ())
         else:
             before(lost)
 
@@ -32,6 +31,11 @@ def redelivered_interrupts() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _interrupt_later() -> None:
+    time.sleep(0.1)
+    _thread.interrupt_main()
 
 
 class Interrupts:
