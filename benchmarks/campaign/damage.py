@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flat
 import h5py
 import numpy as np
 
@@ -98,6 +99,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "d4rl": d4rl,
     "recording": recording,
     "pixels": pixels,
+    **flat.MAKERS,
 }
 
 
@@ -256,6 +258,21 @@ DAMAGES = {
 
 def damaged(source: Path, folder: Path, kind: str, rng: random.Random) -> tuple[Path, str]:
     """A damaged copy of `source` in `folder` (of the whole Minari folder where it is one), and what was done to it."""
+    if source.suffix == ".npz":
+        path = Path(shutil.copy(source, folder / source.name))
+        if kind in ("bytes", "nothing"):
+            return path, DAMAGES[kind](path, rng)
+        return path, flat.damage_npz(path, rng, ODD_ARRAYS)
+    if source.is_dir():
+        path = Path(shutil.copytree(source, folder / source.name))
+        files = [p for p in sorted(path.rglob("*")) if p.is_file() and p.stat().st_size]
+        if kind == "structure":
+            return path, flat.damage_folder(path, rng)
+        if kind == "attributes":
+            return path, flat.damage_record(path, rng)
+        damage = DAMAGES[kind if kind == "nothing" else "bytes"]
+        spoilt = rng.choice(files)
+        return path, f"{damage(spoilt, rng)} of {spoilt.relative_to(path)}"
     if source.parent.name == "data":
         shutil.copytree(source.parents[1], folder / source.parents[1].name, dirs_exist_ok=True)
         path = folder / source.parents[1].name / "data" / source.name
