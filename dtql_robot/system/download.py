@@ -117,7 +117,9 @@ class _Partial:
 
     def remember(self, url: str) -> None:
         known = {"url": url, "validator": self.validator, "size": self.size, "sha256": self.sha256}
-        self.note.write_text(json.dumps(known))
+        self.note.unlink(missing_ok=True)  # a link there is none of ours, and is not followed
+        with open(self.note, "x", encoding="utf-8") as file:
+            json.dump(known, file)
 
     def remove(self) -> None:
         self.have, self.size, self.validator = 0, None, None

@@ -105,12 +105,15 @@ def test_absolute_targets_that_are_no_poses_of_the_world(record: dict[str, Any])
 
 
 @pytest.mark.parametrize("wrong", [True, False])
-def test_next_obs_that_does_not_follow(tmp_path: Path, wrong: bool) -> None:
+@pytest.mark.parametrize("unit", [1, 1e-7, 1e7])
+def test_next_obs_that_does_not_follow(tmp_path: Path, wrong: bool, unit: float) -> None:
     path = save_robomimic(sound(3), tmp_path / "f.hdf5")
     with h5py.File(path, "a") as file:
+        for values in (file[f"data/demo_{i}/{which}/robot"] for i in range(3) for which in ("obs", "next_obs")):
+            values[...] = values[...] * unit
         demo = file["data/demo_1"]
         if wrong:  # every second step left out
-            demo["next_obs/robot"][...] = np.random.default_rng(0).normal(size=demo["next_obs/robot"].shape)
+            demo["next_obs/robot"][...] = unit * np.random.default_rng(0).normal(size=demo["next_obs/robot"].shape)
     found = [f for f in validate(path).findings if f.code == "next-obs"]
     assert len(found) == wrong
     if wrong:

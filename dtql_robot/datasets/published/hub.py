@@ -88,6 +88,8 @@ def _fetch(folder: HubFolder, target: Path, pauses: Sequence[float], show: bool)
         raise InputError(f"{about} does not say which revision {folder.revision!r} is; is it a mirror of the hub?")
     files = _files(folder, about, commit, pauses)
     parts = unfinished_folder(target)
+    if parts.is_symlink():  # not of ours: what is fetched stays here
+        parts.unlink()
     with contextlib.suppress(OSError):
         if (parts / REVISION).read_text() != commit:
             shutil.rmtree(parts)
