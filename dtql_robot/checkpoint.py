@@ -25,6 +25,7 @@ from dtql_robot.policy_folder.files import is_policy_folder
 from dtql_robot.policy_folder.load import load as load_policy_folder
 from dtql_robot.run_folder import CHECKPOINT, CONFIG, as_trained, read_config
 from dtql_robot.system.files import new_file
+from dtql_robot.system.plugins import require_consent
 
 FORMAT = 1
 """Version of the checkpoint's layout."""
@@ -122,6 +123,7 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
     try:
         values, note = as_trained(json.loads(state["config"]))
         config = Config.from_dict(values)
+        require_consent(config.plugins, run)
         interface = Interface.from_dict(state["interface"])
         agent = {key: state["agent"][key] for key in ("networks", "optimizers", "generator", "step")}
         if [type(agent[key]) for key in ("networks", "optimizers", "step")] != [dict, dict, int]:

@@ -17,9 +17,9 @@ COMMON = {"errors", "types", "env_record", "system"}
 ALLOWED = {
     "errors": set(),
     "types": set(),
-    "env_record": {"errors"},
+    "env_record": {"errors", "system"},
     "system": {"errors"},
-    "config": {"errors"},
+    "config": {"errors", "system"},
     "paper": set(),
     "presets": {"config", "errors", "paper"},
     "failures": {"errors"},

@@ -5,7 +5,8 @@ A batch is augmented and encoded once, whatever reads the features.  Shapes: B b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from dtql_robot.algorithm.image_networks import (
 )
 from dtql_robot.algorithm.peers import ALONE, Peers
 from dtql_robot.config import EncoderConfig
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, describe
+from dtql_robot.system import plugins
 from dtql_robot.types import Batch, PixelBatch
 
 NETWORKS = ("critic", "denoiser", "policy")
@@ -45,9 +47,10 @@ class CameraEncoder(nn.Module):
             "resnet18": resnet18,
             "frozen": lambda c: Backbone(cfg.backbone, c),
         }
-        self.maps = makers[cfg.encoder](channels)
-        self.maps.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         height, width = window_size(cfg, *shape[:2])
+        make = makers.get(cfg.encoder) or partial(added_encoder, cfg.encoder, makers, height, width)
+        self.maps = make(channels)
+        self.maps.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         try:
             with torch.no_grad():
                 maps = self.maps(torch.zeros(1, channels, height, width))
@@ -84,6 +87,27 @@ class CameraEncoder(nn.Module):
             mean = (summed * at).sum(dim=-1)
             found += [mean, (summed * (at - mean[..., None]) ** 2).sum(dim=-1)]
         return torch.stack([found[0], found[2], (found[1] + found[3]).sqrt()], dim=-1)
+
+
+def added_encoder(name: str, own: Iterable[str], height: int, width: int, channels: int) -> nn.Module:
+    """The encoder that another package adds: its entry point is called with channels, height and width.
+
+    It maps (B, channels, height, width) to (B, ...), which is flattened.  InputError where it does something else.
+    """
+    made = plugins.call(plugins.ENCODERS, name, own, channels, height, width)
+    where = f"The encoder {name!r} ({plugins.named(plugins.ENCODERS, name)})"
+    if not isinstance(made, nn.Module):
+        raise InputError(f"{where} is {type(made).__name__}; a torch.nn.Module was expected.")
+    try:
+        with torch.no_grad():
+            out = made(torch.zeros(2, channels, height, width))
+    except Exception as error:  # of somebody else's network
+        raise InputError(f"{where} fails on images of {height}x{width} with {channels} channels: {describe(error)}."
+                         ) from error  # fmt: skip
+    if not isinstance(out, Tensor) or out.ndim < 2 or len(out) != 2 or not out.numel():
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise InputError(f"{where} gives {shape} of two images; a tensor (2, ...) was expected.")
+    return made
 
 
 class Encoders(nn.Module):

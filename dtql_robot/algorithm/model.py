@@ -6,6 +6,7 @@ import copy
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ from dtql_robot.algorithm.networks import (
 )
 from dtql_robot.config import Config
 from dtql_robot.config.checks import SettingError
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, describe
+from dtql_robot.system import plugins
 from dtql_robot.system.memory import free_memory
 
 ACTS_WITH: dict[str, tuple[str, ...]] = {"best": ("target_q",), "softmax": ("target_q",), "diffusion": ("denoiser",)}
@@ -72,8 +74,29 @@ def make_policy(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -
 def make_denoiser(cfg: Config, obs_dim: int, action_dim: int, sigma_data: float) -> Denoiser:
     """The preconditioned denoiser that `cfg.diffusion` asks for."""
     d, chunk = cfg.diffusion, (cfg.data.horizon, action_dim)
-    net = DENOISERS[d.denoiser_net](obs_dim, chunk, d.denoiser_width, d.denoiser_blocks, cfg.optim.activation)
-    return Denoiser(net, sigma_data)
+    make = DENOISERS.get(d.denoiser_net) or partial(added_network, d.denoiser_net)
+    return Denoiser(make(obs_dim, chunk, d.denoiser_width, d.denoiser_blocks, cfg.optim.activation), sigma_data)
+
+
+def added_network(name: str, obs_dim: int, chunk: tuple[int, int], *shape: Any) -> nn.Module:
+    """The denoiser's network that another package adds: its entry point takes what `DenoiserNet` takes.
+
+    InputError where it is no such network.
+    """
+    made = plugins.call(plugins.NETWORKS, name, DENOISERS, obs_dim, chunk, *shape)
+    where = f"The network {name!r} ({plugins.named(plugins.NETWORKS, name)})"
+    if not isinstance(made, nn.Module):
+        raise InputError(f"{where} is {type(made).__name__}; a torch.nn.Module was expected.")
+    try:
+        with torch.no_grad():
+            out = made(torch.zeros(2, *chunk), torch.zeros(2), torch.zeros(2, obs_dim))
+    except Exception as error:  # of somebody else's network
+        raise InputError(f"{where} fails on a chunk of {chunk}, a noise level and a state of {obs_dim}: "
+                         f"{describe(error)}.") from error  # fmt: skip
+    if getattr(out, "shape", None) != (2, *chunk):
+        raise InputError(f"{where} gives {tuple(getattr(out, 'shape', ()))} of two chunks of {chunk}; (2, *chunk) was "
+                         "expected.")  # fmt: skip
+    return made
 
 
 def check_memory(cfg: Config, obs_dim: int, action_dim: int, device: torch.device) -> None:

@@ -90,6 +90,7 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
     from dtql_robot.cli.options import check_words, option_groups
     from dtql_robot.commands.words import parse_options
     from dtql_robot.env_record import FAMILIES
+    from dtql_robot.system.plugins import ENVS, installed
     from dtql_robot.system.user_modules import trust_named_module
 
     module = importlib.import_module(f"dtql_robot.commands.{command}")
@@ -101,7 +102,7 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
         sys.exit(0)
     check_words(arguments, (option for group in option_groups(module.Options, default) for option in group.options))
     options = parse_options(module, arguments, default, f"dtql-robot {command}")
-    trust_named_module(arguments, FAMILIES)
+    trust_named_module(arguments, lambda: (*FAMILIES, *installed(ENVS)))
     return module.run, options
 
 

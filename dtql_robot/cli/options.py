@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from tyro.conf import Positional
 
+from dtql_robot.config.checks import Own
 from dtql_robot.config.checks import option as option_flag
 from dtql_robot.errors import InputError, did_you_mean
 
@@ -114,11 +115,12 @@ def _texts(declared: type) -> dict[str, str]:
 def _option(name: str, hint: Any, default: Any, text: str) -> Option:
     marks = tuple(_marks(hint))
     kinds = [kind for kind in _alternatives(hint) if kind is not types.NoneType]
+    own = next((mark.values for mark in marks if isinstance(mark, Own)), ())
     required = default is dataclasses.MISSING
     return Option(
         name,
-        value="|".join(_word(kind) for kind in kinds if kind is not bool),
-        choices=tuple(choice for kind in kinds for choice in _choices(kind)),
+        value="|".join(own) or "|".join(_word(kind) for kind in kinds if kind is not bool),
+        choices=own or tuple(choice for kind in kinds for choice in _choices(kind)),
         default="" if required else _as_typed(default),
         text=text,
         required=required,

@@ -15,6 +15,7 @@ from dtql_robot.config import Config
 from dtql_robot.env_record import MAX_STEPS, choose_env, is_module_id, recorded_kwargs, with_time_limit
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import expanded
+from dtql_robot.system.plugins import CONSENT, DATASETS, require_consent
 
 if TYPE_CHECKING:
     from dtql_robot.paper import Row
@@ -71,12 +72,31 @@ def defaults(arguments: Sequence[str]) -> Options | None:
             saved = read_config(next(iter(runs.values()), out))
             seeds = tuple(str(seed) for seed in runs)
             config = config or Config.from_dict(saved["config"])
+            require_consent(config.plugins, out)
+            if _value(arguments, "--data") is None:
+                _check_recorded_data(saved["data"], out)
             limit = recorded_kwargs(saved["env_args"])[1]
             return Options(
                 out=out, data=saved["data"], env=saved["env"], max_episode_steps=limit, resume=True, seeds=seeds,
                 config=config,
             )  # fmt: skip
     return None if config is None else Options(out=out, preset=name, config=config)
+
+
+def _check_recorded_data(data: str, run: Path) -> None:
+    """InputError where the data that a run folder names would make a plugin run, or something be downloaded."""
+    from dtql_robot.datasets.formats.plugin_read import split_plugin
+    from dtql_robot.datasets.loader import split_sources
+    from dtql_robot.datasets.published.fetch import place
+    from dtql_robot.datasets.published.names import is_published
+
+    for source in split_sources(data):
+        added = split_plugin(source)
+        if added is not None:
+            require_consent([(DATASETS, added[0])], run)
+        if is_published(source) and not place(source).exists():
+            raise InputError(f"{run} was trained on {source}, which is not here. If you trust {run}, fetch it with "
+                             f"`dtql-robot data fetch {source}`, or name the data with --data.")  # fmt: skip
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
@@ -159,12 +179,14 @@ def run(options: Options) -> None:
         further: dict[str, Any] = {"resume": resume, "summary": summary, "say": _say, "group": group}
         train_into(folders, demos, settings, env=options.env, **further)
         print(f"trained: {out} (peak memory {peak_memory()})")
-        print(f"next:    {shlex.join(_next_words(options, out))}")
+        print(f"next:    {shlex.join(_next_words(options, out, settings.cfg))}")
 
 
-def _next_words(options: Options, out: Path) -> list[str]:
+def _next_words(options: Options, out: Path, cfg: Config) -> list[str]:
     """The command that evaluates the run."""
-    words = ["dtql-robot", "eval", str(out), "--video", str(out / "rollouts.mp4")]
+    added = ",".join(name for _, name in cfg.plugins)
+    words = [*([f"{CONSENT}={added}"] if added else []), "dtql-robot", "eval", str(out)]
+    words += ["--video", str(out / "rollouts.mp4")]
     if (row := _row(options)) is not None:
         words += ["--episodes", str(row.episodes)]
     if options.env is not None and is_module_id(options.env):  # only what is typed may import a module

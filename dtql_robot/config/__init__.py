@@ -13,11 +13,12 @@ from typing import Any, Literal
 from dtql_robot.config.checks import Activation, SettingError, check_types, in_range, require
 from dtql_robot.config.critic import CriticConfig
 from dtql_robot.config.data import BehaviourChoice, DataConfig, Reward
-from dtql_robot.config.diffusion import DiffusionConfig, SigmaDensity
-from dtql_robot.config.encoder import EncoderConfig, Network
+from dtql_robot.config.diffusion import DENOISER_NETS, DiffusionConfig, SigmaDensity
+from dtql_robot.config.encoder import ENCODERS, EncoderConfig, Network
 from dtql_robot.config.optim import OptimConfig
 from dtql_robot.config.policy import Act, PolicyConfig
 from dtql_robot.errors import InputError
+from dtql_robot.system import plugins
 
 __all__ = [
     "Act",
@@ -82,6 +83,12 @@ class Config:
     def updates(self) -> int:
         """All updates, those before the policy starts among them."""
         return self.optim.pretrain_steps + self.steps
+
+    @property
+    def plugins(self) -> list[tuple[str, str]]:
+        """(group, name) of what other packages are to add, see `system.plugins`."""
+        chosen = [(plugins.ENCODERS, self.encoder.encoder), (plugins.NETWORKS, self.diffusion.denoiser_net)]
+        return [(group, name) for group, name in chosen if name not in (*ENCODERS, *DENOISER_NETS)]
 
     @property
     def draws_behaviour(self) -> bool:

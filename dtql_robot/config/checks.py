@@ -14,12 +14,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, did_you_mean
+from dtql_robot.system.plugins import installed, is_installed
 
 Activation = Literal["relu", "silu", "gelu", "mish"]
 
 WIDEST = 16_384
 """Largest width of a layer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    """Mark of a setting that is text: the values that are this package's own; installed packages may add others."""
+
+    values: tuple[str, ...]
 
 
 class SettingError(InputError):
@@ -79,6 +87,20 @@ def require(condition: bool, setting: str, value: object, expected: str) -> None
     """SettingError unless the condition holds."""
     if not condition and not _deferred.get():
         raise SettingError(setting, value, expected)
+
+
+def require_known(obj: object, setting: str, own: tuple[str, ...], group: str) -> None:
+    """SettingError unless the setting is one of this package's `own` names or one that an installed package adds.
+
+    group: of entry points, see `system.plugins`.  InputError where a package takes one of the own names.
+    """
+    value = getattr(obj, setting)
+    if _deferred.get() or is_installed(group, value, own) or value in own:
+        return
+    names = (*own, *installed(group))
+    near = did_you_mean(value, names, n=1)
+    expected = f"{', '.join(names[:-1])} or {names[-1]}"
+    raise SettingError(setting, value, f"{expected}; {near[0].lower()}{near[1:]}" if near else expected)
 
 
 def in_range(obj: object, low: float, high: float, *settings: str) -> None:

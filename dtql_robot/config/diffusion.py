@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from dtql_robot.config.checks import WIDEST, check_types, in_range, require
+from dtql_robot.config.checks import WIDEST, Own, check_types, in_range, require, require_known
+from dtql_robot.system.plugins import NETWORKS
 
+DENOISER_NETS = ("residual", "mlp")
 SigmaDensity = Literal["log-logistic", "log-normal", "log-uniform"]
 
 
@@ -30,9 +32,9 @@ class DiffusionConfig:
     """Scale of the density of log sigma; ignored by log-uniform."""
     sampler_steps: int = 12
     """Number of Heun steps when the denoiser acts (act=diffusion)."""
-    denoiser_net: Literal["residual", "mlp"] = "residual"
+    denoiser_net: Annotated[str, Own(DENOISER_NETS)] = "residual"
     """Denoiser network. residual: a state encoder and residual blocks. mlp: one MLP of action, state and noise level
-    (paper)."""
+    (paper). Also the name of a network that an installed package adds (docs/extending.md)."""
     denoiser_width: int = 256
     """Width of the denoiser's hidden layers."""
     denoiser_blocks: int = 2
@@ -40,6 +42,7 @@ class DiffusionConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        require_known(self, "denoiser_net", DENOISER_NETS, NETWORKS)
         in_range(self, 1e-6, 1e6, "sigma_min", "sigma_max", "sigma_data")
         require(self.sigma_min < self.sigma_max, "sigma_min", self.sigma_min, "below {sigma_max}")
         in_range(self, -20.0, 20.0, "sigma_loc")

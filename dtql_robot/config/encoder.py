@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from dtql_robot.config.checks import WIDEST, check_types, in_range, require
+from dtql_robot.config.checks import WIDEST, Own, check_types, in_range, require, require_known
+from dtql_robot.system import plugins
 
 Network = Literal["critic", "denoiser", "policy"]
+ENCODERS = ("cnn", "impala", "resnet18", "frozen")
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """From images to feature vectors.  Used where `obs_keys` names image observations."""
 
-    encoder: Literal["cnn", "impala", "resnet18", "frozen"] = "cnn"
+    encoder: Annotated[str, Own(ENCODERS)] = "cnn"
     """Image encoder. cnn: three convolutions and a spatial softmax, fast on CPUs. impala: 15 convolutions. resnet18:
-    with GroupNorm and a spatial softmax. frozen: a pretrained `backbone` that is not trained further."""
+    with GroupNorm and a spatial softmax. frozen: a pretrained `backbone` that is not trained further. Also the name of
+    an encoder that an installed package adds (docs/extending.md)."""
     image_features: int = 64
     """Number of features per camera."""
     share_cameras: bool = False
@@ -41,6 +44,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
+        require_known(self, "encoder", ENCODERS, plugins.ENCODERS)
         in_range(self, 1, WIDEST, "image_features")
         in_range(self, 0, 10_000, "augment_pixels")
         in_range(self, 1, 1_000, "frame_stack")

@@ -11,6 +11,7 @@ import h5py
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.plugin_read import split_plugin
 from dtql_robot.datasets.formats.robomimic_layout import natural_order
 
 _NUMBERED = re.compile(r"(demo|episode)_\d+")
@@ -21,8 +22,10 @@ def file_tree(data: str | Path) -> list[dict[str, Any]]:
     """[{"path", "shape", "dtype", "attrs"}] in the file's order; shape and dtype are None for a group.
 
     Of numbered episodes in a group only the first is described, and {"path": "data/demo_*", "count": n} says how many
-    there are.  InputError for a damaged file.
+    there are.  Nothing is shown of what a plugin reads.  InputError for a damaged file.
     """
+    if split_plugin(data) is not None:
+        return []
     with open_file(resolve(data)) as file:
         lines: list[dict[str, Any]] = []
         _walk(file, "", lines)

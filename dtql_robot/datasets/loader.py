@@ -23,6 +23,8 @@ from dtql_robot.datasets.formats.hdf5_open import check_is_hdf5, open_file
 from dtql_robot.datasets.formats.lerobot import read as lerobot
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.ogbench_names import dataset_name
+from dtql_robot.datasets.formats.plugin_read import read as plugin_read
+from dtql_robot.datasets.formats.plugin_read import split_plugin
 from dtql_robot.datasets.formats.precision import lost, watch
 from dtql_robot.datasets.formats.reading import Keep, Reading, Request
 from dtql_robot.datasets.published.names import published_file, split_name
@@ -90,6 +92,11 @@ def read_source(
 
 
 def _read(data: str | Path, request: Request, cached: bool) -> Reading:
+    added = split_plugin(data)
+    if added is not None:
+        with watch() as ranges:
+            reading = plugin_read(*added, request)
+        return replace(reading, notes=(*reading.notes, *lost(ranges)))
     path = resolve(data)
     kind = kind_of(path)
     name = dataset_name(data) if kind == "npz" else None  # what is read depends on it

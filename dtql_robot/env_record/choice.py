@@ -15,6 +15,7 @@ from typing import Any
 from dtql_robot.env_record.record import EVAL_SPEC, FAMILIES, env_spec_of, recorded_kwargs
 from dtql_robot.env_record.successors import successor, why
 from dtql_robot.errors import InputError
+from dtql_robot.system.plugins import ENVS, has_consent
 
 OGBENCH_KINDS = frozenset({"play", "noisy", "navigate", "stitch", "explore"})
 """Words that OGBench puts into the name of a data set beside the environment's."""
@@ -133,7 +134,7 @@ def _not_used(asked: str, recorded: str, env_args: Mapping[str, Any], source: st
 def _refusal(recorded: str, env_args: Mapping[str, Any], source: str) -> str | None:
     """The sentence where making the recorded environment would import a module of the recording's choice."""
     base = recorded.partition("+")[0]
-    suspects = [base] if is_module_id(base) else []
+    suspects = [base] if is_module_id(base) and not has_consent(ENVS, base.partition(":")[0]) else []
     suspects += [base] if _IMPORTS_ANOTHER.fullmatch(base) else []
     suspects += [text for text in _texts(recorded_kwargs(env_args)[0]) if _MODULE_ID.fullmatch(text)]
     if not suspects:

@@ -1,13 +1,15 @@
 """`make_env(spec)`: from a name to an environment, one file per simulator family behind it.
 
-A spec is a Gymnasium id ("FetchPush-v4", "AdroitHandDoor-v1", "my_package:MyEnv-v0") or "family:task".  To add a
-family, write `families/NAME_tasks.py` with `make(task, request) -> gymnasium.Env` and list NAME in
-`env_record.FAMILIES`.  After the name may follow observations to compose, see dtql_robot.envs.compose.
+A spec is a Gymnasium id ("FetchPush-v4", "AdroitHandDoor-v1", "my_package:MyEnv-v0"), "family:task", or a function that
+makes the environment ("my_module:make_env").  To add a family, write `families/NAME_tasks.py` with
+`make(task, request) -> gymnasium.Env` and list NAME in `env_record.FAMILIES`, or declare it in a package of your own
+(docs/extending.md).  After the name may follow observations to compose, see dtql_robot.envs.compose.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +17,14 @@ from dtql_robot.env_record import FAMILIES, MAX_STEPS
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.rendering.gl import prepare_gl, require_gl
 from dtql_robot.errors import InputError
+from dtql_robot.system.plugins import ENVS, is_installed
 from dtql_robot.types import ImageObs
 
 if TYPE_CHECKING:
     import gymnasium
 
 MODULES = {name: f"dtql_robot.envs.families.{name}_tasks" for name in FAMILIES}
+ALL = {**MODULES, "plugin": "dtql_robot.envs.families.plugin_tasks"}
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,34 @@ class EnvRequest:
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """("robosuite", "Lift") for "robosuite:Lift", ("gymnasium", spec) for everything else."""
+    """("robosuite", "Lift") for "robosuite:Lift", ("gymnasium", spec) for everything else.
+
+    The family is "plugin" where another installed package adds it.
+    """
     family, colon, task = spec.partition(":")
+    if colon and is_installed(ENVS, family, MODULES):
+        return "plugin", task
     if colon and family in MODULES:
         return family, task
     return "gymnasium", spec
 
 
+def as_spec(env: str | Callable[..., Any]) -> str:
+    """The spec of an environment that is given by name or by the function that makes it.
+
+    Worker processes import the function from its module: InputError where they could not.
+    """
+    if isinstance(env, str):
+        return env
+    module, name = getattr(env, "__module__", None), getattr(env, "__qualname__", "")
+    if not callable(env) or not module or module == "__main__" or not name.isidentifier():
+        raise InputError(f"The environment is {env!r}; a name was expected, or a function at the top of a module that "
+                         "worker processes can import (not of a notebook or of the script that runs).")  # fmt: skip
+    return f"{module}:{name}"
+
+
 def make_env(
-    spec: str,
+    spec: str | Callable[..., gymnasium.Env],
     *,
     render: bool = False,
     width: int = 256,
@@ -57,7 +80,8 @@ def make_env(
 ) -> gymnasium.Env:
     """An environment with flat float32 observations, clipped actions and `info["success"]`.
 
-    spec: Gymnasium id or "family:task".  render: `env.render()` gives (height, width, 3) uint8 frames.
+    spec: Gymnasium id, "family:task", or a function that makes a gymnasium.Env ("module:function").
+    render: `env.render()` gives (height, width, 3) uint8 frames.
     camera: a camera of the simulation by its name; None is a view that shows the task.
     images: image observations beside the others, (height, width, 3) uint8, from cameras of the simulation.
     max_episode_steps: overrides the environment's own time limit.  env_args: keyword arguments of the environment, or
@@ -65,7 +89,8 @@ def make_env(
     `env.unwrapped` is the simulator's own object; `env.get_wrapper_attr("facts")` is the EnvInfo.
     Raises InputError for an unknown spec, a missing package, or actions that are not continuous.
     """
-    if not spec or not isinstance(spec, str):
+    spec = as_spec(spec)
+    if not spec:
         raise InputError(f"Expected an environment id such as 'FetchPickAndPlace-v4', found {spec!r}.")
     if max_episode_steps is not None and not 1 <= max_episode_steps <= MAX_STEPS:
         wanted = "at least 1" if max_episode_steps < 1 else f"at most {MAX_STEPS}"
@@ -80,7 +105,7 @@ def make_env(
     else:
         prepare_gl()
     request = EnvRequest(base, render, width, height, max_episode_steps, dict(env_args or {}), camera)
-    module = importlib.import_module(MODULES.get(family, "dtql_robot.envs.families.gymnasium_ids"))
+    module = importlib.import_module(ALL.get(family, "dtql_robot.envs.families.gymnasium_ids"))
     env = module.make(task, request)
     if recipes:
         env = ComposedObs(env, spec, recipes, getattr(module, "expand", lambda part: (part,)))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.make import as_spec
 from dtql_robot.envs.seeding import check_run, evaluation_seed
 from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.actor import bad_key, stack_obs
@@ -26,6 +27,9 @@ from dtql_robot.eval.video.film import film
 from dtql_robot.eval.video.spec import Overlay, VideoSpec, check_video
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.types import Obs, Policy, ShowsAttention, image_obs_of
+
+if TYPE_CHECKING:
+    import gymnasium
 
 LATENCY_CALLS = 50
 LATENCY_SECONDS = 2.0
@@ -87,7 +91,7 @@ class EvalSettings:
 
 def evaluate(
     policy: Policy | Function | str | os.PathLike[str],
-    env: str | None = None,
+    env: str | Callable[..., gymnasium.Env] | None = None,
     *,
     video: VideoSpec | Sequence[VideoSpec] | None = None,
     **settings: Any,
@@ -100,8 +104,8 @@ def evaluate(
 
     policy: a run folder, what `load_policy` gives, any `types.Policy`, or a function from one robot's observation
     (key -> array) to its next action.
-    env: the environment; None is the one that the run was trained for.  What the run records of its environment
-    (robots, controllers, ...) is used wherever that environment is meant.
+    env: the environment, by name or by the function that makes it; None is the one that the run was trained for.  What
+    the run records of its environment (robots, controllers, ...) is used wherever that environment is meant.
     video: what to film, if anything; one video for each of several.
     settings: `episodes`, `seed`, `num_envs` and the other fields of `EvalSettings`.
 
@@ -114,7 +118,7 @@ def evaluate(
     Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
     """
     how = EvalSettings(**settings)
-    subject = as_subject(policy, env, how.env_args)
+    subject = as_subject(policy, None if env is None else as_spec(env), how.env_args)
     films = [video] if isinstance(video, VideoSpec) else list(video or ())
     result = _rolled_out(subject, how, films)
     options: dict[str, Any] = {

@@ -18,6 +18,8 @@ PACKAGE = ROOT / "dtql_robot"
 FILE_AND_NAME = re.compile(r"`([\w/]+\.py)` `([\w.]+)`")
 FILE = re.compile(r"`((?:dtql_robot|tests|scripts|benchmarks|docs)/[\w./]+\.\w+)`")
 DOTTED = re.compile(r"\bdtql_robot(?:\.[A-Za-z_]\w*)+")
+ENTRY_POINTS = re.compile(r'entry-points."dtql_robot.\w+"')
+"""Names of groups, which are no modules."""
 TEST = re.compile(r"`(test_\w+\.py)(?:::(test_\w+))?`")
 
 
@@ -37,6 +39,7 @@ def names_defined(file: Path) -> set[str]:
 
 def missing(text: str) -> Iterator[str]:
     """What a document names and the project does not have."""
+    text = ENTRY_POINTS.sub("", text)
     for file, name in FILE_AND_NAME.findall(text):
         path = PACKAGE / file
         if not path.is_file() or (name not in names_defined(path) and name not in _members(path)):

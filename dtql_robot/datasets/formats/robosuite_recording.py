@@ -21,6 +21,7 @@ from dtql_robot.datasets.formats.episode_checks import Place, as_actions, check_
 from dtql_robot.datasets.formats.file_kind import kind_of
 from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.plugin_read import split_plugin
 from dtql_robot.datasets.formats.robomimic_layout import (
     demo_attrs,
     demo_names,
@@ -93,6 +94,8 @@ class StateRecording:
 
 def is_raw(data: str | Path) -> bool:
     """Whether `data` is a file of states without observations, which `load` cannot read."""
+    if split_plugin(data) is not None:
+        return False
     path = resolve(data)
     if kind_of(path) != "hdf5":
         return False

@@ -82,14 +82,14 @@ def _build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
             raise unknown_id(env_id) from None
         raise InputError(f"{env_id}: a package is missing ({error}).") from error
     except ModuleNotFoundError as error:
-        raise _missing_module(env_id, error) from error
+        raise missing_module(env_id, error) from error
     except Exception as error:  # an environment may raise anything while it is made
         reason = f"{type(error).__name__}: {error}"
         arguments = f" with arguments {kwargs}" if kwargs else ""
         raise InputError(f"{env_id}: the environment cannot be made{arguments}: {reason}.") from error
 
 
-def _missing_module(env_id: str, error: ModuleNotFoundError) -> InputError:
+def missing_module(env_id: str, error: ModuleNotFoundError) -> InputError:
     """The error for a module that is not there: the one that the id names, or one that it needs."""
     named = env_id.partition(":")[0] if ":" in env_id else ""
     cause = error.__cause__ or error.__context__
@@ -164,7 +164,13 @@ def _camera_maker(
 
 
 def make(task: str, request: EnvRequest) -> gymnasium.Env:
-    """The environment with this Gymnasium id."""
+    """The environment with this Gymnasium id, or of the function that "module:function" names."""
+    if ":" in task:
+        from dtql_robot.envs.families.plugin_tasks import function_behind, make_by
+
+        function = function_behind(task)
+        if function is not None:
+            return make_by(function, request)
     kwargs, limit = recorded_kwargs(request.env_args)
     limit = request.max_episode_steps or limit
     if limit is not None:
