@@ -113,6 +113,8 @@ class Algorithm1(Objectives, ABC):
             if p.regularizer == "kl":
                 log |= self._step("fake", b, self._noise(b, d.sigma_min, d.sigma_max, policy=True))
             noise = self._noise(b, p.tr_sigma_min, p.tr_sigma_max, policy=True)
+            if self.cfg.regularizes_all:
+                b, noise = whole, self._noise(experience, p.tr_sigma_min, p.tr_sigma_max, policy=True).then(noise)
             with frozen(self.denoiser, self.q):
                 log |= self._step("policy", b, log["q_spread"], noise)
             polyak_(self.ema_policy, self.policy, self.ema_step)

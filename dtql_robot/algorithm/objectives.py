@@ -13,7 +13,7 @@ from dtql_robot.algorithm.diffusion import edm_scalings
 from dtql_robot.algorithm.model import Model
 from dtql_robot.algorithm.networks import GaussianPolicy
 from dtql_robot.algorithm.peers import ALONE, Peers
-from dtql_robot.types import Batch
+from dtql_robot.types import Batch, halves
 
 Losses = dict[str, Tensor]
 Loss = Callable[..., tuple[Tensor, Losses]]
@@ -30,6 +30,10 @@ class Noise(NamedTuple):
     policy: Tensor
     sigma: Tensor
     normal: Tensor
+
+    def then(self, other: Noise) -> Noise:
+        """The noise of these samples and then of others."""
+        return Noise(*(torch.cat(pair, dim=self.sigma.ndim - 1) for pair in zip(self, other, strict=True)))
 
 
 class Objectives(Model):
@@ -82,12 +86,19 @@ class Objectives(Model):
         """Eq. 5 with the likelihood term: alpha * L_TR + gamma * NLL - q_weight * gain, where the gain is Q itself, or
         what moves the policy a given step along Q's gradient (`q_unit`).
 
+        b: samples of the behaviour to learn; where the regularizer holds at all states, as many of all episodes before
+        them, of which it alone reads the states, with the weight that it has at the behaviour's.
         q_spread: standard deviation of Q over recorded actions, Q's unit with q_unit=value and normalize_q.
         """
         p = self.cfg.policy
         members = self.policy.members(self._seen_by("policy", b).obs, noise.policy)
         action = self.policy.squash(members.mean(dim=0))
-        nll, regularizer = self._likelihood(members, b), self._regularizer(action, b, noise)
+        regularizer = self._regularizer(action, b, noise)
+        if self.cfg.regularizes_all:
+            count, regularizer = len(action) // 2, 2 * regularizer
+            b, noise = halves(b)[1], Noise(*(n[count:] for n in noise))
+            members, action = members[:, count:], action[count:]
+        nll = self._likelihood(members, b)
         gain, q = self._gain(action, b, noise.sigma) if p.q_unit == "step" else self._q_at(action, b, q_spread)
         loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * gain
         return loss, {p.regularizer: regularizer, "nll": nll, "policy_q": q, "policy_loss": loss}

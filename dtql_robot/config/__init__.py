@@ -39,7 +39,7 @@ __all__ = [
 
 FORMER: dict[str, dict[str, Any]] = {
     "data": {"temporal_ensemble_coeff": None, "behaviour": "all"},
-    "policy": {"q_unit": "value", "policy_members": 1},
+    "policy": {"q_unit": "value", "policy_members": 1, "tr_states": "behaviour"},
     "optim": {"denoiser_lr_scale": 1.0},
 }
 """What was done before a setting was there, where that is not its default."""
@@ -92,8 +92,13 @@ class Config:
 
     @property
     def draws_behaviour(self) -> bool:
-        """Is a batch of two halves, samples for the critic and samples of the behaviour to learn (`data.behaviour`)?"""
-        return self.data.behaviour not in ("auto", "all") and self.policy.uses_critic
+        """Is a batch of two halves, samples of all episodes and of the behaviour to learn (`data.behaviour`)?"""
+        return self.data.behaviour not in ("auto", "all") and self.policy.uses_all_episodes
+
+    @property
+    def regularizes_all(self) -> bool:
+        """Does the regularizer hold the policy at all states where its behaviour comes from some of the episodes?"""
+        return self.draws_behaviour and self.policy.regularizes_all
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, ready for JSON."""

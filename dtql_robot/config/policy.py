@@ -43,6 +43,9 @@ class PolicyConfig:
     """Largest noise level of the regularizer (paper: 80)."""
     tr_at: Literal["sample", "mean"] = "mean"
     """Policy action at which the regularizer and Q are evaluated: a sample (paper) or the mean."""
+    tr_states: Literal["all", "behaviour"] = "all"
+    """States at which the regularizer holds, if the policy imitates some of the episodes: all recorded ones, as in the
+    paper, or those of the imitated episodes only."""
     nll: Literal["tanh", "mse"] = "mse"
     """Likelihood of the recorded actions. tanh: under the Gaussian (paper). mse: squared error of the mean."""
     nll_weight: float = 1.0
@@ -114,6 +117,16 @@ class PolicyConfig:
     def uses_critic(self) -> bool:
         """Does any term of the loss, or the choice of actions, read Q?"""
         return self.q_weight > 0 or bool(self.awr_temperature) or self.compares_candidates
+
+    @property
+    def regularizes_all(self) -> bool:
+        """Does a regularizer hold the policy at the states of all episodes?"""
+        return self.trust_region_weight > 0 and self.tr_states == "all"
+
+    @property
+    def uses_all_episodes(self) -> bool:
+        """Does anything read the episodes that the policy is not to imitate?"""
+        return self.uses_critic or self.regularizes_all
 
     @property
     def uses_denoiser(self) -> bool:

@@ -65,13 +65,13 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     found = choose_behaviour(demos, cfg.data.behaviour, rule)
     temperature = resolve_temperature(found.shown, cfg.policy.awr_temperature, rule)
     policy = dataclasses.replace(cfg.policy, awr_temperature=temperature)
-    learned = found.demos if policy.uses_critic else found.shown
+    learned = found.demos if policy.uses_all_episodes else found.shown
     keys = choose_obs_keys(learned, cfg.data.obs_keys)
     low_keys, image_keys = split_keys(learned, keys)
     reward = resolve_reward(learned, cfg.data.reward)
     data = dataclasses.replace(cfg.data, obs_keys=keys, reward=reward, behaviour=found.choice)
     resolved = dataclasses.replace(cfg, data=data, policy=policy)
-    if not policy.uses_critic:
+    if not policy.uses_all_episodes:
         found = dataclasses.replace(found, demos=learned, good=np.ones(len(learned), bool))
     return Resolved(resolved, found, low_keys, image_keys, _decisions(found, cfg, resolved, rule))
 
@@ -135,6 +135,10 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
     demos = found.demos
     failures, labelled = _failures(demos, rule)
     said = [found.why] if asked.data.behaviour == "auto" else []
+    if resolved.regularizes_all:
+        others = len(demos) - len(found.shown)
+        why = f"of the {others} episodes that the policy does not imitate (--tr-states behaviour turns this off)."
+        said.append(f"the trust region also holds at the states {why}")
     unused = [k for k in demos.obs_shapes if k not in resolved.data.obs_keys]
     if not asked.data.obs_keys and unused:
         said.append(f"observations {', '.join(resolved.data.obs_keys)}: all but images ({', '.join(unused)}), which "

@@ -27,7 +27,11 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("group", "settings", "sentence"),
     [
-        (PolicyConfig, {"act": "typo"}, "act is 'typo'; expected sample, mean, best, softmax or diffusion."),
+        (
+            PolicyConfig,
+            {"act": "typo"},
+            "act is 'typo'; expected sample, mean, best, softmax,",
+        ),
         (PolicyConfig, {"act": "meen"}, "did you mean mean?"),
         (PolicyConfig, {"policy_hidden": (256, 0)}, "policy_hidden is (256, 0); expected each entry at least 1."),
         (PolicyConfig, {"policy_hidden": 256}, "policy_hidden is 256; expected a tuple of whole numbers."),

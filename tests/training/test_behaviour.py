@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from dtql_robot.algorithm import losses
+from dtql_robot.algorithm.agent import frozen
 from dtql_robot.config import Config, DataConfig, PolicyConfig
 from dtql_robot.errors import InputError
 from dtql_robot.training.behaviour import ENOUGH, choose_behaviour, split_returns
 from dtql_robot.training.buffer import make_buffer
 from dtql_robot.training.prepare import prepare, resolve
+from dtql_robot.types import Batch
+from tests.algorithm.test_agent import make_agent, random_batch, small_config
 
 CPU = torch.device("cpu")
 
@@ -54,11 +57,45 @@ def test_the_two_halves_of_a_batch_are_all_episodes_and_the_good_ones(demos):
     assert obs[4096:].max() < ENOUGH - 0.5
 
 
-def test_without_a_critic_only_the_behaviour_is_laid_out(demos):
+@pytest.mark.parametrize("policy", [{"tr_states": "behaviour"}, {"trust_region_weight": 0.0}])
+def test_only_the_behaviour_is_laid_out_where_nothing_reads_the_rest(demos, policy):
     mixed = relabel(demos, [[True]] * ENOUGH + [[False]] * 40)
-    _, _, buffer, _ = prepare(mixed, Config(policy=PolicyConfig(q_weight=0.0)), CPU)
+    _, _, buffer, _ = prepare(mixed, Config(policy=PolicyConfig(q_weight=0.0, **policy)), CPU)
     assert buffer.behaviour is None
     assert len(buffer) == ENOUGH * len(mixed.episodes[0])
+
+
+def test_the_trust_region_alone_reads_the_states_of_all_episodes(demos):
+    mixed = relabel(demos, [[True]] * ENOUGH + [[False]] * 40)
+    cfg, _, buffer, _ = prepare(mixed, Config(policy=PolicyConfig(q_weight=0.0)), CPU)
+    assert (cfg.policy.uses_critic, cfg.regularizes_all) == (False, True)
+    assert len(buffer) == (ENOUGH + 40) * len(mixed.episodes[0])
+    assert len(buffer.behaviour) == ENOUGH * len(mixed.episodes[0])
+
+
+@pytest.mark.parametrize("q_unit", ["step", "value"])
+def test_of_states_outside_the_behaviour_the_policy_learns_the_trust_region_alone(q_unit):
+    cfg = small_config(policy_members=2, q_unit=q_unit)
+    cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, behaviour="successes"))
+    agent = make_agent(cfg)
+    behaviour, others = random_batch(1), random_batch(2)
+    noise, noise_there = (agent._noise(b, 0.5, 3.0, policy=True) for b in (behaviour, others))
+    spread = torch.ones(())
+
+    def policy_gradient(config, *arguments):
+        agent.cfg = config
+        with frozen(agent.denoiser, agent.q):
+            return torch.autograd.grad(agent.policy_loss(*arguments)[0], list(agent.policy.parameters()))
+
+    only = dataclasses.replace(cfg, policy=dataclasses.replace(cfg.policy, tr_states="behaviour"))
+    nothing_else = dataclasses.replace(only.policy, nll_weight=0.0, q_weight=0.0)
+    both = Batch(*(torch.cat(pair) for pair in zip(others, behaviour, strict=True)))
+    together = policy_gradient(cfg, both, spread, noise_there.then(noise))
+    alone = policy_gradient(only, behaviour, spread, noise)
+    there = policy_gradient(dataclasses.replace(only, policy=nothing_else), others, spread, noise_there)
+    for found, a, b in zip(together, alone, there, strict=True):
+        assert b.abs().max() > 0
+        torch.testing.assert_close(found, a + b, rtol=1e-4, atol=1e-6)
 
 
 def test_all_can_be_asked_for(demos):
@@ -149,7 +186,9 @@ def test_older_runs_keep_their_meaning():
     saved = Config().to_dict()
     for group, name in (("data", "behaviour"), ("policy", "q_unit"), ("optim", "denoiser_lr_scale")):
         saved[group].pop(name)
+    saved["policy"].pop("tr_states")
     old = Config.from_dict(saved)
+    assert old.policy.tr_states == "behaviour"
     assert (old.data.behaviour, old.policy.q_unit, old.optim.denoiser_lr_scale) == ("all", "value", 1.0)
 
 
