@@ -18,19 +18,19 @@ PAGE, FIGURE = ROOT / "docs" / "bench.md", ROOT / "docs" / "bench.png"
 TEXT = """\
 # Benchmark
 
-This page compares version 0.1.0's default recipe (`dtql`) with baselines made of the same parts, with the same settings for
-all tasks, at the last checkpoint. Results of the current default are in [recipe.md](recipe.md). The table comes from
-`dtql-robot bench manipulation --files door-human=door-v0_demos_clipped.hdf5 lift=low_dim.hdf5`, evaluated on start states that
-are in no demonstration. We report the mean over training seeds; its 95% interval is the wider of Student's over seeds and
-Wilson's over all episodes. The config of each run and the outcome of each episode are in
-[benchmarks/results](https://github.com/dtql-robot/dtql-robot/tree/main/benchmarks/results), from which
-`python benchmarks/bench_results.py` writes this page. Training used one CPU core. The runs were made on several machines, some
-of which shared their cores with other work, so times are orders of magnitude only.
+This page compares version 0.1.0's default recipe (`dtql`) with baselines made of the same parts, with the same
+settings for all tasks, at the last checkpoint. Results of the current default are in [recipe.md](recipe.md). The
+table comes from `dtql-robot bench manipulation --files door-human=door-v0_demos_clipped.hdf5 lift=low_dim.hdf5`,
+evaluated on start states that are in no demonstration. We report the mean over training seeds; its 95% interval is
+the wider of Student's over seeds and Wilson's over all episodes. The config of each run and the outcome of each
+episode are in [benchmarks/results](https://github.com/dtql-robot/dtql-robot/tree/main/benchmarks/results), from which
+`python benchmarks/bench_results.py` writes this page. Training used one CPU core. The runs were made on several
+machines, some of which shared their cores with other work, so times are orders of magnitude only.
 
-`mse-bc`: squared error only. `diffusion-bc`: the denoiser, sampled in 12 Heun steps. `tr-only`: the trust region only.
-`kl`: section 3 of the paper instead, with an implicit policy. `iql`: advantage-weighted regression. All of them
-learn from all episodes, and predict and execute chunks as the default does{but}. `kl` acted by
-samples, although its regularizer had seen only the mean; today it is trained on samples.
+`mse-bc`: squared error only. `diffusion-bc`: the denoiser, sampled in 12 Heun steps. `tr-only`: the trust region
+only. `kl`: section 3 of the paper instead, with an implicit policy. `iql`: advantage-weighted regression. All of them
+learn from all episodes, and predict and execute chunks as the default does{but}. `kl` acted by samples, although its
+regularizer had seen only the mean; today it is trained on samples.
 
 ![Success rates](bench.png)
 
