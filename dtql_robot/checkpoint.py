@@ -23,7 +23,8 @@ from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.policy_folder.files import is_policy_folder
 from dtql_robot.policy_folder.load import load as load_policy_folder
-from dtql_robot.run_folder import CHECKPOINT, CONFIG, as_trained, read_config
+from dtql_robot.run_folder import CONFIG, as_trained, read_config
+from dtql_robot.run_name import CHECKPOINT, LAST, checkpoint_file, split_checkpoint
 from dtql_robot.system.files import new_file
 from dtql_robot.system.plugins import require_consent
 
@@ -43,7 +44,8 @@ def make_agent(cfg: Config, face: Interface, device: torch.device) -> DTQL:
 
 
 def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
-    """The policy of a run folder, or of a folder that `export --format safetensors` wrote, ready to act.
+    """The policy of a run folder ("runs/pick@best": of another checkpoint than the last), or of a folder that
+    `export --format safetensors` wrote, ready to act.
 
     Example: `policy = load_policy("runs/demo"); policy.reset(seed=0); action = policy.act(obs)`.
     """
@@ -51,27 +53,29 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
     if is_policy_folder(Path(run)):
         return load_policy_folder(Path(run), target)
     cfg, face, state = read(Path(run), target)
+    folder, name = split_checkpoint(Path(run))
     try:
         networks = make_networks(cfg, face.obs_dim, face.action_dim, face.sigma_data, target, face.image_shapes)
         model = Model(cfg, networks, target)
         model.load_networks(state["networks"])
     except UNREADABLE as error:
-        raise _damaged(Path(run) / CHECKPOINT, error) from error
+        raise _damaged(checkpoint_file(folder, name), error) from error
     policy = OneStepPolicy(model, face)
-    if (Path(run) / CONFIG).exists():
-        settings = read_config(Path(run))
-        policy.recorded_env = EnvChoice(settings["env"], settings["env_args"], source=str(run))
+    if (folder / CONFIG).exists():
+        settings = read_config(folder)
+        policy.recorded_env = EnvChoice(settings["env"], settings["env_args"], source=str(folder))
         low_high = settings["reference_scores"]
         policy.reference_scores = None if low_high is None else (low_high[0], low_high[1])
     return policy
 
 
-def save(run: Path, agent: DTQL, interface: Interface) -> None:
+def save(run: Path, agent: DTQL, interface: Interface, path: Path | None = None) -> None:
     """Write the run's checkpoint: weights, optimizers, random state, step, config and interface.
 
+    path: None for that of the last update.
     FloatingPointError where a weight is NaN or infinite; the checkpoint that was there stays.
     """
-    path = run / CHECKPOINT
+    path = path or run / CHECKPOINT
     require_finite(agent, f"{path} keeps the last good ones" if path.exists() else "nothing was saved")
     content = to_bytes(agent, interface)
     with new_file(path, overwrite=True) as temporary:
@@ -114,9 +118,11 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
     InputError where there is none, where it is damaged, where its weights are not finite, and where config.json is of
     another run.
     """
-    path = run / CHECKPOINT
+    run, name = split_checkpoint(run)
+    path = checkpoint_file(run, name)
     if not path.is_file():
-        raise InputError(f"{run} holds no {CHECKPOINT}; expected the folder that `dtql-robot train --out` wrote.")
+        kept = "expected the folder that `dtql-robot train --out` wrote" if name == LAST else _kept(run)
+        raise InputError(f"{run} holds no {path.name}; {kept}.")
     state = _load(path, device)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version (expected format {FORMAT}); train again.")
@@ -143,6 +149,12 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
     if (run / CONFIG).exists():
         _check_is_of(run, config)
     return config, interface, agent
+
+
+def _kept(run: Path) -> str:
+    """The checkpoints that a folder has, for the user who asked for another one."""
+    names = [p.stem.partition("-")[2] or LAST for p in sorted(run.glob(f"{Path(CHECKPOINT).stem}*.pt"))]
+    return f"it has {', '.join(names) or 'none'} (`train --keep` says which are kept)"
 
 
 def step_of(path: Path) -> int | None:

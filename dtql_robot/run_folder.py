@@ -17,6 +17,8 @@ from dtql_robot import __version__
 from dtql_robot.config import Config
 from dtql_robot.env_record import check_record, choose_env, recorded_scores
 from dtql_robot.errors import InputError
+from dtql_robot.run_name import CHECKPOINT as CHECKPOINT
+from dtql_robot.run_name import of_checkpoint, split_checkpoint
 from dtql_robot.system.json_shape import (
     Shape,
     between,
@@ -32,8 +34,8 @@ from dtql_robot.system.json_shape import (
 )
 from dtql_robot.types import Demonstrations
 
-CHECKPOINT, CONFIG, METRICS, DATASET = "checkpoint.pt", "config.json", "metrics.csv", "dataset.json"
-"""What training writes."""
+CONFIG, METRICS, DATASET, TRACKED = "config.json", "metrics.csv", "dataset.json", "trackers.json"
+"""What training writes beside its checkpoints."""
 
 RESULTS, SEEDS, CURVES, REPORT = "results.json", "seeds.json", "curves.png", "report.html"
 """What evaluation writes."""
@@ -48,6 +50,7 @@ class RunSettings(TypedDict):
     decisions            what was decided from the data and why, a sentence each
     reference_scores     the returns that count as 0 and 100 in a normalized score, where the data brings them (Minari's
                          `ref_min_score` and `ref_max_score`)
+    init_from, init_norm  the run that training began with, and whether its scalings were kept ("keep") or not ("refit")
     """
 
     data: str
@@ -57,6 +60,8 @@ class RunSettings(TypedDict):
     versions: dict[str, str]
     decisions: list[str]
     reference_scores: list[float] | None
+    init_from: str | None
+    init_norm: str | None
 
 
 def _scale(value: Any) -> str | None:
@@ -71,6 +76,8 @@ SETTINGS = object_of(
         "versions": values_of(text),
         "decisions": list_of(text),
         "reference_scores": optional(_scale),
+        "init_from": optional(text),
+        "init_norm": optional(text),
     },
 )
 
@@ -144,6 +151,8 @@ def describe(demos: Demonstrations, cfg: Config, env: str | None, decisions: Seq
         },
         "decisions": list(decisions),
         "reference_scores": None if scores is None else list(scores),
+        "init_from": None,
+        "init_norm": None,
     }
 
 
@@ -161,7 +170,8 @@ def read_config(run: Path) -> RunSettings:
     except (TypeError, ValueError, AttributeError) as e:
         raise InputError(f"{path} holds settings of the wrong type ({e}); restore it or train again.") from e
     env_args = check_record(found["env_args"], f"'env_args' in {path}")
-    usual: dict[str, Any] = {"versions": {}, "decisions": [], "reference_scores": None}
+    missing = {"reference_scores": None, "init_from": None, "init_norm": None}
+    usual: dict[str, Any] = {"versions": {}, "decisions": [], **missing}
     return cast(RunSettings, {**usual, **found, "config": config, "env_args": env_args})
 
 
@@ -195,9 +205,10 @@ def read_results(path: Path) -> dict[str, Any]:
 
     InputError where there is none, or where it is not what `eval` writes.
     """
-    file = path / RESULTS if path.is_dir() else path
+    folder, name = split_checkpoint(path)
+    file = folder / of_checkpoint(RESULTS, name) if folder.is_dir() else path
     if not file.is_file():
-        raise InputError(f"{path} holds no {RESULTS}; run `dtql-robot eval {path}` first.")
+        raise InputError(f"{folder} holds no {of_checkpoint(RESULTS, name)}; run `dtql-robot eval {path}` first.")
     return _read_json(file, _evaluation, "evaluate again", "is not the result of an evaluation")
 
 

@@ -295,6 +295,30 @@ class Policy(Protocol):
         ...
 
 
+class Judged(Protocol):
+    """What an evaluation says of a policy (see `eval.EvalResult`)."""
+
+    @property
+    def episodes(self) -> int:
+        """The number of episodes."""
+
+    @property
+    def success_rate(self) -> float | None:
+        """The share of episodes that succeeded; None where the environment tells no success."""
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """Its 95% interval."""
+
+    @property
+    def mean_return(self) -> float:
+        """The mean return."""
+
+    @property
+    def return_ci95(self) -> tuple[float, float] | None:
+        """Its 95% interval; None for fewer than two episodes."""
+
+
 @runtime_checkable
 class CombinesChunks(Protocol):
     """A policy whose later actions of a chunk count too."""

@@ -13,8 +13,8 @@ import dtql_robot
 
 WANTED = """
 load collect train evaluate compare load_policy inspect validate save_robomimic save_minari make_env
-Config DataConfig DiffusionConfig PolicyConfig CriticConfig OptimConfig EncoderConfig
-Episode Demonstrations VideoSpec ActionPlan EvalResult InputError __version__
+Config DataConfig DiffusionConfig PolicyConfig CriticConfig OptimConfig EncoderConfig WatchConfig Callback
+report curves Episode Demonstrations VideoSpec ActionPlan EvalResult InputError __version__
 """
 
 

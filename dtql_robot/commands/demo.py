@@ -56,7 +56,7 @@ def run(options: Options) -> None:
     resume = (out / CHECKPOINT).exists()
     print(f"[2/3] {'continuing' if resume else 'training'} DTQL", flush=True)
     cfg = Config(steps=options.steps, seed=options.seed)
-    train.run(train.Options(out=out, data=str(data), resume=resume, config=cfg))
+    train.run(train.Options(out=out, data=str(data), resume=resume, settings=cfg))
     print(f"[3/3] evaluating on {options.episodes} unseen start states", flush=True)
     evaluation.run(
         evaluation.Options(run=out, episodes=options.episodes, seed=options.seed, video=out / "rollouts.mp4")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dtql_robot.eval.result import EvalResult
     from dtql_robot.eval.video.spec import VideoSpec
-    from dtql_robot.report.evaluations import Kept
+    from dtql_robot.reports.evaluations import Kept
 
 
 INTERRUPTED = "Results are written when an evaluation is complete; the same command starts it again."
@@ -35,7 +35,7 @@ class Options:
     """
 
     run: Positional[Path]
-    """Run folder that `train` wrote."""
+    """Run folder that `train` wrote; RUN@best or RUN@5000 for a checkpoint that `train --keep` kept."""
     episodes: int = 100
     """Number of episodes. The interval shrinks with its square root; fewer than 50 say little."""
     seed: int = 0
@@ -83,12 +83,13 @@ class Options:
 def run(options: Options) -> None:
     """Evaluate the run, or each seed's, write the results, and print them."""
     from dtql_robot.run_folder import seed_runs
+    from dtql_robot.run_name import split_checkpoint
 
     paths = {name: getattr(options, name) for name in ("run", "video", "results")}
     options = replace(options, **{name: path.expanduser() for name, path in paths.items() if path is not None})
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers must be 1 or more, found {options.workers}.")
-    runs = seed_runs(options.run)
+    runs = seed_runs(split_checkpoint(options.run)[0])
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         if runs:
             found, missing = _run_seeds(options, runs)
@@ -106,21 +107,24 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> tuple[dict[str, Any],
     Returns (the content of seeds.json, why a video is missing).
     """
     from dtql_robot.eval.across_seeds import SeedsResult
-    from dtql_robot.report.evaluations import OTHERS
+    from dtql_robot.reports.evaluations import OTHERS
     from dtql_robot.run_folder import SEEDS
+    from dtql_robot.run_name import at_checkpoint, of_checkpoint, split_checkpoint
     from dtql_robot.system.files import check_writable
 
-    for path in (options.run / SEEDS, options.results):
+    out, name = split_checkpoint(options.run)
+    seeds = out / of_checkpoint(SEEDS, name)
+    for path in (seeds, options.results):
         if path:
             check_writable(path)
     done = {}
     for seed, folder in runs.items():
         video = folder / options.video.name if options.video else None
-        done[seed] = _run_one(replace(options, run=folder, video=video, results=None))
+        done[seed] = _run_one(replace(options, run=at_checkpoint(folder, name), video=video, results=None))
     result = SeedsResult({seed: found for seed, (found, _, _) in done.items()})
     print(result)
     probes = [kept.results.name for _, kept, _ in done.values() if kept.headline is not None]
-    summary = options.run / OTHERS / f"seeds-{probes[0]}" if probes else options.run / SEEDS
+    summary = out / OTHERS / f"seeds-{probes[0]}" if probes else seeds
     for path in (summary, options.results):
         if path:
             print(f"  {result.save(path)}")
@@ -129,27 +133,31 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> tuple[dict[str, Any],
 
 def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
     """Evaluate one run folder.  Returns (the content of its results.json, where that is, why a video is missing)."""
-    from dtql_robot.report.evaluations import checkpoint_digest, keep
-    from dtql_robot.report.run_report import write_run_report
+    from dtql_robot.checkpoint import step_of
+    from dtql_robot.reports.evaluations import checkpoint_digest, keep
+    from dtql_robot.reports.run_report import write_run_report
     from dtql_robot.run_folder import RESULTS
+    from dtql_robot.run_name import checkpoint_file, of_checkpoint, split_checkpoint
     from dtql_robot.system.files import check_writable, write_json
     from dtql_robot.system.locks import locked
 
+    folder, name = split_checkpoint(options.run)
     videos = _videos(options)
     outputs = [path for path in (*(video.path for video in videos), options.results) if path]
-    for path in (options.run / RESULTS, *outputs):
+    for path in (folder / of_checkpoint(RESULTS, name), *outputs):
         check_writable(path)
     with contextlib.ExitStack() as stack:
         for path in dict.fromkeys(outputs):
             stack.enter_context(locked(path))
-        digest = checkpoint_digest(options.run)
+        digest, step = checkpoint_digest(folder, name), step_of(checkpoint_file(folder, name))
         result = _evaluate(options, videos)
         print(result)
-        found = {**result.to_dict(), "checkpoint": digest, "asked": _asked(options)}
+        judged = {"checkpoint": digest, "checkpoint_name": name, "checkpoint_step": step}
+        found = {**result.to_dict(), **judged, "asked": _asked(options)}
         if options.results:
             write_json(options.results, found)
-        kept = keep(options.run, found, result.videos)
-        report = write_run_report(options.run, result.videos, _command(options), kept.results, kept.report)
+        kept = keep(folder, found, result.videos)
+        report = write_run_report(folder, result.videos, _command(options), kept.results, kept.report)
     for path in (kept.results, *result.videos, report):
         print(f"  {path}")
     for note in (str(kept), result.video_note):
@@ -163,9 +171,11 @@ def _evaluate(options: Options, videos: Sequence[VideoSpec]) -> EvalResult:
     from dtql_robot.env_record import choose_env
     from dtql_robot.eval.evaluation import evaluate
     from dtql_robot.run_folder import read_config
+    from dtql_robot.run_name import split_checkpoint
 
-    settings = read_config(options.run)
-    chosen = choose_env(options.env, settings["env"], settings["env_args"], source=str(options.run))
+    folder = split_checkpoint(options.run)[0]
+    settings = read_config(folder)
+    chosen = choose_env(options.env, settings["env"], settings["env_args"], source=str(folder))
     spec = chosen.require()
     for note in chosen.notes:
         print(note, file=sys.stderr)

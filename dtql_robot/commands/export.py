@@ -24,7 +24,7 @@ class Options:
     """
 
     run: Positional[Path]
-    """Run folder that `train` wrote."""
+    """Run folder that `train` wrote, or RUN@best for another of its checkpoints."""
     format: Literal["torchscript", "onnx", "safetensors"]
     """TorchScript runs with torch, ONNX with any ONNX runtime, safetensors with this package (in NumPy where the mean
     acts)."""

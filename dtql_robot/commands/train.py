@@ -5,25 +5,22 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from dtql_robot import paper
 from dtql_robot.commands.words import parse_seeds
 from dtql_robot.config import Config
-from dtql_robot.env_record import MAX_STEPS, choose_env, is_module_id, recorded_kwargs, with_time_limit
+from dtql_robot.env_record import is_module_id, recorded_kwargs
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import expanded
 from dtql_robot.system.plugins import CONSENT, DATASETS, require_consent
 
-if TYPE_CHECKING:
-    from dtql_robot.paper import Row
-    from dtql_robot.types import Demonstrations
-
 BASIC = (
     *("steps", "seed", "device", "obs_keys", "filter_key", "reward", "behaviour", "horizon", "n_action_steps"),
     *("policy_hidden", "q_weight", "batch_size", "lr", "encoder", "log_every", "checkpoint_every"),
+    *("eval_every", "eval_episodes", "valid_fraction", "keep", "log"),
 )
 """Settings in `train --help`; `train --help-all` has them all."""
 
@@ -47,40 +44,84 @@ class Options:
     paper's settings for a D4RL dataset, such as paper:pen-human-v1 (docs/paper.md lists them)."""
     max_episode_steps: int | None = None
     """Time limit of evaluation episodes, in steps. Default: the environment's own."""
+    config: Path | None = None
+    """Take the settings from this .yaml or .json file; options that are given replace its own. The config.json of a run
+    repeats that run."""
+    init_from: Path | None = None
+    """Begin with the weights of this run folder, or of a checkpoint of it (RUN@best), and with its settings."""
+    init_norm: Literal["keep", "refit"] = "keep"
+    """With --init-from, scale observations and actions as that run does, or as suits the data."""
     resume: bool = False
-    """Continue the run in --out with its own settings, up to --steps updates."""
+    """Continue the run in --out with its own settings, up to --steps updates. Starts it where there is none."""
+    overwrite: bool = False
+    """Replace the run in --out."""
     seeds: tuple[str, ...] = ()
     """Train one policy per seed, all at once, into OUT/seed0, OUT/seed1, ... Write 0..7, 0 1 2 or 0,1,2."""
-    config: Config = field(default_factory=Config)
+    settings: Config = field(default_factory=Config)
 
 
 def defaults(arguments: Sequence[str]) -> Options | None:
-    """With --resume the settings of the run that is there are the defaults, with --preset the preset's."""
-    given, name = _value(arguments, "--out"), _value(arguments, "--preset")
+    """The settings that options replace: with --resume those of the run that is there, with --config those of the file,
+    with --init-from that run's, with --preset the preset's."""
+    given = _value(arguments, "--out")
     if given is None:
         return None
-    out, config = expanded(Path(given)), None
-    if name is not None:
-        from dtql_robot.presets import preset
+    out = expanded(Path(given))
+    if "--resume" in arguments and (found := _resumed(arguments, out)) is not None:
+        return found
+    file, origin, name = (_value(arguments, flag) for flag in ("--config", "--init-from", "--preset"))
+    if name is not None and origin is not None:
+        raise InputError("--init-from begins with a run's settings, and --preset with a recipe's; give one of them.")
+    config = _begun(origin, name)
+    if file is None:
+        return None if config is None else Options(out=out, preset=name, settings=config)
+    from dtql_robot.api.settings import read_settings
 
-        config = preset(name)
-    if "--resume" in arguments:
-        from dtql_robot.run_folder import CONFIG, read_config, seed_runs
+    path = expanded(Path(file))
+    read = read_settings(path, config or Config())
+    require_consent(read.config.plugins, path)
+    if read.data is not None and _value(arguments, "--data") is None:
+        _check_recorded_data(read.data, path)
+    norm: Any = read.init_norm or "keep"
+    return Options(
+        out=out, data=read.data, env=read.env, preset=name, max_episode_steps=recorded_kwargs(read.env_args)[1],
+        config=path, init_from=Path(read.init_from) if read.init_from else None, init_norm=norm, settings=read.config,
+    )  # fmt: skip
 
-        runs = seed_runs(out)
-        if runs or (out / CONFIG).exists():
-            saved = read_config(next(iter(runs.values()), out))
-            seeds = tuple(str(seed) for seed in runs)
-            config = config or Config.from_dict(saved["config"])
-            require_consent(config.plugins, out)
-            if _value(arguments, "--data") is None:
-                _check_recorded_data(saved["data"], out)
-            limit = recorded_kwargs(saved["env_args"])[1]
-            return Options(
-                out=out, data=saved["data"], env=saved["env"], max_episode_steps=limit, resume=True, seeds=seeds,
-                config=config,
-            )  # fmt: skip
-    return None if config is None else Options(out=out, preset=name, config=config)
+
+def _begun(origin: str | None, name: str | None) -> Config | None:
+    """The settings of the run to begin with, or of the preset."""
+    if origin is not None:
+        from dtql_robot.training.init_from import inherited
+
+        config = inherited(expanded(Path(origin)))
+        require_consent(config.plugins, Path(origin))
+        return config
+    if name is None:
+        return None
+    from dtql_robot.presets import preset
+
+    return preset(name)
+
+
+def _resumed(arguments: Sequence[str], out: Path) -> Options | None:
+    """What the run in `out` was started with; None where there is none."""
+    from dtql_robot.run_folder import CONFIG, read_config, seed_runs
+
+    runs = seed_runs(out)
+    if not runs and not (out / CONFIG).exists():
+        return None
+    saved = read_config(next(iter(runs.values()), out))
+    name = _value(arguments, "--preset")
+    config = _begun(None, name) or Config.from_dict(saved["config"])
+    require_consent(config.plugins, out)
+    if _value(arguments, "--data") is None:
+        _check_recorded_data(saved["data"], out)
+    limit = recorded_kwargs(saved["env_args"])[1]
+    return Options(
+        out=out, data=saved["data"], env=saved["env"], max_episode_steps=limit, resume=True,
+        seeds=tuple(str(seed) for seed in runs), settings=config,
+    )  # fmt: skip
 
 
 def _check_recorded_data(data: str, run: Path) -> None:
@@ -107,79 +148,38 @@ def _value(arguments: Sequence[str], flag: str) -> str | None:
 
 
 def _typed_env(options: Options) -> str | None:
-    """The environment that the user typed.  With --resume it may be what config.json says: no reason to import code."""
-    from_file = options.resume and is_module_id(options.env)
+    """The environment that the user typed.  With --resume or --config it may be what a file says: no reason to import
+    code."""
+    from_file = (options.resume or options.config is not None) and is_module_id(options.env)
     return None if from_file else options.env
-
-
-def _limited(demos: Demonstrations, options: Options) -> tuple[Demonstrations, tuple[str, ...]]:
-    """The data with --max-episode-steps in its record of the environment; sentences about a record that is dropped."""
-    steps = options.max_episode_steps
-    if steps is None:
-        return demos, ()
-    if not 1 <= steps <= MAX_STEPS:
-        raise InputError(f"--max-episode-steps must be from 1 to {MAX_STEPS}, found {steps}.")
-    chosen = choose_env(options.env, demos.env_spec, demos.env_args, source=demos.source)
-    return replace(demos, env_spec=chosen.spec, env_args=with_time_limit(chosen.env_args, steps)), chosen.notes
-
-
-def _row(options: Options) -> Row | None:
-    """The paper's row that --preset names."""
-    return None if options.preset is None else paper.row_of(options.preset)
-
-
-def _recipe(options: Options) -> tuple[str, ...]:
-    """What --preset changes, in a sentence."""
-    if options.preset is None or options.resume:
-        return ()
-    from dtql_robot.presets import changes
-
-    return (f"--preset {options.preset} instead of the default recipe: {' '.join(changes(options.preset))}",)
-
-
-def _as_published(demos: Demonstrations, options: Options) -> tuple[Demonstrations, tuple[str, ...]]:
-    """The data with the environment in which the paper judges the preset's row, where the data names none."""
-    row = _row(options)
-    if row is None or options.env is not None or demos.env_spec is not None:
-        return demos, ()
-    said = f"the data names no environment: {row.env}, with {row.horizon} steps an episode, as the preset's row has it"
-    return replace(demos, env_spec=row.env, env_args=with_time_limit(demos.env_args, row.horizon)), (said,)
 
 
 def run(options: Options) -> None:
     """Check the data, train, and print the run folder and the next command."""
-    out, cfg, seeds = expanded(options.out), options.config, parse_seeds(options.seeds)
+    out, seeds = expanded(options.out), parse_seeds(options.seeds)
     if options.data is None:
         nothing = f"; there is no run in {out} to continue" if options.resume else ""
         raise InputError(f"--data is missing{nothing}; give a demonstration file (see --help).")
-    from dtql_robot.commands.fit import check_fit
-    from dtql_robot.commands.validate import load_valid
-    from dtql_robot.datasets import inspect
-    from dtql_robot.training.distributed import group_of, said_once
-    from dtql_robot.training.hardware import hardware, peak_memory
-    from dtql_robot.training.loop import train_into
-    from dtql_robot.training.prepare import headline, resolve
-    from dtql_robot.training.together import claimed_by_first
+    if options.init_norm != "keep" and options.init_from is None:
+        raise InputError("--init-norm says how the run of --init-from scales; give that too.")
+    from dtql_robot.api.training import Training, run_training
+    from dtql_robot.metrics import overfitting
+    from dtql_robot.run_folder import METRICS, read_metrics
+    from dtql_robot.training.hardware import peak_memory
 
-    resume = options.resume
-    with (
-        hardware(cfg),
-        group_of(cfg, len(seeds)) as group,
-        said_once(group),
-        claimed_by_first(group, out, cfg.seed, seeds, resume=resume) as folders,
-    ):
-        demos = load_valid(options.data, cfg.data)
-        demos, judged = _as_published(demos, options)
-        demos, dropped = _limited(demos, options)
-        settings = resolve(demos, cfg, options.env)
-        notes = check_fit(demos, _typed_env(options), settings.cfg.data.obs_keys)
-        for line in (headline(demos, settings.cfg), *_recipe(options), *judged, *dropped, *notes):
-            print(line)
-        summary = inspect(demos)
-        further: dict[str, Any] = {"resume": resume, "summary": summary, "say": _say, "group": group}
-        train_into(folders, demos, settings, env=options.env, **further)
+    origin = None if options.init_from is None else expanded(options.init_from)
+    how = Training(
+        out, options.settings, seeds, options.env, _typed_env(options), options.max_episode_steps, options.resume,
+        options.overwrite, origin, options.init_norm, options.preset,
+    )  # fmt: skip
+
+    def then(cfg: Config) -> None:
+        if sentence := overfitting(read_metrics(out / METRICS)):
+            print(sentence)
         print(f"trained: {out} (peak memory {peak_memory()})")
-        print(f"next:    {shlex.join(_next_words(options, out, settings.cfg))}")
+        print(f"next:    {shlex.join(_next_words(options, out, cfg))}")
+
+    run_training(options.data, how, say=print, then=then)
 
 
 def _next_words(options: Options, out: Path, cfg: Config) -> list[str]:
@@ -187,12 +187,8 @@ def _next_words(options: Options, out: Path, cfg: Config) -> list[str]:
     added = ",".join(name for _, name in cfg.plugins)
     words = [*([f"{CONSENT}={added}"] if added else []), "dtql-robot", "eval", str(out)]
     words += ["--video", str(out / "rollouts.mp4")]
-    if (row := _row(options)) is not None:
+    if options.preset is not None and (row := paper.row_of(options.preset)) is not None:
         words += ["--episodes", str(row.episodes)]
     if options.env is not None and is_module_id(options.env):  # only what is typed may import a module
         words += ["--env", options.env]
     return words
-
-
-def _say(sentence: str) -> None:
-    print(f"  {sentence}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +10,6 @@ from tyro.conf import Positional
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
-    from dtql_robot.config import DataConfig
     from dtql_robot.datasets.validation.findings import Finding, Validation
     from dtql_robot.types import Demonstrations
 
@@ -70,7 +68,7 @@ def run(options: Options) -> None:
 
 def fit(demos: Demonstrations, env: str | None) -> list[Finding]:
     """What `train` would say about the environment that the policy will be judged in."""
-    from dtql_robot.commands.fit import check_fit
+    from dtql_robot.api.fit import check_fit
     from dtql_robot.datasets.validation.findings import error, warning
 
     try:
@@ -85,24 +83,3 @@ def describe(found: Validation) -> str:
     size = "".join(f", {n} {what}" for what, n in found.checked.items())
     total = f"{found.source}{size}: {len(found.errors)} errors, {len(found.warnings)} warnings"
     return "\n".join([*map(str, found.findings), *(f"note: {note}" for note in found.notes), total])
-
-
-def load_valid(data: str, cfg: DataConfig) -> Demonstrations:
-    """What `train` reads: the demonstrations, after every check.  Errors stop it, warnings and notes go to stderr."""
-    from dtql_robot.datasets.loader import read_source
-    from dtql_robot.datasets.validation.findings import Use
-    from dtql_robot.datasets.validation.validate import validate_reading
-
-    reading = read_source(
-        data,
-        obs_keys=cfg.obs_keys or None,
-        filter_key=cfg.filter_key,
-        success_reward=cfg.success_reward,
-        episode_length=cfg.episode_length,
-    )
-    found = validate_reading(reading, Use(cfg.action_norm, cfg.reward, cfg.obs_keys, cfg.horizon))
-    for line in (*found.warnings, *(f"note: {note}" for note in found.notes)):
-        print(line, file=sys.stderr)
-    if found.errors:
-        raise InputError(" ".join(map(str, found.errors)))
-    return reading.demos

@@ -17,6 +17,7 @@ from dtql_robot.config.diffusion import DENOISER_NETS, DiffusionConfig, SigmaDen
 from dtql_robot.config.encoder import ENCODERS, EncoderConfig, Network
 from dtql_robot.config.optim import OptimConfig
 from dtql_robot.config.policy import Act, PolicyConfig
+from dtql_robot.config.watch import WatchConfig
 from dtql_robot.errors import InputError
 from dtql_robot.system import plugins
 
@@ -34,6 +35,7 @@ __all__ = [
     "PolicyConfig",
     "Reward",
     "SigmaDensity",
+    "WatchConfig",
 ]
 
 
@@ -67,6 +69,7 @@ class Config:
     critic: CriticConfig = field(default_factory=CriticConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
 
     def __post_init__(self) -> None:
         check_types(self)

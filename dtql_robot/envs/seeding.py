@@ -3,7 +3,8 @@
 Episode i of a run with seed s starts from `env.reset(seed=...)` with
     collection:  s * 100_000 + i                    in [0, 1_000_000_000)
     evaluation:  1_000_000_000 + s * 100_000 + i    in [1_000_000_000, 2_000_000_000)
-The two ranges do not meet, and within one no two (s, i) share a seed.
+    evaluation while training, whatever the training's seed:  2_000_000_000 + i
+The ranges do not meet, and within one no two (s, i) share a seed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ def collection_seed(seed: int, episode: int) -> int:
 def evaluation_seed(seed: int, episode: int) -> int:
     """Seed of the environment in episode `episode` of an evaluation."""
     return EVALUATION_OFFSET + seed * EPISODES_PER_SEED + episode
+
+
+def watching_seed(episode: int) -> int:
+    """Seed of the environment in episode `episode` of an evaluation while training (`train --eval-every`)."""
+    return EVALUATION_OFFSET + SEEDS * EPISODES_PER_SEED + episode
 
 
 def episode_rng(episode_seed: int) -> np.random.Generator:

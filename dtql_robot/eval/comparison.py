@@ -8,15 +8,19 @@ Where the environment tells no success, the returns are compared instead (`paire
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dtql_robot.errors import InputError
+from dtql_robot.eval.inline import shown
 from dtql_robot.eval.intervals import bootstrap_interval, wilson_interval
 from dtql_robot.eval.paired_returns import paired_returns
+from dtql_robot.system.frames import data_frame
+
+if TYPE_CHECKING:
+    import pandas
 
 SIGNIFICANT = 0.05
 HEADER: tuple[str, ...] = ("run", "success", "95% interval", "episodes", "return", "steps to success", "decisions/s")
@@ -131,7 +135,11 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """The words of `str` for notebooks."""
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return shown(str(self))
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row a run.  InputError where pandas is missing."""
+        return data_frame([{**vars(row), "success_rate": row.success_rate} for row in self.rows])
 
     def __str__(self) -> str:
         shown = (HEADER, _cells) if self.by_success else (RETURN_HEADER, _return_cells)

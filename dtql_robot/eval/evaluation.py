@@ -14,7 +14,7 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import as_spec
-from dtql_robot.envs.seeding import check_run, evaluation_seed
+from dtql_robot.envs.seeding import check_run, evaluation_seed, watching_seed
 from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.actor import bad_key, stack_obs
 from dtql_robot.eval.pools.chunked_env import Lost
@@ -49,6 +49,8 @@ class EvalSettings:
     where              whether the environments run in processes of their own ("auto": as measured, see `make_pool`)
     worker_timeout     seconds in which a process must answer, or else it is replaced
     progress           whether a bar shows how far it is
+    while_training     whether the episodes are those kept for evaluations while training, which no other one plays
+    stop               asked after every episode; the evaluation ends with `Stopped` where it answers True
     """
 
     episodes: int = 50
@@ -59,6 +61,8 @@ class EvalSettings:
     where: Where = "auto"
     worker_timeout: float = WORKER_TIMEOUT
     progress: bool = True
+    while_training: bool = False
+    stop: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         """InputError for numbers that make no evaluation."""
@@ -71,6 +75,8 @@ class EvalSettings:
     @property
     def seeds(self) -> list[int]:
         """The environment's seed of each episode."""
+        if self.while_training:
+            return [watching_seed(i) for i in range(self.episodes)]
         return [evaluation_seed(self.seed, i) for i in range(self.episodes)]
 
     def make_pool(self, subject: Subject) -> EnvPool:
@@ -93,7 +99,7 @@ def evaluate(
     policy: Policy | Function | str | os.PathLike[str],
     env: str | Callable[..., gymnasium.Env] | None = None,
     *,
-    video: VideoSpec | Sequence[VideoSpec] | None = None,
+    video: VideoSpec | Sequence[VideoSpec] | str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> EvalResult:
     """Success rate (or return, where no success is told) of a policy in simulation, each episode run to its end.
@@ -102,11 +108,11 @@ def evaluate(
         evaluate(load_policy("runs/lift"))
         evaluate(lambda obs: np.zeros(4), "FetchPush-v4", seed=3)
 
-    policy: a run folder, what `load_policy` gives, any `types.Policy`, or a function from one robot's observation
-    (key -> array) to its next action.
+    policy: a run folder, a checkpoint of one ("runs/lift@best"), what `load_policy` gives, any `types.Policy`, or a
+    function from one robot's observation (key -> array) to its next action.
     env: the environment, by name or by the function that makes it; None is the one that the run was trained for.  What
     the run records of its environment (robots, controllers, ...) is used wherever that environment is meant.
-    video: what to film, if anything; one video for each of several.
+    video: what to film, if anything: the path of an mp4, or a `VideoSpec`; one video for each of several.
     settings: `episodes`, `seed`, `num_envs` and the other fields of `EvalSettings`.
 
     Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
@@ -119,6 +125,8 @@ def evaluate(
     """
     how = EvalSettings(**settings)
     subject = as_subject(policy, None if env is None else as_spec(env), how.env_args)
+    if isinstance(video, str | os.PathLike):
+        video = VideoSpec(Path(video))
     films = [video] if isinstance(video, VideoSpec) else list(video or ())
     result = _rolled_out(subject, how, films)
     options: dict[str, Any] = {
@@ -142,7 +150,7 @@ def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec])
             check_overlay(overlay, subject.policy, first)
         rate = policy_rate(subject.policy, first)
         start = time.perf_counter()
-        results, restarts = _run_with_bar(subject.policy, pool, how.seeds, facts, how.progress)
+        results, restarts = _run_with_bar(subject.policy, pool, how, facts)
         elapsed = time.perf_counter() - start
     scores = subject.scores if how.max_episode_steps is None else None  # they are of episodes of the usual length
     reference, note = find_reference(facts, subject.env_args, horizon, scores)
@@ -233,13 +241,17 @@ def _filmed(result: EvalResult, made: Sequence[tuple[Path | None, str | None]]) 
     return replace(result, videos=tuple(path for path, _ in made if path), video_note=" ".join(notes) or None)
 
 
+class Stopped(Exception):  # noqa: N818 (no error)
+    """An evaluation was asked to end before its last episode."""
+
+
 def _run_with_bar(
-    policy: Policy, pool: EnvPool, seeds: Sequence[int], facts: EnvInfo, progress: bool
+    policy: Policy, pool: EnvPool, how: EvalSettings, facts: EnvInfo
 ) -> tuple[list[EpisodeResult], list[Restart]]:
     """`run_episodes` under a progress bar with the success rate or the mean return so far."""
     won = done = 0
     returned = 0.0
-    with progress_bar(f"evaluate {facts.spec}", total=len(seeds), unit="ep", enabled=progress) as bar:
+    with progress_bar(f"evaluate {facts.spec}", total=how.episodes, unit="ep", enabled=how.progress) as bar:
 
         def report(episode: EpisodeResult) -> None:
             nonlocal won, done, returned
@@ -247,5 +259,7 @@ def _run_with_bar(
             so_far = f"return {returned / done:.1f}" if episode.success is None else f"success {won}/{done}"
             bar.set_postfix_str(so_far, refresh=False)
             bar.update()
+            if how.stop():
+                raise Stopped
 
-        return run_episodes(policy, pool, pool.num_envs, seeds, facts, report)
+        return run_episodes(policy, pool, pool.num_envs, how.seeds, facts, report)

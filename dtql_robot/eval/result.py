@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dtql_robot.env_record import SuccessRule
+from dtql_robot.eval.inline import shown
 from dtql_robot.eval.intervals import bootstrap_interval, wilson_interval
 from dtql_robot.eval.reference_returns import Reference
 from dtql_robot.system.files import write_json
+from dtql_robot.system.frames import data_frame
+
+if TYPE_CHECKING:
+    import pandas
 
 LISTED = 8  # episodes that are named one by one where a result is printed
 
@@ -228,8 +232,12 @@ class EvalResult:
         return f"{type(self).__name__}({str(self).splitlines()[0]})"
 
     def _repr_html_(self) -> str:
-        """The words of `str` for notebooks."""
-        return f"<pre>{html.escape(str(self))}</pre>"
+        """The words of `str` and the videos, for notebooks."""
+        return shown(str(self), self.videos)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """One row an episode.  InputError where pandas is missing."""
+        return data_frame([episode.to_dict() for episode in self.per_episode])
 
     def __str__(self) -> str:
         speed = f"{self.policy_hz:.0f} decisions/s, {self.env_steps_per_s:.0f} environment steps/s"

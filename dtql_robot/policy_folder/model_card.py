@@ -10,6 +10,7 @@ from dtql_robot import __version__
 from dtql_robot.errors import InputError
 from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.run_folder import CONFIG, RunSettings, read_config, read_results, read_summary
+from dtql_robot.run_name import split_checkpoint
 
 HEAD = """\
 ---
@@ -44,13 +45,14 @@ Without torch: `dtql_robot.policy_folder.files.load_numpy_policy("{name}").predi
 
 
 def model_card(policy: OneStepPolicy, name: str, run: Path | None) -> str:
-    """The text.  name: the folder's own.  run: the run folder with data and results; None where there is none."""
-    settings = read_config(run) if run is not None and (run / CONFIG).exists() else None
+    """The text.  name: the folder's own.  run: the run with data and results, or RUN@best; None: there is none."""
+    folder = None if run is None else split_checkpoint(run)[0]
+    settings = read_config(folder) if folder is not None and (folder / CONFIG).exists() else None
     parts = [
         HEAD.format(name=_plain(name), version=__version__),
         "## Task\n\n" + _task(policy, settings),
         "## Success\n\n" + _success(run),
-        "## Data\n\n" + "\n".join(_data(run, settings)),
+        "## Data\n\n" + "\n".join(_data(folder, settings)),
         "## Observations and actions\n\n" + "\n".join(_interface(policy)),
         USE.format(name=_plain(name), numpy=NUMPY.format(name=_plain(name)) if policy.portable() else ""),
     ]

@@ -8,27 +8,50 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dtql_robot.errors import InputError
-from dtql_robot.run_folder import CHECKPOINT, CONFIG, seed_folder, seed_runs
+from dtql_robot.run_folder import (
+    CHECKPOINT,
+    CONFIG,
+    CURVES,
+    DATASET,
+    METRICS,
+    REPORT,
+    RESULTS,
+    TRACKED,
+    seed_folder,
+    seed_runs,
+)
 from dtql_robot.system.locks import locked
+
+WRITTEN = (
+    *(f"{Path(CHECKPOINT).stem}.pt", f"{Path(CHECKPOINT).stem}-best.pt", f"{Path(CHECKPOINT).stem}-[0-9]*.pt"),
+    *(CONFIG, METRICS, DATASET, CURVES, TRACKED, RESULTS, REPORT, "results-best.json", "report-best.html"),
+    *("results-[0-9]*.json", "report-[0-9]*.html", "results/*.json", "results/*.html", "clips/*.mp4"),
+)
+"""What a run folder holds that belongs to its run.  Videos have names of the user's, and stay."""
 
 
 @contextmanager
-def claimed(out: Path, seed: int, seeds: Sequence[int] = (), *, resume: bool = False) -> Iterator[dict[int, Path]]:
+def claimed(
+    out: Path, seed: int, seeds: Sequence[int] = (), *, resume: bool = False, overwrite: bool = False
+) -> Iterator[dict[int, Path]]:
     """Seed -> its run folder: `out`, or one in it for each of several `seeds`.  They are there and can be written.
 
-    InputError where a folder cannot be written, holds a run that is not to be resumed, or is another process's.
+    InputError where a folder cannot be written, holds a run that is neither to be resumed nor replaced, or is another
+    process's.
     Folders that were made and stay empty are gone afterwards.
     """
+    if resume and overwrite:
+        raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
     _refuse_mixing(out, bool(seeds))
     folders = {s: seed_folder(out, s) for s in seeds} or {seed: out}
-    if not resume:
+    if not (resume or overwrite):
         for folder in folders.values():
             _refuse_run(folder)
     with ExitStack() as stack:
         for folder in folders.values():
             stack.enter_context(_made(folder))
             stack.enter_context(locked(folder / CHECKPOINT))
-        if not resume:
+        if not (resume or overwrite):
             for folder in folders.values():  # another process may have been first
                 _refuse_run(folder)
         yield folders
@@ -37,7 +60,18 @@ def claimed(out: Path, seed: int, seeds: Sequence[int] = (), *, resume: bool = F
 def _refuse_run(folder: Path) -> None:
     with _as_input_error(folder):
         if (folder / CHECKPOINT).exists():
-            raise InputError(f"{folder} already holds a run; continue it with --resume or choose another --out.")
+            raise InputError(
+                f"{folder} already holds a run; continue it with --resume, replace it with --overwrite, or choose "
+                "another --out."
+            )
+
+
+def clear(folder: Path) -> None:
+    """Remove the files of the run that a folder holds, and nothing else: what training and evaluation wrote there."""
+    kept = [path for pattern in WRITTEN for path in folder.glob(pattern)]
+    for path in kept:
+        if path.is_file() or path.is_symlink():
+            path.unlink()
 
 
 def _refuse_mixing(out: Path, several: bool) -> None:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from dtql_robot import checkpoint
 from dtql_robot.algorithm.objectives import Losses
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
-from dtql_robot.run_folder import CONFIG, DATASET, METRICS, RunSettings, describe, read_config
+from dtql_robot.policy.interface import Interface
+from dtql_robot.run_folder import CONFIG, DATASET, METRICS, RunSettings, describe, read_config, read_metrics
+from dtql_robot.run_name import CHECKPOINT, checkpoint_file
 from dtql_robot.system.files import write_json
 from dtql_robot.system.interrupts import Interrupts, deferred_interrupts
-from dtql_robot.system.progress import progress_bar
 from dtql_robot.training.buffer import DiskChunkBuffer
+from dtql_robot.training.callback import Callback, steppers
+from dtql_robot.training.claim import clear
 from dtql_robot.training.distributed import Group, group_of
 from dtql_robot.training.hardware import hardware, resolve_device
+from dtql_robot.training.held_out import measured_on
+from dtql_robot.training.init_from import Origin
+from dtql_robot.training.keeping import Keeper
 from dtql_robot.training.learner import Learner, make_learner
-from dtql_robot.training.metrics_file import MetricsFile
+from dtql_robot.training.metrics_file import MetricsWriter
 from dtql_robot.training.pixel_buffer import PixelBuffer
 from dtql_robot.training.prepare import Prepared, Resolved, prepare, resolve
+from dtql_robot.training.progress import Progress
 from dtql_robot.training.run import Run, start
 from dtql_robot.training.saving import Saver, complete, kept
 from dtql_robot.training.together import (
@@ -35,6 +43,7 @@ from dtql_robot.training.together import (
     start_together,
     without_graph,
 )
+from dtql_robot.training.watching import Judge, Watch
 from dtql_robot.types import Demonstrations
 
 
@@ -81,22 +90,40 @@ def train_into(
     progress: bool = True,
     summary: dict[str, Any] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    valid: Demonstrations | None = None,
+    notes: Sequence[str] = (),
+    judge: Judge | None = None,
+    callbacks: Sequence[Callback] = (),
+    origin: Origin | None = None,
     group: Group | None = None,
 ) -> None:
     """`train`, into folders that are `claimed`: seed -> folder.
 
-    say: takes what was decided and why, by sentences.  group: the processes that train together.
+    say: takes what was decided and why, by sentences.  valid: demonstrations that are held out, to measure the loss on.
+    notes: further sentences, on what was decided before.
+    judge: evaluates a policy every `eval_every` updates.  callbacks: told of what happens, see `Callback`.
+    origin: the weights to begin with.  A run that a folder holds and that is not resumed is replaced.
+    group: the processes that train together.
     """
     device = resolve_device(settings.cfg.device)
-    prepared = prepare(demos, settings if group is None else without_graph(settings), device)
+    if origin is not None:
+        origin.check(demos, settings.cfg)
+    if group is not None:
+        settings = without_graph(settings)
+    prepared = prepare(demos, settings, device, _scalings(folders, origin, resume))
     _check_buffer(prepared, len(folders))
+    held_out = None if valid is None else measured_on(valid, prepared, settings, device)
+    watch = Watch(prepared.cfg, judge, held_out)
+    told = [MetricsWriter(), *([Progress()] if progress else []), *callbacks]
     if resume and group is None:
         complete(list(folders.values()))
     if group is None:
-        runs = start(folders, prepared, device, resume)
+        runs = start(folders, prepared, device, resume, origin)
     else:
-        runs = start_together(group, folders, prepared, device, resume)
-    for sentence in (*prepared.decisions, *runs[0].notes):
+        runs = start_together(group, folders, prepared, device, resume, origin)
+    began = origin is not None and not all(run.resumed for run in runs)
+    decisions = (*notes, *prepared.decisions, *(origin.sentences(demos) if origin is not None and began else ()))
+    for sentence in (*decisions, *runs[0].notes):
         say(sentence)
     learner = make_learner([run.agent for run in runs])
     first = "Stopping: the update under way is finished, then the training is saved."
@@ -106,10 +133,21 @@ def train_into(
             follow(group, learner, prepared.buffer, interrupts)
             return
         for run in runs:
-            _write_settings(run, describe(demos, run.agent.cfg, env, prepared.decisions), summary)
-        stopped = _train(runs, learner, prepared.buffer, interrupts, progress, group)
+            if not run.resumed and (run.folder / CHECKPOINT).exists():
+                clear(run.folder)
+            _write_settings(run, describe(demos, run.agent.cfg, env, decisions), summary, origin)
+        stopped = _train(runs, learner, prepared.buffer, interrupts, watch, told, group)
     if stopped:
         raise _interrupted(folders, learner)
+
+
+def _scalings(folders: Mapping[int, Path], origin: Origin | None, resume: bool) -> Interface | None:
+    """Whose scalings to keep; None where the data decides."""
+    begun = next(iter(folders.values()))
+    if resume and (begun / CHECKPOINT).exists() and (begun / CONFIG).exists():
+        kept_then = read_config(begun)["init_norm"] == "keep"
+        return checkpoint.read(begun, torch.device("cpu"))[1] if kept_then else None
+    return origin.face if origin is not None and origin.norm == "keep" else None
 
 
 def _check_buffer(prepared: Prepared, seeds: int) -> None:
@@ -120,10 +158,13 @@ def _check_buffer(prepared: Prepared, seeds: int) -> None:
         raise InputError("cuda_graph=on needs all data on the GPU; leave it out with images or data kept in a file.")
 
 
-def _write_settings(run: Run, settings: RunSettings, summary: dict[str, Any] | None) -> None:
+def _write_settings(run: Run, settings: RunSettings, summary: dict[str, Any] | None, origin: Origin | None) -> None:
+    if origin is not None:
+        settings |= {"init_from": str(origin.run), "init_norm": origin.norm}
     if run.resumed and (run.folder / CONFIG).exists():
-        before = read_config(run.folder)["decisions"]
-        settings["decisions"] = list(dict.fromkeys([*before, *settings["decisions"], *run.notes]))
+        before = read_config(run.folder)
+        settings |= {"init_from": before["init_from"], "init_norm": before["init_norm"]}
+        settings["decisions"] = list(dict.fromkeys([*before["decisions"], *settings["decisions"], *run.notes]))
     write_json(run.folder / CONFIG, settings)
     if summary is not None:
         write_json(run.folder / DATASET, summary)
@@ -145,7 +186,8 @@ def _train(
     learner: Learner,
     buffer: Any,
     interrupts: Interrupts,
-    progress: bool,
+    watch: Watch,
+    callbacks: Sequence[Callback],
     group: Group | None,
 ) -> bool:
     """Update until the last step or an interrupt, of any process of the group, and save.  Returns: was it one?"""
@@ -155,59 +197,110 @@ def _train(
         saver = stack.enter_context(Saver(runs, saved))
         stack.callback(learner.close)
         updates = stack.enter_context(closing(learner.updates(buffer)))
-        log = stack.enter_context(_Log(runs, learner, saver, progress))
+        log = stack.enter_context(_Log(runs, learner, saver, watch, callbacks, interrupts))
+        log.catch_up()
         while learner.step < cfg.updates and not (stopped := asked_to_stop(interrupts, group)):
             losses = next(updates)
-            log.advance()
+            log.stepped()
             if is_logged(learner):
                 log.write(losses if group is None else group.mean_losses(losses))
+            if watch.due(learner.step):
+                log.look()
             if learner.step % cfg.checkpoint_every == 0 and learner.step < cfg.updates:
-                learner.scatter()
-                saver.save(interrupts, last=False)
+                log.save(last=False)
         if learner.step != saver.saved:
-            learner.scatter()
-            saver.save(interrupts, last=True)
+            log.save(last=True)
     return stopped or bool(interrupts)
 
 
-SHOWN = ("denoiser_loss", "trust_region", "nll", "q_loss", "policy_q")
-"""Metrics beside the progress bar."""
-
-
 class _Log:
-    """The progress bar and every run's metrics.csv."""
+    """Tells the callbacks what happens, and keeps the checkpoints that are asked for."""
 
-    def __init__(self, runs: Sequence[Run], learner: Learner, saver: Saver, progress: bool):
-        self.runs, self.learner, self.saver = runs, learner, saver
-        title = "train" if len(runs) == 1 else f"train {len(runs)} seeds"
-        steps = learner.cfg.updates
-        self.bar = progress_bar(title, total=steps, unit="step", initial=learner.step, enabled=progress)
-        self.tables = [MetricsFile(run.folder / METRICS, learner.step) for run in runs]
-        self.advance = self.bar.update
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        learner: Learner,
+        saver: Saver,
+        watch: Watch,
+        callbacks: Sequence[Callback],
+        interrupts: Interrupts,
+    ) -> None:
+        self.runs, self.learner, self.saver, self.watch, self.interrupts = runs, learner, saver, watch, interrupts
+        self.callbacks, self._steppers = callbacks, steppers(callbacks)
 
     def __enter__(self) -> _Log:
+        folders = [run.folder for run in self.runs]
+        with ExitStack() as begun:
+            for callback in self.callbacks:
+                callback.on_start(folders, self.learner.cfg, self.learner.step)
+                begun.callback(self._end, callback)
+            self._ends = begun.pop_all()
+        self.keeper = Keeper(self.runs, self.learner.cfg)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close()
-        for table in self.tables:
-            table.close()
-        lost = sum(table.lost for table in self.tables)
-        if lost:
-            print(f"{lost} rows of {METRICS} could not be written; only the curves miss them.", file=sys.stderr)
+        self._ends.close()
+
+    def _end(self, callback: Callback) -> None:
+        callback.on_end(self.learner.step)
+
+    def stepped(self) -> None:
+        """An update is done."""
+        step = self.learner.step
+        for callback in self._steppers:
+            callback.on_step(step)
+        if self.keeper.due(step):
+            self.learner.scatter()
+            for run, path in self.keeper.keep(step):
+                self._saved(run, path)
 
     def write(self, losses: Losses) -> None:
-        """A row of each table.  FloatingPointError where a value is not finite."""
+        """A row for each run.  FloatingPointError where a value is not finite."""
         step, count = self.learner.step, len(self.runs)
         columns = {k: v.expand(count).tolist() for k, v in losses.items()}
-        rows = [{k: column[i] for k, column in columns.items()} for i in range(count)]
-        for run, table, row in zip(self.runs, self.tables, rows, strict=True):
+        for i, run in enumerate(self.runs):
+            row = {k: column[i] for k, column in columns.items()}
             bad = [k for k, v in row.items() if not np.isfinite(v)]
             if bad:
                 raise FloatingPointError(
                     f"{bad} became NaN or infinite by step {step} ({run.folder}): {kept(self.saver.saved)}; "
                     f"lower --lr or check the data."
                 )
-            table.write(step, row)
-        means = {k: sum(row[k] for row in rows) / count for k in SHOWN if k in rows[0]}
-        self.bar.set_postfix({k: f"{v:.3g}" for k, v in means.items()}, refresh=False)
+            self._logged(run, row)
+
+    def look(self) -> None:
+        """Evaluate every run and measure it on what is held out."""
+        self.learner.scatter()
+        step = self.learner.step
+        for run in self.runs:
+            values, result = self.watch.look(run, lambda: bool(self.interrupts))
+            if values:
+                self._logged(run, values)
+            if result is not None:
+                for callback in self.callbacks:
+                    callback.on_eval(run.folder, step, result)
+                if (path := self.keeper.judged(run, step, values)) is not None:
+                    self._saved(run, path)
+
+    def catch_up(self) -> None:
+        """The evaluation that a training that goes on was interrupted in."""
+        step = self.learner.step
+        rows = [read_metrics(run.folder / METRICS) for run in self.runs]
+        last = [found[-1] if found and found[-1]["step"] == step else {} for found in rows]
+        if any(run.resumed and self.watch.missed(step, row) for run, row in zip(self.runs, last, strict=True)):
+            self.look()
+
+    def save(self, *, last: bool) -> None:
+        """Write the checkpoints that a training goes on from."""
+        self.learner.scatter()
+        self.saver.save(self.interrupts, last=last)
+        for run in self.runs if self.saver.saved == self.learner.step else ():
+            self._saved(run, checkpoint_file(run.folder))
+
+    def _logged(self, run: Run, values: dict[str, float]) -> None:
+        for callback in self.callbacks:
+            callback.on_log(run.folder, self.learner.step, values)
+
+    def _saved(self, run: Run, path: Path) -> None:
+        for callback in self.callbacks:
+            callback.on_checkpoint(run.folder, self.learner.step, path)

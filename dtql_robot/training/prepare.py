@@ -38,6 +38,7 @@ class Resolved:
     behaviour  the episodes to learn from, and those whose behaviour is learned
     low_keys   low-dimensional observations, in order; image_keys: those that are images
     decisions  what was decided from the data and why, a sentence each; nothing of what the user chose
+    rule       which steps of an episode say that it succeeded
     """
 
     cfg: Config
@@ -45,6 +46,7 @@ class Resolved:
     low_keys: tuple[str, ...]
     image_keys: tuple[str, ...]
     decisions: tuple[str, ...]
+    rule: SuccessRule = "any"
 
 
 class Prepared(NamedTuple):
@@ -73,19 +75,30 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     resolved = dataclasses.replace(cfg, data=data, policy=policy)
     if not policy.uses_all_episodes:
         found = dataclasses.replace(found, demos=learned, good=np.ones(len(learned), bool))
-    return Resolved(resolved, found, low_keys, image_keys, _decisions(found, cfg, resolved, rule))
+    return Resolved(resolved, found, low_keys, image_keys, _decisions(found, cfg, resolved, rule), rule)
 
 
-def prepare(demos: Demonstrations, settings: Config | Resolved, device: torch.device) -> Prepared:
-    """Fit the scalings, lay out the buffer on `device`, and decide what depends on the scaled data."""
+def prepare(
+    demos: Demonstrations, settings: Config | Resolved, device: torch.device, scaled_as: Interface | None = None
+) -> Prepared:
+    """Fit the scalings, lay out the buffer on `device`, and decide what depends on the scaled data.
+
+    scaled_as: whose scalings to use instead.
+    """
     found = resolve(demos, settings) if isinstance(settings, Config) else settings
     cfg, decisions, demos, shown = found.cfg, found.decisions, found.behaviour.demos, found.behaviour.shown
-    obs_norm, action_norm = fit_normalizers(shown, found.low_keys, cfg.data.obs_norm, cfg.data.action_norm)
+    if scaled_as is not None:
+        obs_norm, action_norm = scaled_as.obs_norm, scaled_as.action_norm
+    else:
+        obs_norm, action_norm = fit_normalizers(shown, found.low_keys, cfg.data.obs_norm, cfg.data.action_norm)
     buffer = make_buffer(demos, cfg.data, cfg.critic.discount, found.low_keys, obs_norm, action_norm, device)
     if cfg.draws_behaviour:
         steps = np.repeat(found.behaviour.good, [len(e) for e in demos.episodes])
         buffer = dataclasses.replace(buffer, behaviour=torch.from_numpy(np.flatnonzero(steps)).to(device))
     sigma_data = cfg.diffusion.sigma_data
+    if sigma_data is None and scaled_as is not None:
+        sigma_data = scaled_as.sigma_data
+        cfg = dataclasses.replace(cfg, diffusion=dataclasses.replace(cfg.diffusion, sigma_data=sigma_data))
     if sigma_data is None:
         sigma_data = action_std(buffer.behaviour_actions().cpu().numpy())
         cfg = dataclasses.replace(cfg, diffusion=dataclasses.replace(cfg.diffusion, sigma_data=sigma_data))

@@ -18,10 +18,14 @@ from dtql_robot.policy.interface import Interface
 from dtql_robot.run_folder import CHECKPOINT, flatten
 from dtql_robot.training.buffer import ChunkBuffer
 from dtql_robot.training.chunk_weights import fit_chunk_weights
+from dtql_robot.training.init_from import Origin
 from dtql_robot.training.pixel_buffer import PixelBuffer
 from dtql_robot.training.prepare import Prepared
 
-RESUMABLE = {"steps", "log_every", "checkpoint_every", "device", "threads", "optim.compile", "optim.cuda_graph"}
+RESUMABLE = {
+    *("steps", "log_every", "checkpoint_every", "device", "threads", "optim.compile", "optim.cuda_graph"),
+    *("watch.eval_every", "watch.eval_episodes", "watch.keep", "watch.log"),
+}
 """Settings that may differ between a run and its continuation."""
 
 
@@ -47,18 +51,28 @@ class Run:
         return self.interface
 
 
-def start(folders: Mapping[int, Path], prepared: Prepared, device: torch.device, resume: bool) -> list[Run]:
-    """The run of each seed: new, or the folder's own where it is to be resumed and there is one."""
-    return [_start(folder, prepared, seed, device, resume) for seed, folder in folders.items()]
+def start(
+    folders: Mapping[int, Path], prepared: Prepared, device: torch.device, resume: bool, origin: Origin | None = None
+) -> list[Run]:
+    """The run of each seed: new, or the folder's own where it is to be resumed and there is one.
+
+    origin: the weights that new ones begin with; None: those drawn from the seed.
+    """
+    return [_start(folder, prepared, seed, device, resume, origin) for seed, folder in folders.items()]
 
 
-def _start(folder: Path, prepared: Prepared, seed: int, device: torch.device, resume: bool) -> Run:
+def _start(
+    folder: Path, prepared: Prepared, seed: int, device: torch.device, resume: bool, origin: Origin | None
+) -> Run:
     interface, cfg = prepared.interface, dataclasses.replace(prepared.cfg, seed=seed)
     agent = checkpoint.make_agent(cfg, interface, device)
     run = Run(folder, agent, interface, prepared.buffer)
     if resume and (folder / CHECKPOINT).exists():
         saved = _restore(folder, agent, interface, device)
         return dataclasses.replace(run, resumed=True, notes=_notes(saved, cfg, agent.step))
+    if origin is not None:
+        origin.give(agent)
+        return run
     if agent.encoder is not None and agent.ema_encoder is not None:
         agent.encoder.load_backbone()
         agent.ema_encoder.load_state_dict(agent.encoder.state_dict())

@@ -15,6 +15,7 @@ import torch
 from dtql_robot.system.interrupts import Interrupts
 from dtql_robot.training.claim import claimed
 from dtql_robot.training.distributed import Group
+from dtql_robot.training.init_from import Origin
 from dtql_robot.training.learner import Learner
 from dtql_robot.training.prepare import Prepared, Resolved
 from dtql_robot.training.run import Run, start
@@ -22,13 +23,19 @@ from dtql_robot.training.run import Run, start
 
 @contextmanager
 def claimed_by_first(
-    group: Group | None, out: Path, seed: int, seeds: Sequence[int] = (), *, resume: bool = False
+    group: Group | None,
+    out: Path,
+    seed: int,
+    seeds: Sequence[int] = (),
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Iterator[dict[int, Path]]:
     """`claimed`, by the process that writes; the others learn the folders."""
     with ExitStack() as stack:
 
         def claim() -> dict[int, Path]:
-            return stack.enter_context(claimed(out, seed, seeds, resume=resume))
+            return stack.enter_context(claimed(out, seed, seeds, resume=resume, overwrite=overwrite))
 
         yield claim() if group is None else group.from_first(claim)
 
@@ -40,7 +47,12 @@ def without_graph(settings: Resolved) -> Resolved:
 
 
 def start_together(
-    group: Group, folders: Mapping[int, Path], prepared: Prepared, device: torch.device, resume: bool
+    group: Group,
+    folders: Mapping[int, Path],
+    prepared: Prepared,
+    device: torch.device,
+    resume: bool,
+    origin: Origin | None = None,
 ) -> list[Run]:
     """`start`, where only the first process needs to see the folder: the others take its agent's state.
 
@@ -51,7 +63,7 @@ def start_together(
     runs: list[Run] = []
 
     def first() -> tuple[dict[str, Any], bool, tuple[str, ...]]:
-        runs.extend(start(folders, prepared, device, resume))
+        runs.extend(start(folders, prepared, device, resume, origin))
         return runs[0].agent.state_dict(), runs[0].resumed, runs[0].notes
 
     state, resumed, notes = group.from_first(first)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dtql_robot.commands.fit import check_fit
+from dtql_robot.api.fit import check_fit
 from dtql_robot.datasets import load
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.validation.findings import Finding, Use

@@ -9,7 +9,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from dtql_robot.commands.fit import check_fit
+from dtql_robot.api.fit import check_fit
 from dtql_robot.envs import make_env
 from dtql_robot.envs.collection.collect import collect
 from dtql_robot.envs.rendering.convention import convention_of, convention_warnings

@@ -18,7 +18,7 @@ from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.video.labels import BLUE, caption
 from dtql_robot.eval.video.spec import spread
 from dtql_robot.experiments.table import as_csv, draw, gather, markdown
-from dtql_robot.report.page import write_report
+from dtql_robot.reports.page import write_report
 from dtql_robot.run_folder import read_results
 
 

@@ -15,7 +15,7 @@ from dtql_robot import load_policy
 from dtql_robot.cli import main
 from dtql_robot.datasets import save_robomimic
 from dtql_robot.eval import evaluate
-from dtql_robot.report import evaluations
+from dtql_robot.reports import evaluations
 from dtql_robot.types import Demonstrations, Episode
 from tests.helpers.faulty_env import SPEC, STEPS
 from tests.helpers.video_frames import read_video

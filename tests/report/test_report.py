@@ -9,9 +9,9 @@ from dtql_robot.config import Config, DataConfig, DiffusionConfig, OptimConfig
 from dtql_robot.datasets import inspect
 from dtql_robot.errors import InputError
 from dtql_robot.eval.result import EpisodeResult, EvalResult
-from dtql_robot.report.curves import plot_curves, series, smooth
-from dtql_robot.report.page import write_report
-from dtql_robot.report.run_report import training_command
+from dtql_robot.reports.curves import plot_curves, series, smooth
+from dtql_robot.reports.page import write_report
+from dtql_robot.reports.run_report import training_command
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_the_training_command_gives_the_same_settings(config, tmp_path):
     program, command, *words = shlex.split(line)
     assert (program, command) == ("dtql-robot", "train")
     _, options = parse(command, words)
-    assert options.config == config
+    assert options.settings == config
     assert (options.data, options.env, options.out) == ("my demos.hdf5", settings["env"], tmp_path / "run")
 
 

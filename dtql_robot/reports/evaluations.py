@@ -16,7 +16,8 @@ from typing import Any
 
 from dtql_robot.env_record import same_environment
 from dtql_robot.errors import InputError
-from dtql_robot.run_folder import CHECKPOINT, REPORT, RESULTS, read_config, read_results
+from dtql_robot.run_folder import REPORT, RESULTS, read_config, read_results
+from dtql_robot.run_name import CHECKPOINT, LAST, checkpoint_file, of_checkpoint
 from dtql_robot.system.files import write_json
 from dtql_robot.system.locks import locked
 
@@ -40,13 +41,14 @@ class Kept:
         rate = found["success_rate"]
         result = f"return {found['mean_return']:.2f}" if rate is None else f"{rate:.1%}"
         what = f"{result} over {found['episodes']} episodes in {found['env']}, seed {found['seed']}"
-        return f"{RESULTS} keeps what is better supported ({what}); this evaluation is in {self.results}"
+        file = of_checkpoint(RESULTS, found.get("checkpoint_name", LAST))
+        return f"{file} keeps what is better supported ({what}); this evaluation is in {self.results}"
 
 
-def checkpoint_digest(run: Path) -> str:
-    """What tells the run's checkpoint from any other; empty where there is none."""
+def checkpoint_digest(run: Path, name: str = LAST) -> str:
+    """What tells a checkpoint of the run from any other; empty where there is none."""
     try:
-        with open(run / CHECKPOINT, "rb") as file:
+        with open(checkpoint_file(run, name), "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()[:16]
     except OSError:
         return ""
@@ -55,27 +57,30 @@ def checkpoint_digest(run: Path) -> str:
 def keep(run: Path, result: Mapping[str, Any], videos: Sequence[Path] = ()) -> Kept:
     """Write an evaluation to where it belongs.
 
-    result: the content of results.json, with "checkpoint" (`checkpoint_digest`) and "asked" (option -> what was asked
-    for instead of the usual).  videos: its own, which stay where they are.
+    result: the content of results.json, with "checkpoint" (`checkpoint_digest`), "checkpoint_name" where it is not the
+    last one (results-best.json then takes the place of results.json), and "asked" (option -> what was asked for instead
+    of the usual).  videos: its own, which stay where they are.
     """
-    with locked(run / RESULTS, wait=True):
-        before = _headline(run)
+    checkpoint = result.get("checkpoint_name", LAST)
+    headline, report = run / of_checkpoint(RESULTS, checkpoint), run / of_checkpoint(REPORT, checkpoint)
+    with locked(headline, wait=True):
+        before = _headline(run, headline)
         if before is not None and _rank(result, run) < _rank(before, run):
             path = run / OTHERS / f"{name_of(result)}.json"
             return Kept(write_json(path, result), path.with_suffix(".html"), before)
         if before is not None and name_of(before) != name_of(result):
-            _set_aside(run, before, videos)
-        return Kept(write_json(run / RESULTS, result), run / REPORT)
+            _set_aside(run, before, videos, report)
+        return Kept(write_json(headline, result), report)
 
 
-def _headline(run: Path) -> dict[str, Any] | None:
+def _headline(run: Path, file: Path) -> dict[str, Any] | None:
     """What results.json holds; None where it holds nothing, or nothing that can be read."""
     try:
-        found = read_results(run)
+        found = read_results(file)
     except InputError:
         return None
     if "checkpoint" not in found:  # written before evaluations said it: by the time
-        newer = os.path.getmtime(run / RESULTS) >= os.path.getmtime(run / CHECKPOINT)
+        newer = os.path.getmtime(file) >= os.path.getmtime(run / CHECKPOINT)
         found["checkpoint"] = checkpoint_digest(run) if newer else "before"
     return found
 
@@ -84,7 +89,7 @@ def _rank(result: Mapping[str, Any], run: Path) -> tuple[bool, bool, bool, int]:
     """How well it supports what is said of the run: its checkpoint, environment and settings, and how many episodes."""
     own = read_config(run)["env"]
     return (
-        result["checkpoint"] == checkpoint_digest(run),
+        result["checkpoint"] == checkpoint_digest(run, result.get("checkpoint_name", LAST)),
         own is None or same_environment(own, result["env"]),
         not result.get("asked") and result["seed"] == 0,
         result["episodes"],
@@ -98,7 +103,7 @@ def name_of(result: Mapping[str, Any]) -> str:
     return re.sub(r"[^\w.+=-]+", "_", "-".join(words))[:200]
 
 
-def _set_aside(run: Path, before: Mapping[str, Any], videos: Sequence[Path]) -> None:
+def _set_aside(run: Path, before: Mapping[str, Any], videos: Sequence[Path], report: Path) -> None:
     """Move a headline, its report and its videos into results/; a video of the new one's name is the new one's."""
     folder, name = run / OTHERS, name_of(before)
     folder.mkdir(exist_ok=True)
@@ -110,5 +115,5 @@ def _set_aside(run: Path, before: Mapping[str, Any], videos: Sequence[Path]) -> 
             os.replace(old, folder / f"{name}-{old.name}")
             moved.append(f"{name}-{old.name}")
     write_json(folder / f"{name}.json", {**before, "videos": moved})
-    if (run / REPORT).is_file():
-        os.replace(run / REPORT, folder / f"{name}.html")
+    if report.is_file():
+        os.replace(report, folder / f"{name}.html")

@@ -97,7 +97,7 @@ def write_report(
     """
     import jinja2
 
-    loader = jinja2.PackageLoader("dtql_robot.report", package_path=".")
+    loader = jinja2.PackageLoader("dtql_robot.reports", package_path=".")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     episodes = list(results["per_episode"])
     low, high = results["ci95"] or (None, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot.config import Config
+from dtql_robot.env_record import recorded_kwargs
 from dtql_robot.run_folder import CURVES, METRICS, REPORT, read_config, read_metrics, read_results, read_summary
 
 
@@ -20,12 +21,12 @@ def write_run_report(
     command: the words of the evaluation's command line; the training's is read off the run's config.
     results_file, out: the evaluation that it is about, and the page; None: the run's results.json and report.html.
     """
-    from dtql_robot.report.curves import plot_curves, series
-    from dtql_robot.report.page import write_report
+    from dtql_robot.reports.curves import plot_curves, series
+    from dtql_robot.reports.page import write_report
 
     settings, results = read_config(run), read_results(results_file or run)
-    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run / METRICS)]
-    curves = plot_curves(rows, run / CURVES) if series(rows) else None
+    rows = curve_rows(read_metrics(run / METRICS))
+    curves = plot_curves(rows, run / CURVES, settings["config"]) if series(rows) else None
     versions = settings["versions"] | results.get("versions", {})
     write_report(
         out or run / REPORT,
@@ -42,11 +43,21 @@ def write_run_report(
     return out or run / REPORT
 
 
+def curve_rows(rows: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """The rows of metrics.csv without what is no curve."""
+    return [{k: v for k, v in row.items() if k not in ("seconds", "eval_episodes")} for row in rows]
+
+
 def training_command(run: Path, settings: Mapping[str, Any]) -> list[str]:
     """The words of a command line that trains with the run's settings.  settings: the content of config.json."""
     words = ["dtql-robot", "train", "--data", str(settings["data"]), "--out", str(run)]
     if settings["env"]:
         words += ["--env", settings["env"]]
+    limit = recorded_kwargs(settings.get("env_args") or {})[1]
+    if limit is not None:
+        words += ["--max-episode-steps", str(limit)]
+    if settings.get("init_from"):
+        words += ["--init-from", str(settings["init_from"]), "--init-norm", str(settings["init_norm"])]
     for name, value, default in _values(Config.from_dict(settings["config"]), Config()):
         flag = name.replace("_", "-")
         if value == default:

@@ -1,0 +1,181 @@
+"""`train`: demonstrations in, a run folder out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dtql_robot import paper
+from dtql_robot.api.demonstrations import divide, load_valid
+from dtql_robot.api.fit import check_fit
+from dtql_robot.api.judging import make_judge
+from dtql_robot.api.settings import with_settings
+from dtql_robot.config import Config
+from dtql_robot.datasets import inspect
+from dtql_robot.env_record import MAX_STEPS, choose_env, with_time_limit
+from dtql_robot.errors import InputError
+from dtql_robot.presets import changes, preset
+from dtql_robot.system.files import expanded
+from dtql_robot.training.callback import Callback
+from dtql_robot.training.distributed import group_of, said_once
+from dtql_robot.training.hardware import hardware, resolve_device
+from dtql_robot.training.init_from import InitNorm, inherited, read_origin
+from dtql_robot.training.loop import train_into
+from dtql_robot.training.prepare import headline, resolve
+from dtql_robot.training.together import claimed_by_first
+from dtql_robot.types import Demonstrations
+
+Say = Callable[[str], None]
+
+
+def train(
+    data: Demonstrations | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    cfg: Config | str | None = None,
+    *,
+    seeds: Sequence[int] = (),
+    env: str | None = None,
+    max_episode_steps: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    init_from: str | os.PathLike[str] | None = None,
+    init_norm: InitNorm = "keep",
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    summary: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Path:
+    """Train DTQL and return the run folder.
+
+        train("lift.hdf5", "runs/lift")
+        train(demos, "runs/lift", steps=20_000, eval_every=1000, keep="last,best")
+        train("mine.hdf5", "runs/mine", init_from="runs/lift")
+
+    data: demonstrations, or what `load` takes; a file is checked as `dtql-robot validate` does.
+    cfg: all settings, or a preset's name; None: the default recipe, or that of the run in `init_from`.
+    settings: some of them by name, as `dtql-robot train --help-all` lists them (with _ for -).
+    seeds: train a policy for each of these seeds instead of `cfg.seed`, all at once, into `out/seed0`, `out/seed1`, ...
+    env: the environment to evaluate in, where the demonstrations name none.  max_episode_steps: its time limit.
+    resume: go on with the folder's run, if there is one; its settings must be the same, but for the number of steps and
+    the intervals.  overwrite: replace the folder's run, once the data has been read.
+    init_from: a run folder, or a checkpoint of one ("runs/lift@best"), with whose weights to begin.  init_norm: "keep"
+    its scaling of observations and actions, or "refit" it to this data.
+    callbacks: told of what happens, see `Callback`.  summary: what the run folder says of the data; None: `inspect`'s.
+    Ctrl-C and SIGTERM end the update under way and save it before KeyboardInterrupt goes on; FloatingPointError where
+    training diverges: the last checkpoint stays.
+    """
+    begin = None if init_from is None else expanded(Path(init_from))
+    if cfg is None:
+        cfg = Config() if begin is None else inherited(begin)
+    name = cfg if isinstance(cfg, str) else None
+    if isinstance(cfg, str):
+        cfg = preset(cfg)
+    how = Training(
+        expanded(Path(out)), with_settings(cfg, settings), tuple(seeds), env, env, max_episode_steps, resume, overwrite,
+        begin, init_norm, name,
+    )  # fmt: skip
+    run_training(data, how, callbacks=callbacks, progress=progress, summary=summary)
+    return how.out
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `train` was asked for.  typed_env: `env`, where somebody typed it: only that may make Python import code."""
+
+    out: Path
+    cfg: Config
+    seeds: tuple[int, ...] = ()
+    env: str | None = None
+    typed_env: str | None = None
+    max_episode_steps: int | None = None
+    resume: bool = False
+    overwrite: bool = False
+    init_from: Path | None = None
+    init_norm: InitNorm = "keep"
+    preset: str | None = None
+
+
+def run_training(
+    data: Demonstrations | str | os.PathLike[str],
+    how: Training,
+    *,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    summary: dict[str, Any] | None = None,
+    say: Say = lambda _: None,
+    then: Callable[[Config], None] = lambda _: None,
+) -> None:
+    """Check the data and train.
+
+    say: takes what was found and decided, line by line.  then: called at the end, with the settings as they were used.
+    """
+    cfg = how.cfg
+    origin = None
+    with (
+        hardware(cfg),
+        group_of(cfg, len(how.seeds)) as group,
+        said_once(group),
+        claimed_by_first(group, how.out, cfg.seed, how.seeds, resume=how.resume, overwrite=how.overwrite) as folders,
+    ):
+        if how.init_from is not None:
+            origin = read_origin(how.init_from, how.init_norm, resolve_device(cfg.device))
+        reading = None if isinstance(data, Demonstrations) else load_valid(os.fspath(data), cfg.data)
+        demos = reading.demos if reading is not None else data
+        assert isinstance(demos, Demonstrations)
+        parts = divide(demos, cfg, reading)
+        demos, judged = _as_published(parts.demos, how)
+        demos, dropped = _limited(demos, how)
+        found = resolve(demos, cfg, how.env)
+        if origin is not None:
+            origin.check(demos, found.cfg)
+        fit = check_fit(demos, how.typed_env, found.cfg.data.obs_keys) if reading is not None else []
+        judge = make_judge(cfg, choose_env(how.typed_env, demos.env_spec, demos.env_args, source=demos.source))
+        for line in (headline(demos, found.cfg), *_recipe(how), *judged, *dropped, *fit):
+            say(line)
+        train_into(
+            folders,
+            demos,
+            found,
+            env=how.env,
+            resume=how.resume,
+            progress=progress,
+            summary=summary or inspect(demos),
+            say=lambda sentence: say(f"  {sentence}"),
+            valid=parts.valid,
+            notes=parts.notes,
+            judge=judge,
+            callbacks=callbacks,
+            origin=origin,
+            group=group,
+        )
+        then(found.cfg)
+
+
+def _recipe(how: Training) -> tuple[str, ...]:
+    """What the preset changes, in a sentence."""
+    if how.preset is None or how.resume:
+        return ()
+    return (f"--preset {how.preset} instead of the default recipe: {' '.join(changes(how.preset))}",)
+
+
+def _as_published(demos: Demonstrations, how: Training) -> tuple[Demonstrations, tuple[str, ...]]:
+    """The data with the environment in which the paper judges the preset's row, where the data names none."""
+    row = None if how.preset is None else paper.row_of(how.preset)
+    if row is None or how.env is not None or demos.env_spec is not None:
+        return demos, ()
+    said = f"the data names no environment: {row.env}, with {row.horizon} steps an episode, as the preset's row has it"
+    return replace(demos, env_spec=row.env, env_args=with_time_limit(demos.env_args, row.horizon)), (said,)
+
+
+def _limited(demos: Demonstrations, how: Training) -> tuple[Demonstrations, tuple[str, ...]]:
+    """The data with the time limit in its record of the environment; sentences about a record that is dropped."""
+    steps = how.max_episode_steps
+    if steps is None:
+        return demos, ()
+    if not 1 <= steps <= MAX_STEPS:
+        raise InputError(f"--max-episode-steps must be from 1 to {MAX_STEPS}, found {steps}.")
+    chosen = choose_env(how.env, demos.env_spec, demos.env_args, source=demos.source)
+    return replace(demos, env_spec=chosen.spec, env_args=with_time_limit(chosen.env_args, steps)), chosen.notes

@@ -1,0 +1,106 @@
+"""A training that begins with the weights of a run, to go on learning from other data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from dtql_robot import checkpoint
+from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.config import Config
+from dtql_robot.errors import InputError
+from dtql_robot.policy.interface import Interface
+from dtql_robot.run_folder import read_config, seed_runs
+from dtql_robot.types import Demonstrations
+
+InitNorm = Literal["keep", "refit"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The weights to begin with.
+
+    norm  "keep": observations and actions are scaled as they were in that run, so that its weights mean what they
+          meant; "refit": as suits the new data
+    """
+
+    run: Path
+    cfg: Config
+    face: Interface
+    networks: dict[str, Any]
+    norm: InitNorm = "keep"
+
+    def check(self, demos: Demonstrations, cfg: Config) -> None:
+        """InputError where the new data is not of the form that the run's networks read and write."""
+        face = self.face
+        shapes = tuple(demos.obs_shapes.get(key, ()) for key in face.obs_keys)
+        wrong = [key for key, a, b in zip(face.obs_keys, face.obs_shapes, shapes, strict=True) if a != b]
+        if wrong:
+            found = demos.obs_shapes.get(wrong[0])
+            what = "has no such observation" if found is None else f"has it in shape {found}"
+            expected = dict(zip(face.obs_keys, face.obs_shapes, strict=True))[wrong[0]]
+            raise InputError(f"{self.run} reads observation {wrong[0]!r} in shape {expected}; {demos.source} "
+                             f"{what}, so that a training cannot begin with its weights.")  # fmt: skip
+        if cfg.data.obs_keys != face.obs_keys:
+            raise InputError(f"{self.run} reads the observations {', '.join(face.obs_keys)}, this training "
+                             f"{', '.join(cfg.data.obs_keys)}; give the same --obs-keys.")  # fmt: skip
+        if demos.action_dim != face.action_dim:
+            raise InputError(f"{self.run} has actions with {face.action_dim} entries, {demos.source} with "
+                             f"{demos.action_dim}; a training cannot begin with its weights.")  # fmt: skip
+
+    def give(self, agent: DTQL) -> None:
+        """Put the weights into an agent whose optimizers are new.  InputError where one has another shape."""
+        for name, network in agent.networks.items():
+            own, theirs = network.state_dict(), self.networks.get(name, {})
+            for key in own:
+                mine, other = tuple(own[key].shape), tuple(theirs[key].shape) if key in theirs else None
+                if mine != other:
+                    raise InputError(f"{self.run} has other networks: {name}'s {key} has shape {other} there, "
+                                     f"here {mine}; leave out the settings that size networks.")  # fmt: skip
+            if set(theirs) - set(own):
+                raise InputError(f"{self.run} has other networks: its {name} has {len(theirs)} tensors, here it has "
+                                 f"{len(own)}; leave out the settings that size networks.")  # fmt: skip
+            network.load_state_dict(theirs)
+
+    def sentences(self, demos: Demonstrations) -> tuple[str, ...]:
+        """What the user should know of the beginning."""
+        said = f"begins with the weights of {self.run}"
+        if self.norm == "refit":
+            return (f"{said}; observations and actions are scaled as suits this data (--init-norm keep: as there).",)
+        extremes = np.stack([f(e.actions, axis=0) for e in demos.episodes for f in (np.min, np.max)])
+        beyond = np.abs(self.face.action_norm.apply(extremes)).max(axis=0) > 1.001
+        note = f"{said}, and scales observations and actions as there (--init-norm refit: as suits this data)."
+        if not beyond.any():
+            return (note,)
+        which = ", ".join(map(str, np.flatnonzero(beyond)))
+        return (note, f"warning: actions of this data leave the range of {self.run} in dimension {which}, which its "
+                      "scaling cannot reach: --init-norm refit can.")  # fmt: skip
+
+
+def read_origin(run: Path, norm: InitNorm, device: torch.device) -> Origin:
+    """The run to begin with, or one of its checkpoints (RUN@best).  InputError where there is none."""
+    if seeds := seed_runs(run):
+        raise InputError(
+            f"{run} holds the runs of several seeds; name one of them, such as {next(iter(seeds.values()))}."
+        )
+    cfg, face, state = checkpoint.read(run, device)
+    return Origin(run, cfg, face, state["networks"], norm)
+
+
+def inherited(run: Path) -> Config:
+    """The settings to train with where a run's weights are begun with: its own, but for what the new data decides."""
+    if seeds := seed_runs(run):
+        raise InputError(
+            f"{run} holds the runs of several seeds; name one of them, such as {next(iter(seeds.values()))}."
+        )
+    from dtql_robot.run_name import split_checkpoint
+
+    cfg, usual = Config.from_dict(read_config(split_checkpoint(run)[0])["config"]), Config()
+    data = dataclasses.replace(cfg.data, behaviour="auto", filter_key=None, episode_length=None)
+    policy = dataclasses.replace(cfg.policy, awr_temperature=None)
+    return dataclasses.replace(cfg, data=data, policy=policy, watch=usual.watch, device=usual.device, seed=usual.seed)
