@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +55,13 @@ def test_each_of_the_twenty_rows_has_an_environment_and_a_protocol():
         assert paper.row_of(f"paper:{row.dataset}") is paper.row_of(f"paper-kl:{row.dataset}") is row
         assert row.episodes == (10 if row.env.split("-")[0] in ("HalfCheetah", "Hopper", "Walker2d") else 100)
     assert paper.row_of("mse-bc") is None
+
+
+def test_the_page_on_the_paper_has_every_row():
+    page = (Path(__file__).parents[1] / "docs" / "paper.md").read_text()
+    for row in paper.ROWS:
+        name, version = row.dataset.rsplit("-v", 1)
+        assert f"`paper:{name}-v{'2' if 'antmaze' in name else version}`" in page
 
 
 def test_changes_say_what_a_preset_does():
