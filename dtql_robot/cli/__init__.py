@@ -61,6 +61,7 @@ COMMANDS = {
     "validate": "find everything in a file that would spoil training or evaluation",
     "data": "list, download or delete published data sets (robomimic, D4RL, OGBench, ...)",
     "convert": "convert demonstrations to robomimic, Minari or OGBench format",
+    "edit": "some of the demonstrations, without idle starts, under other names, in a new file",
     "split": "write train and valid filter keys into a robomimic file",
     "playback": "replay demonstrations in the simulator, count successes, film them",
     "train": "train a policy on demonstrations",

@@ -113,9 +113,12 @@ def _convert(options: Options) -> None:
 
 
 def _layout(options: Options) -> str:
-    if options.format != "auto":
-        return options.format
-    return {".hdf5": "robomimic", ".h5": "robomimic", ".npz": "ogbench"}.get(options.out.suffix, "minari")
+    return options.format if options.format != "auto" else layout_of(options.out)
+
+
+def layout_of(out: Path) -> str:
+    """The layout that the name of an output asks for."""
+    return {".hdf5": "robomimic", ".h5": "robomimic", ".npz": "ogbench"}.get(out.suffix, "minari")
 
 
 def _unedited(options: Options) -> bool:
@@ -125,11 +128,15 @@ def _unedited(options: Options) -> bool:
 
 def _rewrite(data: str, options: Options) -> None:
     """Read, change as asked, write."""
-    from dtql_robot.datasets import save_minari, save_ogbench, save_robomimic
-    from dtql_robot.datasets.episode_edits import clip_actions, mark_time_outs, mask_indices
-    from dtql_robot.datasets.formats.ogbench_write import cannot_hold
+    from dtql_robot.datasets.episode_edits import clip_actions, mark_time_outs
 
-    reading = _read_all(data, options)
+    reading = read_all(
+        data,
+        obs_keys=options.obs_keys,
+        filter_key=options.filter_key,
+        success_reward=options.success_reward,
+        episode_length=options.episode_length,
+    )
     demos = reading.demos
     if options.env is not None:
         demos = _renamed(demos, options.env)
@@ -137,11 +144,21 @@ def _rewrite(data: str, options: Options) -> None:
         demos = mark_time_outs(demos, options.time_limit)
     if options.clip_actions:
         demos = clip_actions(demos)
-    if _layout(options) == "robomimic":
-        save_robomimic(demos, options.out, overwrite=options.overwrite, masks=mask_indices(reading))
+    write(replace(reading, demos=demos), options.out, _layout(options), overwrite=options.overwrite)
+
+
+def write(reading: Reading, out: Path, layout: str, *, overwrite: bool) -> None:
+    """Write what was read, and say what there is no place for.  layout: "robomimic", "minari" or "ogbench"."""
+    from dtql_robot.datasets import save_minari, save_ogbench, save_robomimic
+    from dtql_robot.datasets.episode_edits import mask_indices
+    from dtql_robot.datasets.formats.ogbench_write import cannot_hold
+
+    demos = reading.demos
+    if layout == "robomimic":
+        save_robomimic(demos, out, overwrite=overwrite, masks=mask_indices(reading))
     else:
-        ogbench = _layout(options) == "ogbench"
-        (save_ogbench if ogbench else save_minari)(demos, options.out, overwrite=options.overwrite)
+        ogbench = layout == "ogbench"
+        (save_ogbench if ogbench else save_minari)(demos, out, overwrite=overwrite)
         if reading.filter_keys:
             print(f"note: {'OGBench' if ogbench else 'Minari'} has no filter keys; {', '.join(reading.filter_keys)} "
                   "were left out")  # fmt: skip
@@ -200,19 +217,26 @@ def success_line(outcomes: list[dict[str, Any]]) -> str:
     return text + (f"; never: {', '.join(failed[:10])}{', ...' if len(failed) > 10 else ''}" if failed else "")
 
 
-def _read_all(data: str, options: Options) -> Reading:
+def read_all(
+    data: str,
+    *,
+    obs_keys: tuple[str, ...],
+    filter_key: str | None,
+    success_reward: float | None,
+    episode_length: int | None,
+) -> Reading:
+    """What `read_source` reads; with no `obs_keys` all observations, images too."""
     from dtql_robot.datasets.loader import read_source
 
-    keys = options.obs_keys
-    if not keys:
-        first = read_source(data, filter_key=options.filter_key, episode_length=options.episode_length)
-        keys = tuple(k for k, stored in first.available.items() if stored.is_numeric)
-        if set(keys) == set(first.demos.obs_shapes) and options.success_reward is None:
+    if not obs_keys:
+        first = read_source(data, filter_key=filter_key, episode_length=episode_length)
+        obs_keys = tuple(k for k, stored in first.available.items() if stored.is_numeric)
+        if set(obs_keys) == set(first.demos.obs_shapes) and success_reward is None:
             return first
     return read_source(
         data,
-        obs_keys=keys,
-        filter_key=options.filter_key,
-        success_reward=options.success_reward,
-        episode_length=options.episode_length,
+        obs_keys=obs_keys,
+        filter_key=filter_key,
+        success_reward=success_reward,
+        episode_length=episode_length,
     )

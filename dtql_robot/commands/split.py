@@ -6,11 +6,14 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    from dtql_robot.types import Demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,17 +86,25 @@ def _split(options: Options) -> None:
 def recorded_rule(data: Path) -> Literal["last", "any"]:
     """How the environment that the file names counts success; "last", with a note, where that cannot be told."""
     from dtql_robot.datasets.loader import read_source
-    from dtql_robot.envs import env_info
 
     try:
         demos = read_source(data, problems=[]).demos
     except InputError:
         return "last"  # `split_demos` refuses it in a moment, or it has no success to count
+    return rule_of(demos)
+
+
+def rule_of(demos: Demonstrations) -> Literal["last", "any"]:
+    """How the environment that the data names counts success; "last", with a note, where that cannot be told."""
+    from dtql_robot.env_record import choose_env
+    from dtql_robot.envs import env_info
+
     try:
         if demos.env_spec is not None:
-            return env_info(demos.env_spec, env_args=demos.env_args).success_rule
+            chosen = choose_env(None, demos.env_spec, demos.env_args, source=demos.source)
+            return env_info(chosen.require(), env_args=chosen.env_args).success_rule
     except InputError:
-        pass  # not installed here
+        pass  # not installed here, or not to be imported because a file names it
     ends, ever = (sum(flags) for flags in zip(*((e.ends_in_success, e.succeeds) for e in demos.episodes), strict=True))
     if ends < ever:
         print(f"note: {ends} demonstrations end in success, {ever} succeed at some step; taken are the {ends}. Where "

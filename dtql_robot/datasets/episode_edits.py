@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.errors import InputError
-from dtql_robot.types import Demonstrations, Episode
+from dtql_robot.types import Array, Demonstrations, Episode
 
+COLLECTION = "collection"  # attribute that tells how `collect` made a file
 _ENOUGH = 0.5  # share of episodes that end at one and the same highest reward, from which it is suggested
 
 
@@ -28,6 +30,35 @@ def mark_time_outs(demos: Demonstrations, limit: int) -> Demonstrations:
         for e in demos.episodes
     )
     return replace(demos, episodes=episodes)
+
+
+def rename_keys(demos: Demonstrations, names: Mapping[str, str]) -> Demonstrations:
+    """Observations under other names, in the order they had.  names: old -> new.
+
+    InputError for one that is not there, and for a name that two would have.
+    """
+    known = list(demos.obs_shapes)
+    for old in names:
+        if old not in known:
+            raise InputError(f"{demos.source} has no observation {old!r}, only {', '.join(known)}.")
+    new = [names.get(key, key) for key in known]
+    twice = next((key for key in new if new.count(key) > 1), None)
+    if twice is not None:
+        raise InputError(f"Two observations would be called {twice!r}; choose another name.")
+
+    def renamed(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return {names.get(key, key): array for key, array in arrays.items()}
+
+    episodes = tuple(
+        replace(e, obs=renamed(e.obs), final_obs=None if e.final_obs is None else renamed(e.final_obs))
+        for e in demos.episodes
+    )
+    return replace(demos, episodes=episodes)
+
+
+def without_plan(demos: Demonstrations) -> Demonstrations:
+    """Without the note that `collect` continues by: what was edited is no collection of that plan any more."""
+    return replace(demos, attrs={k: v for k, v in demos.attrs.items() if k != COLLECTION})
 
 
 def mask_indices(reading: Reading) -> dict[str, list[int]]:

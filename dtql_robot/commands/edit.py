@@ -1,0 +1,144 @@
+"""`dtql-robot edit`: some of the demonstrations, without idle starts, under other names, in a new file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import Positional
+
+from dtql_robot.errors import InputError
+
+if TYPE_CHECKING:
+    from dtql_robot.datasets.formats.reading import Reading
+    from dtql_robot.types import Demonstrations
+
+INTERRUPTED = "Nothing was written."
+IDLE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Choose demonstrations, cut their idle starts or rename observations, and write a new file.
+
+    Demonstrations are chosen as they are in IN; what is left is then cut. Conditions are combined: all must hold.
+    Examples: dtql-robot edit low_dim.hdf5 good.hdf5 --only success --max-length 300 --unique
+              dtql-robot edit low_dim.hdf5 short.hdf5 --drop 3 7..9 demo_12 --cut-idle-start
+    """
+
+    data: Positional[str]
+    """Demonstrations to read, in any format that `convert` reads. Several: A,B."""
+    out: Positional[Path]
+    """File (.hdf5: robomimic, .npz: OGBench) or folder (Minari, named NAME-vN) to write."""
+    keep: tuple[str, ...] = ()
+    """Keep only these: numbers from 0 (3), ranges with both ends (3..7), or names (demo_12)."""
+    drop: tuple[str, ...] = ()
+    """Leave these out, given in the same way."""
+    only: Literal["success", "failure"] | None = None
+    """Keep only demonstrations that succeed, or only those that fail."""
+    success_rule: Literal["auto", "last", "any"] = "auto"
+    """Which demonstrations succeed: by the last step, or any step. auto: as the recorded environment counts, else by
+    the last."""
+    min_length: int | None = None
+    """Least number of steps."""
+    max_length: int | None = None
+    """Largest number of steps."""
+    min_return: float | None = None
+    """Least sum of rewards."""
+    max_return: float | None = None
+    """Largest sum of rewards."""
+    unique: bool = False
+    """Leave copies of an earlier demonstration out."""
+    cut_idle_start: bool = False
+    """Cut off the steps before anything moves."""
+    idle_share: float = IDLE
+    """With --cut-idle-start: share of an observation's range, over all demonstrations, up to which it has not moved."""
+    rename: tuple[str, ...] = ()
+    """Observations to rename, as OLD=NEW."""
+    obs_keys: tuple[str, ...] = ()
+    """Observation keys to keep, in this order, by their old names. Default: all, including images."""
+    filter_key: str | None = None
+    """Only the demonstrations listed under `mask/<filter_key>`."""
+    success_reward: float | None = None
+    """Count a step as a success if its reward is at least this."""
+    episode_length: int | None = None
+    """Episode length, for a D4RL file that does not mark where episodes end. Default: as the file marks them."""
+    overwrite: bool = False
+    """Replace OUT if it exists."""
+
+
+def run(options: Options) -> None:
+    """Write the new file and say what was left out, cut and renamed."""
+    from dtql_robot.commands.convert import layout_of, read_all, write
+    from dtql_robot.datasets.formats.minari_write import minari_id
+    from dtql_robot.datasets.formats.robosuite_recording import is_raw
+    from dtql_robot.datasets.loader import split_sources
+    from dtql_robot.system.files import check_writable, expanded
+    from dtql_robot.system.locks import locked
+
+    out, names = expanded(options.out), _new_names(options.rename)
+    if out.exists() and not options.overwrite:
+        raise InputError(f"{out} exists already; choose another OUT or add --overwrite.")
+    layout = layout_of(out)
+    if layout == "minari":
+        minari_id(out)
+    else:
+        check_writable(out)
+    if any(is_raw(source) for source in split_sources(options.data)):
+        raise InputError(f"{options.data} is a recording of simulator states; `dtql-robot convert` it first.")
+    with locked(out):
+        reading = read_all(
+            options.data,
+            obs_keys=options.obs_keys,
+            filter_key=options.filter_key,
+            success_reward=options.success_reward,
+            episode_length=options.episode_length,
+        )
+        edited = _edited(reading, options, names)
+        write(replace(reading, demos=edited), out, layout, overwrite=options.overwrite)
+    print(f"written: {out} ({len(edited)} of {len(reading.demos)} demonstrations, {edited.num_transitions} of "
+          f"{reading.demos.num_transitions} steps)")  # fmt: skip
+
+
+def _edited(reading: Reading, options: Options, names: dict[str, str]) -> Demonstrations:
+    from dtql_robot.datasets.episode_choice import Choice, choose_episodes
+    from dtql_robot.datasets.episode_edits import rename_keys, without_plan
+    from dtql_robot.datasets.idle_starts import cut_idle_starts
+
+    rule = options.success_rule
+    if rule == "auto":
+        from dtql_robot.commands.split import rule_of
+
+        rule = rule_of(reading.demos) if options.only else "last"
+    choice = Choice(
+        options.keep, options.drop, options.only, rule, (options.min_length, options.max_length),
+        (options.min_return, options.max_return), options.unique,
+    )  # fmt: skip
+    demos, left_out = choose_episodes(reading.demos, choice)
+    for reason, count in left_out.items():
+        print(f"left out: {count} {reason}")
+    if options.cut_idle_start:
+        demos, cut = cut_idle_starts(demos, options.idle_share)
+        print(f"cut: {sum(cut.values())} idle steps at the start of {len(cut)} demonstrations")
+    if names:
+        demos = rename_keys(demos, names)
+        _tell_environment(demos, names)
+    return without_plan(demos)
+
+
+def _new_names(words: tuple[str, ...]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for word in words:
+        old, equals, new = word.partition("=")
+        if not equals or not old or not new or old in names:
+            raise InputError(f"--rename takes OLD=NEW, each observation once, found {word!r}.")
+        names[old] = new
+    return names
+
+
+def _tell_environment(demos: Demonstrations, names: dict[str, str]) -> None:
+    """A policy that learns the new names is asked for them in the environment, which has the old ones."""
+    if demos.env_spec is not None:
+        recipes = "".join(f"+{new}={old}" for old, new in names.items())
+        print(f"note: where {demos.env_spec} gives the old names, train with --env '{demos.env_spec}{recipes}'")
