@@ -25,18 +25,19 @@ from dtql_robot.system.locks import locked
 class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
-    The suites are smoke (does everything work here? two minutes), fetch, metaworld, manipulation and ogbench: five
-    tasks in each of four scenes, beside published results. ogbench learns from recordings of 150,000 steps, made
-    first; ogbench-full from the published data, with as many updates; ogbench-smoke takes a minute. An estimate of
-    the time comes first. Each run that ends is added to table.md, table.csv and figure.png in --out, and to
-    results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
+    The suites are smoke (does everything work here? two minutes), fetch, mixed (demonstrations of mixed quality),
+    metaworld, manipulation and ogbench: five tasks in each of four scenes, beside published results. ogbench learns
+    from recordings of 150,000 steps, made first; ogbench-full from the published data, with as many updates;
+    ogbench-smoke takes a minute. An estimate of the time comes first. Each run that ends is added to table.md,
+    table.csv and figure.png in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command
+    continues.
 
     Example:
       dtql-robot bench fetch --methods dtql mse-bc diffusion-bc --seeds 0..2
     """
 
     suite: Positional[str]
-    """smoke, fetch, metaworld or manipulation."""
+    """smoke, fetch, mixed, metaworld, manipulation, ogbench, ogbench-full or ogbench-smoke."""
     out: Path | None = None
     """Folder to write. Default: runs/bench-SUITE."""
     tasks: tuple[str, ...] = ()
@@ -70,12 +71,6 @@ def run(options: Options) -> None:
     episodes = size.episodes if options.episodes is None else options.episodes
     if episodes < 1:
         raise InputError(f"--episodes must be 1 or more, found {episodes}.")
-    with locked(out):
-        check_writable(out / "table.md")
-        _run(options, out, tasks, data, size, episodes)
-
-
-def _run(options: Options, out: Path, tasks: list[BenchTask], data: dict[str, Path], size: Size, episodes: int) -> None:
     train_args = (*size.options, *options.train_args)
     jobs = [
         Job(task, method, seed, data[task.name], out / "runs" / task.name / method / f"seed{seed}")
@@ -84,9 +79,18 @@ def _run(options: Options, out: Path, tasks: list[BenchTask], data: dict[str, Pa
         for method in options.methods or size.methods
     ]
     works = {job: _work(job, train_args) for job in jobs}
-    for task in tasks:
-        _collect(task, data[task.name])
-    at_once, threads = processes(options.jobs)
+    with locked(out):
+        check_writable(out / "table.md")
+        for task in tasks:
+            _collect(task, data[task.name])
+        _run(works, out, episodes, processes(options.jobs), train_args)
+
+
+def _run(
+    works: dict[Job, Work], out: Path, episodes: int, processes: tuple[int, int], train_args: Sequence[str]
+) -> None:
+    """Run what is missing and write the tables.  processes: how many at once, and the threads of each."""
+    jobs, (at_once, threads) = list(works), processes
     missing = [job for job in jobs if evaluated(job) != episodes]
     print(f"{len(missing)} of {len(jobs)} runs to do, {at_once} at once", flush=True)
     if missing:

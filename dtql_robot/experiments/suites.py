@@ -55,6 +55,18 @@ class BenchTask:
 PICK = BenchTask("pick-and-place", Recording("FetchPickAndPlace-v4"))
 PUSH = BenchTask("push", Recording("FetchPush-v4", record="intended"))
 MIXED = BenchTask("pick-and-place-mixed", Recording("FetchPickAndPlace-v4", episodes=300, lapses=0.7))
+UNLABELLED = BenchTask(
+    "pick-and-place-mixed-unlabelled",
+    MIXED.data,
+    options=("--reward=dataset", "--behaviour=returns"),  # as without its success signal
+    file=f"{MIXED.name}.hdf5",
+)
+RARE = BenchTask("pick-and-place-rare", Recording("FetchPickAndPlace-v4", episodes=300, lapses=0.9))
+DOOR_MORE = BenchTask(
+    "door-more",
+    source="the demonstrations of door-human and some hundred successful rollouts of a policy, as `convert` joins them",
+    options=("--env", "AdroitHandDoor-v1"),
+)
 REACH = BenchTask("reach", Recording("FetchReach-v4", episodes=20))
 DOOR = BenchTask(
     "door-human",
@@ -101,6 +113,7 @@ OGBENCH_SMOKE = _ogbench("cube-single", OracleRecording("ogbench:cube-single-v0"
 SUITES: dict[str, tuple[BenchTask, ...]] = {
     "smoke": (REACH,),
     "fetch": (PICK, PUSH, MIXED),
+    "mixed": (MIXED, UNLABELLED, RARE, DOOR_MORE),
     "metaworld": METAWORLD,
     "manipulation": (PICK, PUSH, MIXED, DOOR, LIFT, *METAWORLD),
     "ogbench": OGBENCH,
@@ -135,6 +148,7 @@ class Size:
 _OGBENCH_METHODS = ("dtql", "mse-bc", "diffusion-bc", "idql", "iql")
 SIZES = {
     "smoke": Size(("dtql", "mse-bc"), (0,), 20, ("--steps=600",)),
+    "mixed": Size(("dtql", "no-q", "mse-bc-successes", "mse-bc", "iql")),
     "ogbench": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=20000",)),
     "ogbench-full": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=1000000", "--batch-size=256")),
     "ogbench-smoke": Size(("dtql", "mse-bc"), (0,), 2, ("--steps=30",)),

@@ -47,7 +47,7 @@ def test_suites_and_methods_are_consistent():
     for name in SUITES:
         tasks = suite(name)
         assert len({t.name for t in tasks}) == len(tasks)
-        assert all((t.data is None) == bool(t.source) for t in tasks)
+        assert all((t.data is None) == bool(t.source or t.by_name) for t in tasks)
 
 
 def test_no_two_methods_are_the_same_and_one_is_the_default():
