@@ -47,13 +47,17 @@ def part(name: str, options: argparse.Namespace) -> list[trial.Tally]:
         import numbers_given
 
         return numbers_given.campaign(options.numbers, options.seed)
+    if name == "words":
+        import words_given
+
+        return words_given.campaign(options.words, options.seed)
     import surroundings
 
     first = name == "surroundings0"
     return surroundings.campaign([p for p in surroundings.PARTS if (p == "simulators") == first])
 
 
-PARTS = ("files0", "files1", "numbers", "surroundings1", "surroundings0", "kills")
+PARTS = ("files0", "files1", "numbers", "words", "surroundings1", "surroundings0", "kills")
 
 
 def main() -> int:
@@ -61,6 +65,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=2000, help="damaged files")
     parser.add_argument("--kills", type=int, default=100, help="commands that are killed")
     parser.add_argument("--numbers", type=int, default=500, help="extreme numbers on the command line")
+    parser.add_argument("--words", type=int, default=500, help="misused command lines")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--at-once", type=int, default=2, help="parts that run side by side")
     parser.add_argument("--json", type=Path, help="write the table and each broken case")
@@ -79,7 +84,7 @@ def main() -> int:
             name = waiting.pop()
             words = [sys.executable, str(HERE), "--part", name]
             words += ["--files", str(options.files), "--kills", str(options.kills), "--seed", str(options.seed)]
-            words += ["--numbers", str(options.numbers)]
+            words += ["--numbers", str(options.numbers), "--words", str(options.words)]
             running[name] = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
             print(f"{time.monotonic() - began:5.0f} s  {name} begins", file=sys.stderr)
         done = next((n for n, p in running.items() if p.poll() is not None), None)

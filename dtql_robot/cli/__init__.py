@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dtql_robot import __version__
-from dtql_robot.errors import did_you_mean
+from dtql_robot.errors import MissingOutputError, did_you_mean
 from dtql_robot.failures import explain
 from dtql_robot.system.interrupts import redelivered_interrupts
 from dtql_robot.system.launcher import refuse_launcher
@@ -168,6 +168,10 @@ def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
             with plain_output():
                 run(options)
                 sys.stdout.flush()
+                if (lost := getattr(sys.stdout, "lost", None)) is not None:
+                    raise MissingOutputError(
+                        f"what it printed could not be written: {lost.strerror}; all else is done."
+                    )
     except BrokenPipeError:  # as in `dtql-robot inspect FILE | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

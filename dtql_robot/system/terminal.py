@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import sys
 import unicodedata
@@ -74,15 +75,40 @@ def accept_every_character() -> None:
 
 
 class PlainStream:
-    """A text stream that writes `printable` text; for everything else it is the stream that it wraps."""
+    """A text stream that writes `printable` text; for everything else it is the stream that it wraps.
+
+    lost: why what was written did not arrive, as where a log fills its disk.  The work goes on; its words are dropped.
+    """
 
     def __init__(self, stream: TextIO):
         self.stream = stream
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
         """Write text without what could drive the terminal.  Returns the number of characters."""
-        self.stream.write(printable(text))
+        with self._kept_going():
+            self.stream.write(self._shown(text))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        with self._kept_going():
+            self.stream.flush()
+
+    def _shown(self, text: str) -> str:
+        return printable(text)
+
+    @contextmanager
+    def _kept_going(self) -> Iterator[None]:
+        """A full disk is no reason to stop; that nobody reads any more (BrokenPipeError) is."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.lost = self.lost or error
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def writelines(self, lines: Iterator[str]) -> None:
         """Write each of the lines."""
@@ -93,10 +119,17 @@ class PlainStream:
         return getattr(self.stream, name)
 
 
+class _RawStream(PlainStream):
+    """The same for text of our own, whose control characters are meant."""
+
+    def _shown(self, text: str) -> str:
+        return text
+
+
 def raw_stderr() -> Any:
     """stderr for progress bars, whose carriage returns are our own."""
     stream = sys.stderr
-    return stream.stream if isinstance(stream, PlainStream) else stream
+    return _RawStream(stream.stream) if isinstance(stream, PlainStream) else stream
 
 
 @contextmanager

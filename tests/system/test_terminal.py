@@ -11,6 +11,7 @@ import pytest
 
 from dtql_robot.datasets import save_robomimic
 from dtql_robot.system.terminal import PlainStream, printable
+from tests.training.test_interrupts import SMALL
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,27 @@ def test_closed_streams_do_no_harm(closed, tmp_path):
     found = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert "Traceback" not in found.stdout + found.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("streams", [">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full"])
+def test_a_log_that_fills_its_disk_costs_the_log_alone(demos, tmp_path, streams):
+    data, out = save_robomimic(demos, tmp_path / "demos.hdf5"), tmp_path / "run"
+    words = [
+        sys.executable,
+        "-m",
+        "dtql_robot",
+        "train",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        "--steps",
+        "4",
+        *SMALL,
+    ]
+    ended = subprocess.run(["sh", "-c", f'"$@" {streams}', "sh", *words], capture_output=True, text=True)
+    assert (out / "checkpoint.pt").exists()
+    assert ended.returncode == (1 if streams.startswith(">") else 0)
+    assert ("what it printed could not be written" in ended.stderr) == (streams == ">/dev/full")
+    assert "Traceback" not in ended.stderr
