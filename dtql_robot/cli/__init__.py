@@ -168,13 +168,11 @@ def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
             with plain_output():
                 run(options)
                 sys.stdout.flush()
-                if (lost := getattr(sys.stdout, "lost", None)) is not None:
-                    raise MissingOutputError(
-                        f"what it printed could not be written: {lost.strerror}; all else is done."
-                    )
-    except BrokenPipeError:  # as in `dtql-robot inspect FILE | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+                lost = getattr(sys.stdout, "lost", None)
+        if isinstance(lost, BrokenPipeError):  # as in `dtql-robot inspect FILE | head`: wanted so
+            return 1
+        if lost is not None:
+            raise MissingOutputError(f"what it printed could not be written: {lost.strerror}; all else is done.")
     except BaseException as error:
         explained = explain(error)
         if explained is None:

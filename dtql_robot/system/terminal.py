@@ -77,7 +77,8 @@ def accept_every_character() -> None:
 class PlainStream:
     """A text stream that writes `printable` text; for everything else it is the stream that it wraps.
 
-    lost: why what was written did not arrive, as where a log fills its disk.  The work goes on; its words are dropped.
+    lost: why what was written did not arrive, as where a log fills its disk or its reader is gone.  The work goes on,
+    since hours of training are worth more than a line about them; its words are dropped.
     """
 
     def __init__(self, stream: TextIO):
@@ -100,11 +101,8 @@ class PlainStream:
 
     @contextmanager
     def _kept_going(self) -> Iterator[None]:
-        """A full disk is no reason to stop; that nobody reads any more (BrokenPipeError) is."""
         try:
             yield
-        except BrokenPipeError:
-            raise
         except OSError as error:
             self.lost = self.lost or error
             with contextlib.suppress(OSError, ValueError):
