@@ -28,6 +28,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return _operating_system(error)
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
         return f"a name holds bytes that are not text ({error.object!r}); rename it.", 2
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # Path.expanduser
+        return "a path starts with the home folder (~) of a user that does not exist; write it out.", 2
     if isinstance(error, FloatingPointError):
         return str(error), 1
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):

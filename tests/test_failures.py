@@ -21,6 +21,7 @@ from dtql_robot.failures import explain
         (MemoryError(), "memory ran out", 1),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out", 1),
         (KeyboardInterrupt(), "interrupted", 1),
+        (RuntimeError("Could not determine home directory."), "a user that does not exist", 2),
     ],
 )
 def test_what_is_not_our_fault_is_a_sentence(error, words, code):

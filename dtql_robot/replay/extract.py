@@ -22,7 +22,7 @@ from dtql_robot.datasets.loader import read_source
 from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateReplayer
 from dtql_robot.system.cores import usable_cores
-from dtql_robot.system.files import hidden_sibling
+from dtql_robot.system.files import expanded, hidden_sibling
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.system.remembered import content_digest
 from dtql_robot.system.task_pool import Failed, TaskPool
@@ -53,7 +53,7 @@ def extract_observations(
     Returns per demo {"name", "steps", "success", "ends_in_success", "empty" (observations without values)}.
     The data does not depend on `workers`.
     """
-    out = Path(out).expanduser()
+    out = expanded(Path(out))
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already. Choose another name or allow overwriting.")
     recording = open_recording(source, env)

@@ -30,7 +30,7 @@ from dtql_robot.datasets.formats.minari_read import (
 from dtql_robot.datasets.formats.robomimic_layout import FOUND
 from dtql_robot.env_record import EVAL_SPEC
 from dtql_robot.errors import InputError
-from dtql_robot.system.files import new_folder
+from dtql_robot.system.files import expanded, new_folder
 from dtql_robot.types import Array, Demonstrations, Episode
 
 
@@ -55,7 +55,7 @@ def save_minari(
     Raises InputError without the `minari` package, when `path` exists and `overwrite` is not set (an existing
     Minari dataset is replaced with it), or when an episode is malformed; nothing is left behind then.
     """
-    path = Path(path).expanduser().absolute()  # minari joins a relative one to itself
+    path = expanded(Path(path)).absolute()  # minari joins a relative one to itself
     for episode in demos.episodes:
         check_episode(episode, path.name)
     check_alike(demos.episodes, path.name)

@@ -15,7 +15,7 @@ from dtql_robot.datasets.formats.ogbench_read import FINAL_INFOS, KNOWN, OBS_KEY
 from dtql_robot.datasets.formats.ogbench_record import RECORD, Record
 from dtql_robot.datasets.formats.robomimic_layout import FOUND
 from dtql_robot.errors import InputError
-from dtql_robot.system.files import new_file
+from dtql_robot.system.files import expanded, new_file
 from dtql_robot.types import Array, Demonstrations, Episode
 
 _NOT_KEPT = {*FOUND, FINAL_INFOS, "rewards_missing"}  # attributes that the arrays say
@@ -29,7 +29,7 @@ def save_ogbench(demos: Demonstrations, path: str | Path, *, overwrite: bool = F
     Raises InputError for observations that are not one array, when `path` exists and `overwrite` is not set, or when
     an episode is malformed; nothing is left behind then.
     """
-    path = Path(path).expanduser()
+    path = expanded(Path(path))
     for episode in demos.episodes:
         check_episode(episode, path.name)
     check_alike(demos.episodes, path.name)

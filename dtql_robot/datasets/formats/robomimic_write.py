@@ -23,7 +23,7 @@ from dtql_robot.datasets.formats.robomimic_layout import (
 )
 from dtql_robot.env_record import record_as
 from dtql_robot.errors import InputError
-from dtql_robot.system.files import new_file
+from dtql_robot.system.files import expanded, new_file
 from dtql_robot.types import Demonstrations, Episode, is_image
 
 
@@ -67,7 +67,7 @@ def save_robomimic_stream(
     masks: Mapping[str, Sequence[int]] | None = None,
 ) -> Path:
     """As `save_robomimic` for episodes that come one by one and are never all in memory."""
-    path = Path(path).expanduser()
+    path = expanded(Path(path))
     with new_file(path, overwrite) as temporary, writing(temporary, "w", libver=("earliest", "v110")) as file:
         data = file.create_group("data")
         first: Episode | None = None
