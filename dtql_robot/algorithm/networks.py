@@ -202,6 +202,10 @@ class OneStepPolicyNet(nn.Module, ABC):
         """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in [-1, 1]."""
         return self.squash(self.members(obs, noise).mean(dim=0))
 
+    def candidates(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """`forward` of one state with N draws.  obs: (1, O).  noise: (N, H, A).  Returns (N, H, A)."""
+        return self(obs.expand(noise.shape[0], -1), noise)
+
     def mode(self, obs: Tensor) -> Tensor:
         """`forward` with noise 0.  obs: (B, O).  Returns (B, H, A)."""
         return self(obs, obs.new_zeros(len(obs), *self.chunk))
@@ -237,6 +241,11 @@ class GaussianPolicy(OneStepPolicyNet):
         out = self.net(obs)[None] if self.ensemble is None else self.net(obs.expand(self.ensemble, *obs.shape))
         mean, log_std = out.to(obs.dtype).unflatten(-1, (2, *self.chunk)).unbind(dim=2)
         return mean, log_std.clamp(*self.log_std_bounds)
+
+    def candidates(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """`forward` of one state with N draws, for which the network itself runs once.  obs: (1, O).  noise: (N, H, A).
+        Returns (N, H, A)."""
+        return self(obs, noise)  # mean and deviation are of the state alone, and meet the noise by broadcasting
 
     def members(self, obs: Tensor, noise: Tensor) -> Tensor:
         """The chunk of each member before tanh: (M, B, H, A).  obs: (B, O), noise: (B, H, A), 0 for the mean."""

@@ -40,7 +40,7 @@ class ActionChoice:
             seen = seen_by(self.encoder, "denoiser", whole).expand(count, -1)
             chunks = heun_sample(self.denoiser, seen, noise, self.sigmas)
         else:
-            chunks = self.network(obs.expand(count, -1), noise)
+            chunks = self.network.candidates(obs, noise)
         if count == 1:
             return chunks[0].cpu().numpy()
         judged = seen_by(self.encoder, "critic", whole).expand(count, -1)

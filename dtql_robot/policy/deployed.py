@@ -56,7 +56,7 @@ class DeployedPolicy(nn.Module):
             return self.network(state, drawn[0])
         assert self.critic is not None
         many = state.expand(drawn[0].shape[0], -1)
-        chunks = self.network(many, drawn[0])
+        chunks = self.network.candidates(state, drawn[0])
         q = self.critic(many, chunks).min(dim=0).values
         if self.act == "best":
             return chunks[q.argmax(dim=0, keepdim=True)]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dtql_robot.algorithm.agent import DTQL
-from dtql_robot.algorithm.model import Model, make_networks
-from dtql_robot.config import Config
+from dtql_robot.algorithm.model import Model, make_networks, make_policy
+from dtql_robot.algorithm.networks import ImplicitPolicy
+from dtql_robot.config import Config, PolicyConfig
 from dtql_robot.presets import ONE_NETWORK, override
 
 CPU = torch.device("cpu")
@@ -55,3 +56,13 @@ def test_a_model_for_acting_has_no_optimizer():
     agent = DTQL(Config(seed=1, device="cpu"), 5, 2, 0.5, CPU)
     model.load_networks(agent.state_dict()["networks"])
     assert digest(model.networks) == digest(agent.networks)
+
+
+@pytest.mark.parametrize("members", [1, 4])
+def test_candidates_of_one_state_are_what_the_policy_gives_for_each_draw(members):
+    cfg = Config(policy=PolicyConfig(policy_members=members))
+    obs, noise = torch.randn(1, 5), torch.randn(16, cfg.data.horizon, 3)
+    for policy in (make_policy(cfg, 5, 3), ImplicitPolicy(5, (cfg.data.horizon, 3), (32, 32), "mish")):
+        expected = policy(obs.expand(16, -1), noise)
+        torch.testing.assert_close(policy.candidates(obs, noise), expected)
+        assert expected.std(dim=0).min() > 0
