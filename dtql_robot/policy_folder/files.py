@@ -19,7 +19,6 @@ from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.numpy_policy import NumpyPolicy, mean_of_weights
 from dtql_robot.policy.plan_weights import plan_weights
-from dtql_robot.run_folder import as_trained
 from dtql_robot.system.json_shape import Shape, list_of, mapping, number, object_of, optional, text, whole
 from dtql_robot.types import Array
 
@@ -107,7 +106,7 @@ def read_policy_folder(path: Path) -> PolicyFolder:
     if hashlib.sha256(content).hexdigest() != found["weights_sha256"]:
         raise _damaged(path, f"{WEIGHTS} is not the file that {SETTINGS} was written with")
     try:
-        config = Config.from_dict(as_trained(found["config"])[0])
+        config = Config.from_dict(found["config"])
         interface = Interface.from_dict(found["interface"])
         arrays = parse_weights(content)
     except InputError as error:
@@ -152,9 +151,10 @@ def _check(path: Path, face: Interface, arrays: Mapping[str, Array]) -> None:
     bad = next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)
     if bad is not None:
         raise _damaged(path, f"{bad} is NaN or infinite")
-    sizes = dict(zip(face.obs_keys, map(math.prod, face.obs_shapes), strict=False))
-    if len(sizes) != len(face.obs_shapes) or not set(face.image_keys) <= set(sizes):
+    names = set(face.obs_keys)
+    if not len(names) == len(face.obs_keys) == len(face.obs_shapes) or not set(face.image_keys) <= names:
         raise _damaged(path, "observations and their shapes do not belong together")
+    sizes = dict(zip(face.obs_keys, map(math.prod, face.obs_shapes), strict=True))
     low = sum(sizes[key] for key in face.low_keys)
     for name, norm, size in (("obs_norm", face.obs_norm, low), ("action_norm", face.action_norm, face.action_dim)):
         if (len(norm.shift), len(norm.scale)) != (size, size):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import dtql_robot.client
-from dtql_robot import __version__, load_policy
+from dtql_robot import __version__
 from dtql_robot.policy_folder.save import save_policy_folder
 from dtql_robot.serving.served import Served
 from tests.helpers.policy_server import serving
-from tests.helpers.saved_policy import observation, save_policy
+from tests.helpers.saved_policy import observation, small_policy
 
 SOURCE = Path(dtql_robot.client.__file__).parent
 BLOCKED = ("torch", "mujoco", "gymnasium", "h5py", "dtql_robot")
@@ -52,7 +52,7 @@ def test_it_installs_alone_and_acts_without_torch(tmp_path):
                "--target", str(tmp_path / "site"), str(tmp_path / "source")]  # fmt: skip
     subprocess.run(install, check=True, capture_output=True)
     assert (tmp_path / "site/dtql_robot_client/client.py").is_file()
-    policy = load_policy(save_policy(tmp_path / "run"))
+    policy = small_policy()
     env = {"PYTHONPATH": str(tmp_path / "site"), "PATH": ""}
     with serving(Served(policy.portable(), policy.interface)) as (_, port):
         robot = [sys.executable, "-c", ROBOT, str(port), str(tmp_path / "actions.npy")]
@@ -62,7 +62,7 @@ def test_it_installs_alone_and_acts_without_torch(tmp_path):
 
 
 def test_a_policy_of_safetensors_acts_without_torch(tmp_path):
-    policy = load_policy(save_policy(tmp_path / "run"))
+    policy = small_policy()
     folder = save_policy_folder(policy, tmp_path / "policy")
     code = f"""
 import sys

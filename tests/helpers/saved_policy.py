@@ -3,25 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from dtql_robot import checkpoint
 from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.algorithm.model import Model, make_networks
 from dtql_robot.config import Config, DataConfig, EncoderConfig, PolicyConfig
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.normalize import Affine
+from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.types import Array
 
 WEIGHTS = ((0.4, 0.3, 0.2, 0.1), (0.6, 0.4), (0.75, 0.25), (1.0,))
 """Chunk weights for chunks of 4, by n_action_steps."""
 
 
-def save_policy(
-    folder: Path, *, policy: PolicyConfig | None = None, images: bool = False, frames: int = 1, n_action_steps: int = 2
-) -> Path:
-    """A run folder's checkpoint.  images: two cameras beside the low-dimensional observations."""
+def small_policy(**options: Any) -> OneStepPolicy:
+    """The policy of `save_policy`, without a file and in a tenth of the time."""
+    cfg, face = settings(**options)
+    device = torch.device("cpu")
+    networks = make_networks(cfg, face.obs_dim, face.action_dim, face.sigma_data, device, face.image_shapes)
+    model = Model(cfg, networks, device)
+    _disagree(model)
+    return OneStepPolicy(model, face)
+
+
+def save_policy(folder: Path, **options: Any) -> Path:
+    """A run folder's checkpoint.  options: see `settings`."""
+    cfg, face = settings(**options)
+    agent = DTQL(cfg, face.obs_dim, face.action_dim, face.sigma_data, torch.device("cpu"), face.image_shapes)
+    _disagree(agent)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(folder, agent, face)
+    return folder
+
+
+def _disagree(model: Model) -> None:
+    """Weights whose actions are far apart."""
+    with torch.no_grad():
+        for network in (model.ema_policy, model.target_q):
+            for p in network.parameters():
+                p.mul_(1.5).add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
+
+
+def settings(
+    *, policy: PolicyConfig | None = None, images: bool = False, frames: int = 1, n_action_steps: int = 2
+) -> tuple[Config, Interface]:
+    """A small policy's.  images: two cameras beside the low-dimensional observations."""
     encoder = EncoderConfig(frame_stack=frames, encoder="cnn", image_features=8, augment_pixels=2)
     cfg = Config(
         data=DataConfig(horizon=4, n_action_steps=n_action_steps),
@@ -40,14 +71,7 @@ def save_policy(
         image_keys=tuple(cameras),
         chunk_weights=WEIGHTS,
     )
-    agent = DTQL(cfg, 7, 2, 0.5, torch.device("cpu"), face.image_shapes)
-    with torch.no_grad():
-        for network in (agent.ema_policy, agent.target_q):
-            for p in network.parameters():
-                p.mul_(1.5).add_(0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(folder, agent, face)
-    return folder
+    return cfg, face
 
 
 def observation(seed: int, images: bool = False) -> dict[str, Array]:

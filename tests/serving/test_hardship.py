@@ -14,19 +14,18 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from dtql_robot import load_policy
 from dtql_robot.cli import main
 from dtql_robot.client import Client, PolicyError
 from dtql_robot.client.wire import pack
 from dtql_robot.policy_folder.save import save_policy_folder
 from dtql_robot.serving.served import Served
 from tests.helpers.policy_server import serving, start_server
-from tests.helpers.saved_policy import observation, save_policy
+from tests.helpers.saved_policy import observation, small_policy
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory):
-    return load_policy(save_policy(tmp_path_factory.mktemp("run")))
+def policy():
+    return small_policy()
 
 
 @pytest.mark.slow
@@ -52,7 +51,7 @@ def test_a_client_goes_on_when_the_server_is_killed_and_started_again(policy, tm
 
 
 def test_another_policy_at_the_same_address_is_not_taken_for_the_first(policy, tmp_path):
-    other = load_policy(save_policy(tmp_path, n_action_steps=1))
+    other = small_policy(n_action_steps=1)
     with serving(Served(policy.portable(), policy.interface)) as (_, port):
         client = Client(port=port, wait=2)
         client.act(observation(0))
@@ -63,6 +62,11 @@ def test_another_policy_at_the_same_address_is_not_taken_for_the_first(policy, t
         client._uri = client._uri.format(port=port)
         with pytest.raises(PolicyError, match="restarted with a policy that reads or plans otherwise"):
             client.infer(observation(0))
+
+
+def good_message() -> bytes:
+    """A request that is as it should be."""
+    return pack(observation(0))
 
 
 def fuzzed(rng: random.Random, good: bytes) -> bytes | str:
@@ -86,7 +90,7 @@ def fuzzed(rng: random.Random, good: bytes) -> bytes | str:
 
 def harm(port: int, messages: int, seed: int) -> int:
     """Send fuzzed messages, connecting again where the server hangs up.  Returns how many it answered."""
-    rng, answered, good = random.Random(seed), 0, pack(observation(0))
+    rng, answered, good = random.Random(seed), 0, good_message()
     socket = connect(f"ws://127.0.0.1:{port}", compression=None)
     socket.recv()
     for _ in range(messages):

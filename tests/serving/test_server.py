@@ -8,12 +8,12 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from dtql_robot import ActionPlan, load_policy
+from dtql_robot import ActionPlan
 from dtql_robot.client import Client, PolicyError
 from dtql_robot.config import PolicyConfig
 from dtql_robot.serving.served import Served
 from tests.helpers.policy_server import serving
-from tests.helpers.saved_policy import observation, save_policy
+from tests.helpers.saved_policy import observation, small_policy
 
 KINDS = {
     "mean": {},
@@ -29,20 +29,20 @@ def served(policy):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return save_policy(tmp_path_factory.mktemp("mean"))
+def policy():
+    return small_policy()
 
 
 @pytest.fixture
-def port(run):
-    with serving(served(load_policy(run))) as (_, port):
+def port(policy):
+    with serving(served(policy)) as (_, port):
         yield port
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_clients_side_by_side_act_as_the_policy_does_alone(kind, tmp_path):
     images = "images" in KINDS[kind]
-    policy = load_policy(save_policy(tmp_path, **KINDS[kind]))
+    policy = small_policy(**KINDS[kind])
     steps, clients = 7, 4
 
     def episodes(number):
@@ -64,8 +64,7 @@ def test_clients_side_by_side_act_as_the_policy_does_alone(kind, tmp_path):
     assert (server.clients, server.requests) == (clients, clients * 2 * 4)  # of two steps each, the last one of one
 
 
-def test_requests_that_wait_together_are_predicted_together(run):
-    policy = load_policy(run)
+def test_requests_that_wait_together_are_predicted_together(policy):
     with serving(served(policy)) as (server, port):
         sockets = [connect(f"ws://127.0.0.1:{port}") for _ in range(8)]
         assert all(b"dtql-robot" in socket.recv() for socket in sockets)
@@ -95,8 +94,7 @@ def openpi_actions(reply):
     return np.ndarray(buffer=found[b"data"], dtype=np.dtype(found[b"dtype"]), shape=found[b"shape"])
 
 
-def test_a_client_of_openpi_gets_the_actions_to_execute(run, port):
-    policy = load_policy(run)
+def test_a_client_of_openpi_gets_the_actions_to_execute(policy, port):
     plan = ActionPlan(policy.n_action_steps, policy.chunk_weights)
     with connect(f"ws://127.0.0.1:{port}", additional_headers={"Authorization": "Api-Key unused"}) as socket:
         told = msgpack.unpackb(socket.recv())
@@ -121,8 +119,7 @@ def test_a_client_of_openpi_gets_the_actions_to_execute(run, port):
             assert words in socket.recv()
 
 
-def test_a_wrong_observation_is_one_sentence_and_the_conversation_goes_on(run, port):
-    policy = load_policy(run)
+def test_a_wrong_observation_is_one_sentence_and_the_conversation_goes_on(policy, port):
     good = observation(0)
     with Client(port=port) as client:
         for bad, words in (
@@ -140,11 +137,10 @@ def test_a_wrong_observation_is_one_sentence_and_the_conversation_goes_on(run, p
         assert client.reconnections == 0
 
 
-def test_health_needs_no_token_and_robots_do(run):
+def test_health_needs_no_token_and_robots_do(policy):
     import urllib.request
 
-    policy = served(load_policy(run))
-    with serving(policy, token="open-sesame") as (_, port):
+    with serving(served(policy), token="open-sesame") as (_, port):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
             assert (answer.status, answer.read()) == (200, b"OK\n")
         for token in (None, "open-sesam", "open-sesame2", "Open-sesame", "\xfc"):
@@ -164,8 +160,8 @@ def test_a_web_page_cannot_move_the_robot(port):
         connect(f"ws://127.0.0.1:{port}", origin="http://localhost")
 
 
-def test_more_clients_than_allowed_wait_for_a_place(run):
-    with serving(served(load_policy(run)), max_clients=1) as (_, port), Client(port=port) as first:
+def test_more_clients_than_allowed_wait_for_a_place(policy):
+    with serving(served(policy), max_clients=1) as (_, port), Client(port=port) as first:
         first.act(observation(0))
         with pytest.raises(ConnectionError, match=r"no policy server answers.*503"):
             Client(port=port, wait=0.2)
@@ -174,8 +170,8 @@ def test_more_clients_than_allowed_wait_for_a_place(run):
             assert second.act(observation(0)).shape == (2,)
 
 
-def test_what_fails_in_the_policy_costs_one_request(run, caplog):
-    policy = load_policy(run).portable()
+def test_what_fails_in_the_policy_costs_one_request(policy, caplog):
+    policy = policy.portable()
 
     class Flaky:
         action_dim, n_action_steps, chunk_weights, calls = 2, 2, None, 0
