@@ -46,6 +46,7 @@ ALLOWED = {
         *("checkpoint", "config", "datasets", "envs", "eval", "metrics", "paper", "policy", "presets"),
         *("reports", "run_folder", "run_name", "training"),
     },
+    "viewer": {*COMMON, "envs", "eval", "policy", "replay"},
     "experiments": {*COMMON, "algorithm", "config", "datasets", "envs", "eval", "policy", "run_folder", "training"},
 }
 """Module or sub-package -> what it may import of the package, itself aside.  `cli` and `commands` join all sides."""

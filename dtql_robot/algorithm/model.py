@@ -29,7 +29,12 @@ from dtql_robot.errors import InputError, describe
 from dtql_robot.system import plugins
 from dtql_robot.system.memory import free_memory
 
-ACTS_WITH: dict[str, tuple[str, ...]] = {"best": ("target_q",), "softmax": ("target_q",), "diffusion": ("denoiser",)}
+ACTS_WITH: dict[str, tuple[str, ...]] = {
+    "best": ("target_q",),
+    "softmax": ("target_q",),
+    "diffusion": ("denoiser",),
+    "diffusion-best": ("denoiser", "target_q"),
+}
 """Way to act -> the networks that it takes beside the average of the policy and of its encoder."""
 
 

@@ -64,6 +64,7 @@ COMMANDS = {
     "edit": "some of the demonstrations, without idle starts, under other names, in a new file",
     "split": "write train and valid filter keys into a robomimic file",
     "playback": "replay demonstrations in the simulator, count successes, film them",
+    "view": "look at demonstrations, or a policy's episodes, in the browser in 3-D",
     "train": "train a policy on demonstrations",
     "eval": "evaluate a trained policy: success rate with interval, video, report",
     "toy": "draw the paper's 2-D bandits: trust region against KL",

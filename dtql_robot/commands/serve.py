@@ -38,7 +38,7 @@ class Options:
     """Connections at one time."""
     n_action_steps: int | None = None
     """Actions of each chunk that are executed. Default: as trained."""
-    act: Literal["mean", "sample", "best", "softmax", "diffusion"] | None = None
+    act: Literal["mean", "sample", "best", "softmax", "diffusion", "diffusion-best"] | None = None
     """How it chooses actions. Default: as trained."""
     device: str = "cpu"
     """Where images and candidates are computed: cpu, cuda."""

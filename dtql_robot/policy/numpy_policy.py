@@ -129,7 +129,7 @@ def mean_of_weights(weights: Mapping[str, Array], activation: str, chunk: tuple[
         return None
     numbers = sorted({int(name.split(".")[1]) for name in weights})
     arrays = [(weights[f"net.{i}.weight"], weights[f"net.{i}.bias"]) for i in numbers]
-    if len(arrays) < 2:
+    if len(arrays) < 2 or len({weight.ndim for weight, _ in arrays}) > 1:
         return None
     size = math.prod(chunk)  # of the last layer, without the deviations
     if arrays[0][0].ndim == 2:

@@ -71,7 +71,7 @@ class PolicyFolder:
         if self.config.policy.act != "mean" or self.interface.image_keys:
             return None
         cfg, chunk = self.config, (self.config.data.horizon, self.interface.action_dim)
-        if cfg.policy.policy == "implicit":
+        if cfg.policy.policy != "gaussian":
             return None
         try:
             mean = mean_of_weights(

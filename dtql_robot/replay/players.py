@@ -9,6 +9,7 @@ import numpy as np
 from dtql_robot.datasets.formats.robosuite_recording import StateDemo
 from dtql_robot.env_record import EnvChoice
 from dtql_robot.envs import EnvInfo, make_env
+from dtql_robot.envs.rendering.simulation import hidden_groups_of, simulation_of
 from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateSimulation
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -25,6 +26,8 @@ class Player(Protocol):
     put(e, t)       the recorded state before action t; returns success or None
     ready(e, t)     before `step` continues from such a state
     frame()         the scene as (height, width, 3) uint8
+    simulation()    MuJoCo's (model, data) as they are now
+    hidden_groups   groups of geometry that are not for the eye
     """
 
     facts: EnvInfo
@@ -43,6 +46,13 @@ class Player(Protocol):
 
     def frame(self) -> Array:
         """The picture of the state, (H, W, 3) uint8."""
+
+    def simulation(self) -> tuple[Any, Any]:
+        """MuJoCo's (model, data) as they are now."""
+
+    @property
+    def hidden_groups(self) -> tuple[int, ...]:
+        """Groups of geometry that are not for the eye."""
 
     def close(self) -> None:
         """Free the simulator."""
@@ -94,6 +104,15 @@ class RobosuitePlayer:
     def frame(self) -> Array:
         """The picture of the state, (H, W, 3) uint8."""
         return np.asarray(self._simulation.env.render())
+
+    def simulation(self) -> tuple[Any, Any]:
+        """MuJoCo's (model, data) as they are now."""
+        return simulation_of(self._simulation.env)
+
+    @property
+    def hidden_groups(self) -> tuple[int, ...]:
+        """Groups of geometry that are not for the eye."""
+        return hidden_groups_of(self._simulation.env)
 
     def close(self) -> None:
         """Free the simulator."""
@@ -180,6 +199,15 @@ class GymPlayer:
     def frame(self) -> Array:
         """The picture of the state, (H, W, 3) uint8."""
         return np.asarray(self._env.render())
+
+    def simulation(self) -> tuple[Any, Any]:
+        """MuJoCo's (model, data) as they are now."""
+        return simulation_of(self._env)
+
+    @property
+    def hidden_groups(self) -> tuple[int, ...]:
+        """Groups of geometry that are not for the eye."""
+        return hidden_groups_of(self._env)
 
     def close(self) -> None:
         """Free the simulator."""
