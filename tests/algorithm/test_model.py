@@ -62,7 +62,7 @@ def test_a_model_for_acting_has_no_optimizer():
 def test_candidates_of_one_state_are_what_the_policy_gives_for_each_draw(members):
     cfg = Config(policy=PolicyConfig(policy_members=members))
     obs, noise = torch.randn(1, 5), torch.randn(16, cfg.data.horizon, 3)
-    for policy in (make_policy(cfg, 5, 3), ImplicitPolicy(5, (cfg.data.horizon, 3), (32, 32), "mish")):
+    for policy in (make_policy(cfg, 5, 3, 0.5), ImplicitPolicy(5, (cfg.data.horizon, 3), (32, 32), "mish")):
         expected = policy(obs.expand(16, -1), noise)
         torch.testing.assert_close(policy.candidates(obs, noise), expected)
         assert expected.std(dim=0).min() > 0

@@ -21,6 +21,7 @@ KINDS = {
     "best": {"policy": PolicyConfig(act="best", candidates=4, tr_at="sample")},
     "diffusion": {"policy": PolicyConfig(act="diffusion")},
     "implicit": {"policy": PolicyConfig(policy="implicit", tr_at="sample")},
+    "best of diffusion": {"policy": PolicyConfig(act="diffusion-best", candidates=4)},
     "images": {"images": True, "frames": 2},
 }
 
