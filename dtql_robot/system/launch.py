@@ -38,6 +38,15 @@ def safe_environment() -> dict[str, str]:
     return {**environment, "PYTHONPATH": os.pathsep.join(entries)} if entries else environment
 
 
+def wait_without_spinning() -> None:
+    """Let threads that wait for others sleep; OpenMP reads this when torch is imported.
+
+    By default they spin for milliseconds at the end of every product.  Where other work wants the cores, that keeps
+    the very thread from running that is waited for: updates took fifty times as long (docs/performance.md).
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def _import_this_package() -> None:
     """Make `dtql_robot` the package around this file."""
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -52,6 +61,7 @@ def _import_this_package() -> None:
 
 
 if __name__ == "__main__":
+    wait_without_spinning()
     _import_this_package()
     del sys.argv[0]
     if sys.argv[0].startswith("--with="):

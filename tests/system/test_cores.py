@@ -1,6 +1,8 @@
 """One count of the cores that this process may use."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,14 @@ def test_everything_counts_the_same_way():
     package = Path(cores.__file__).parents[1]
     counting = [p.name for p in package.rglob("*.py") if "cpu_count(" in p.read_text()]
     assert counting == ["cores.py"]
+
+
+PRINT_POLICY = "import os, sys; print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_commands_and_their_processes_do_not_spin_before_torch_is_there(given, found, tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | given
+    code = f"from dtql_robot.cli import main; import sys; sys.argv = ['x', '--version']; main(); {PRINT_POLICY}"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{found} False"
