@@ -13,6 +13,7 @@ from tyro.conf import Positional, UseAppendAction
 
 from dtql_robot.commands import train
 from dtql_robot.commands.words import parse_options, parse_seeds
+from dtql_robot.datasets.published.fetch import fetch
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.estimate import Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, write_tables
@@ -26,18 +27,19 @@ class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
     The suites are smoke (does everything work here? two minutes), fetch, mixed (demonstrations of mixed quality),
-    metaworld, manipulation and ogbench: five tasks in each of four scenes, beside published results. ogbench learns
-    from recordings of 150,000 steps, made first; ogbench-full from the published data, with as many updates;
-    ogbench-smoke takes a minute. An estimate of the time comes first. Each run that ends is added to table.md,
-    table.csv and figure.png in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command
-    continues.
+    metaworld, manipulation; ogbench: five tasks in each of four scenes; robomimic: lift, can and square of many humans;
+    d4rl: Adroit and locomotion, by the normalized score. The last three stand beside published results. ogbench learns
+    from recordings of 150,000 steps, made first; the data of robomimic and d4rl is downloaded, or found in --data-dir.
+    ogbench-full, robomimic-full and d4rl-full use the published data and as many updates; ogbench-smoke takes a minute.
+    An estimate of the time comes first. Each run that ends is added to table.md, table.csv and figure.png in --out, and
+    to results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
 
     Example:
       dtql-robot bench fetch --methods dtql mse-bc diffusion-bc --seeds 0..2
     """
 
     suite: Positional[str]
-    """smoke, fetch, mixed, metaworld, manipulation, ogbench, ogbench-full or ogbench-smoke."""
+    """Name of the suite."""
     out: Path | None = None
     """Folder to write. Default: runs/bench-SUITE."""
     tasks: tuple[str, ...] = ()
@@ -53,6 +55,8 @@ class Options:
     files: tuple[str, ...] = ()
     """Demonstration files for tasks that are not collected, as TASK=PATH, such as
     door-human=door-v0_demos_clipped.hdf5."""
+    data_dir: Path | None = None
+    """Folder to look in for published data sets before they are downloaded: files by their published names."""
     jobs: int | None = None
     """Number of runs at once. Default: one per CPU core; one on a GPU."""
     train_args: UseAppendAction[tuple[str, ...]] = ()
@@ -82,6 +86,8 @@ def run(options: Options) -> None:
     with locked(out):
         check_writable(out / "table.md")
         for task in tasks:
+            if task.by_name and str(data[task.name]) == task.by_name:
+                fetch(task.by_name)
             _collect(task, data[task.name])
         _run(works, out, episodes, processes(options.jobs), train_args)
 
@@ -113,7 +119,7 @@ def _work(job: Job, train_args: Sequence[str]) -> Work:
     """What the job's training will be told, as its own command line reads it."""
     words = ["--out", str(job.folder), "--data", str(job.data), *job.settings(train_args)]
     parsed = parse_options(train, words, train.defaults(words), "dtql-robot train")
-    return Work(job.task.name, job.method, job.data, parsed.config, parsed.env)
+    return Work(job.task.name, job.method, job.data, parsed.settings, parsed.env)
 
 
 def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Path]]:
@@ -124,6 +130,8 @@ def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Pat
     given = dict(_name_and_path(entry) for entry in options.files)
     _require_known("--files", tuple(given), known)
     tasks = [known[name] for name in options.tasks or known]
+    if options.data_dir is not None:
+        given = {t.name: _found(t, expanded(options.data_dir)) for t in tasks if t.by_name} | given
     for task in tasks:
         if task.data is None and not task.by_name and task.name not in given:
             raise InputError(
@@ -131,6 +139,23 @@ def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Pat
                 f"Give it with --files {task.name}=PATH, or choose others with --tasks."
             )
     return tasks, {t.name: given.get(t.name, _data_of(t, out)) for t in tasks}
+
+
+def _found(task: BenchTask, folder: Path) -> Path:
+    """The task's published file in a folder of the user's: under its place there, or its own name.  Else InputError."""
+    from dtql_robot.datasets.published.names import published_file, split_name
+
+    name = split_name(task.by_name)
+    assert name is not None
+    file = published_file(*name)
+    wanted = dict.fromkeys([file.kept, f"{file.scheme}/{file.kept}", file.path, Path(file.path).name])
+    if file.scheme == "robomimic":  # each task's file has the same name
+        wanted = dict.fromkeys([file.kept, f"robomimic/{file.kept}", file.path])
+    found = next((folder / place for place in wanted if (folder / place).is_file()), None)
+    if found is None:
+        raise InputError(f"--data-dir {folder} holds no {' or '.join(wanted)}, which the task {task.name} learns from; "
+                         "put it there, or choose other --tasks.")  # fmt: skip
+    return found
 
 
 def _data_of(task: BenchTask, out: Path) -> Path:

@@ -1,8 +1,11 @@
-"""Published results, in percent, to stand beside those that are measured here.
+"""Published results, in percent or as normalized scores, to stand beside those that are measured here.
 
 OGBench's single tasks: means over five tasks, one million steps of data and one million updates of 256, success within
 the environment's time limit.  Q. Li et al. 2025 train on chunks of five actions, and on "scene" and "puzzle" with a
 reward of -1 until the task is done (sparse) where Park et al. count what is left to do.
+
+robomimic's multi-human data: one million updates, chunks of five actions with QC and QC-FQL.  D4RL: the score is 0 for
+a random policy and 100 for an expert.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from collections.abc import Mapping
 
 FQL_PAPER = "Park et al. 2025, arXiv 2502.02538"
 QC_PAPER = "Li et al. 2025, arXiv 2507.07969"
+DTQL_PAPER = "Chen et al. 2024, arXiv 2405.19690"
+DIFFUSION_POLICY = "Chi et al. 2023, arXiv 2303.04137"
 
 PUBLISHED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "ogbench cube-single-play": {
@@ -28,5 +33,22 @@ PUBLISHED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         FQL_PAPER: {"BC": 2, "IQL": 9, "ReBRAC": 21, "IDQL": 10, "IFQL": 19, "FQL": 30},
         f"{QC_PAPER}, sparse": {"FQL": 99, "BFN": 97, "QC-FQL": 64, "QC": 100},
     },
+    "robomimic mh": {QC_PAPER: {"FQL": 39.5, "BFN": 52.7, "QC-FQL": 74.3, "QC": 73}},
+    "d4rl gym": {DTQL_PAPER: {"DTQL": 88.7}},
 }
-"""Group of tasks -> source -> method -> success in percent."""
+"""Group of tasks -> source -> method -> success in percent, of D4RL the normalized score."""
+
+BY_TASK: Mapping[str, Mapping[str, Mapping[str, float]]] = {
+    "lift-mh": {
+        QC_PAPER: {"FQL": 74.4, "BFN": 88, "QC-FQL": 96.8, "QC": 97},
+        DIFFUSION_POLICY: {"Diffusion Policy (many steps)": 100},
+    },
+    "can-mh": {
+        QC_PAPER: {"FQL": 38.4, "BFN": 59, "QC-FQL": 89.2, "QC": 85},
+        DIFFUSION_POLICY: {"Diffusion Policy (many steps)": 100},
+    },
+    "square-mh": {QC_PAPER: {"FQL": 5.6, "BFN": 11, "QC-FQL": 36.8, "QC": 37}},
+    "pen-human-v1": {DTQL_PAPER: {"DTQL": 64.1, "IQL": 71.5}, FQL_PAPER: {"ReBRAC": 103, "FQL": 53}},
+    "pen-cloned-v1": {DTQL_PAPER: {"DTQL": 81.3, "IQL": 37.3}, FQL_PAPER: {"ReBRAC": 103, "FQL": 74}},
+}
+"""Task -> source -> method -> the same."""

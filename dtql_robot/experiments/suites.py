@@ -110,6 +110,40 @@ OGBENCH = tuple(task for s in _SCENES for task in _ogbench(s, OracleRecording(f"
 OGBENCH_FULL = tuple(task for s in _SCENES for task in _ogbench(s, None))
 OGBENCH_SMOKE = _ogbench("cube-single", OracleRecording("ogbench:cube-single-v0", episodes=2, steps=60))[1:3]
 
+ROBOMIMIC = tuple(
+    BenchTask(
+        f"{task}-mh",
+        options=("--max-episode-steps=500",),  # robomimic's own for multi-human data
+        by_name=f"robomimic:{task}/mh/low_dim",
+        group="robomimic mh",
+    )
+    for task in ("lift", "can", "square")
+)
+
+
+def _d4rl(name: str, env: str, group: str, *options: str) -> BenchTask:
+    """Judged by the normalized return, so what is learned from is the recorded reward."""
+    return BenchTask(
+        name, options=("--env", env, "--reward=dataset", *options), by_name=f"d4rl:{name}", group=f"d4rl {group}"
+    )
+
+
+D4RL_ADROIT = tuple(
+    _d4rl(
+        f"{task}-{kind}-v1",
+        f"AdroitHand{task.capitalize()}-v1",
+        f"adroit {kind}",
+        *(("--max-episode-steps=100",) if task == "pen" else ()),
+    )
+    for kind in ("human", "cloned")
+    for task in ("pen", "door", "hammer", "relocate")
+)
+D4RL_GYM = tuple(
+    _d4rl(f"{robot.lower()}-{kind}-v2", f"{robot}-v4", "gym")
+    for robot in ("HalfCheetah", "Hopper", "Walker2d")
+    for kind in ("medium", "medium-replay", "medium-expert")
+)
+
 SUITES: dict[str, tuple[BenchTask, ...]] = {
     "smoke": (REACH,),
     "fetch": (PICK, PUSH, MIXED),
@@ -119,6 +153,10 @@ SUITES: dict[str, tuple[BenchTask, ...]] = {
     "ogbench": OGBENCH,
     "ogbench-full": OGBENCH_FULL,
     "ogbench-smoke": OGBENCH_SMOKE,
+    "robomimic": ROBOMIMIC,
+    "robomimic-full": ROBOMIMIC,
+    "d4rl": (*D4RL_ADROIT, *D4RL_GYM),
+    "d4rl-full": (*D4RL_ADROIT, *D4RL_GYM),
 }
 
 METHODS: dict[str, str | None] = {
@@ -152,9 +190,13 @@ SIZES = {
     "ogbench": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=20000",)),
     "ogbench-full": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=1000000", "--batch-size=256")),
     "ogbench-smoke": Size(("dtql", "mse-bc"), (0,), 2, ("--steps=30",)),
+    "robomimic": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=20000",)),
+    "robomimic-full": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=1000000", "--batch-size=256")),
+    "d4rl": Size(_OGBENCH_METHODS, (0, 1, 2), 20, ("--steps=20000",)),
+    "d4rl-full": Size(_OGBENCH_METHODS, (0, 1, 2), 100, ("--steps=1000000", "--batch-size=256")),
 }
 """Suite -> its size, where that is not the full one.  smoke: does everything work here?  In two minutes.  ogbench: on
-150,000 steps of data a scene, which are recorded first; ogbench-full: the published data and number of updates."""
+150,000 steps of data a scene, which are recorded first.  -full: the published data and number of updates."""
 
 
 def suite(name: str) -> tuple[BenchTask, ...]:

@@ -1,36 +1,60 @@
-"""Groups of tasks in one number a method, beside what is published of them."""
+"""Groups of tasks in one number a method, and single tasks, beside what is published of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from dtql_robot.experiments.aggregate import mean, over_tasks
-from dtql_robot.experiments.published import PUBLISHED
+from dtql_robot.experiments.published import BY_TASK, PUBLISHED
 from dtql_robot.experiments.table import Cell
 
 _HEADER = ("tasks", "method", "IQM", "95% interval", "mean", "tasks x seeds", "source")
+_SCORED = "d4rl "
+"""How groups begin whose measure is the normalized score; that of all others is success."""
 
 
 def summary(cells: Sequence[Cell], groups: Mapping[str, str]) -> str:
-    """A Markdown table: of each group its methods' interquartile mean over tasks and seeds, then the published means.
+    """A Markdown table: of each group, and of each task with published results, its methods and then the published.
 
+    A method's number is the interquartile mean over tasks and seeds, with a stratified bootstrap's interval.
     groups: task -> its group; tasks of none are left out.  "" where no task has a group.
     """
     lines: list[tuple[str, ...]] = []
-    for group in dict.fromkeys(groups.values()):
-        mine = [c for c in cells if groups.get(c.task) == group and c.measure == "success"]
-        lines += [_line(group, m, [c for c in mine if c.method == m]) for m in dict.fromkeys(c.method for c in mine)]
-        for source, results in PUBLISHED.get(group, {}).items() if mine else ():
-            lines += [(group, name, "", "", f"{value / 100:.2f}", "", source) for name, value in results.items()]
+    mine = [c for c in cells if c.task in groups and _values(c, groups[c.task])]
+    for group in dict.fromkeys(groups[c.task] for c in mine):
+        found = [c for c in mine if groups[c.task] == group]
+        lines += _lines(group, group, found, PUBLISHED.get(group, {}))
+        for task in dict.fromkeys(c.task for c in found if c.task in BY_TASK):
+            lines += _lines(task, group, [c for c in found if c.task == task], BY_TASK[task])
     if not lines:
         return ""
     rows = [_HEADER, tuple("---" for _ in _HEADER), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _line(group: str, method: str, cells: Sequence[Cell]) -> tuple[str, ...]:
-    rates = [c.rates for c in cells]
-    value, interval = over_tasks(rates)
-    spread = "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
-    runs = f"{len(cells)} x {max(map(len, rates))}"
-    return group, method, f"{value:.3f}", spread, f"{over_tasks(rates, mean)[0]:.3f}", runs, "here"
+def _values(cell: Cell, group: str) -> tuple[float, ...]:
+    """Of each seed, in the measure of the group; empty where that is not known."""
+    if group.startswith(_SCORED):
+        return cell.scores
+    return cell.rates if cell.measure == "success" else ()
+
+
+def _lines(
+    name: str, group: str, cells: Sequence[Cell], published: Mapping[str, Mapping[str, float]]
+) -> list[tuple[str, ...]]:
+    """The methods' lines of one group or task, then the published ones."""
+    show = "{:.1f}" if group.startswith(_SCORED) else "{:.3f}"
+    methods = dict.fromkeys(c.method for c in cells)
+    lines = [_line(name, m, [_values(c, group) for c in cells if c.method == m], show) for m in methods]
+    for source, results in published.items():
+        for method, value in results.items():
+            text = f"{value:.1f}" if group.startswith(_SCORED) else f"{value / 100:.2f}"
+            lines.append((name, method, "", "", text, "", source))
+    return lines
+
+
+def _line(name: str, method: str, values: Sequence[tuple[float, ...]], show: str) -> tuple[str, ...]:
+    value, interval = over_tasks(values)
+    spread = "" if interval is None else f"{show.format(interval[0])} to {show.format(interval[1])}"
+    runs = f"{len(values)} x {max(map(len, values))}"
+    return name, method, show.format(value), spread, show.format(over_tasks(values, mean)[0]), runs, "here"

@@ -27,6 +27,7 @@ class Cell:
     decision_ms    time of one forward pass at batch 1, of each seed
     measure        what `rates` are: of a task that reports no success the normalized score, or the return without one
     values         in the same measure, of each seed's episodes; empty for "success"
+    scores         normalized score of each seed, where the reference returns are known; else empty
     """
 
     task: str
@@ -38,6 +39,7 @@ class Cell:
     decision_ms: tuple[float, ...]
     measure: Measure = "success"
     values: tuple[tuple[float, ...], ...] = ()
+    scores: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -83,7 +85,13 @@ def _cell(task: str, method: str, runs: Sequence[Mapping[str, Any]]) -> Cell:
         episodes=results[0]["episodes"],
         train_seconds=tuple(math.nan if run["train_seconds"] is None else run["train_seconds"] for run in runs),
         decision_ms=tuple(1e3 / r["policy_hz"] for r in results),
+        scores=_scores(results),
     )
+
+
+def _scores(results: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
+    found = [r.get("normalized_score") for r in results]
+    return tuple(float(score) for score in found if score is not None) if None not in found else ()
 
 
 def _measured(results: Sequence[Mapping[str, Any]]) -> tuple[Measure, tuple[tuple[float, ...], ...]]:

@@ -161,7 +161,7 @@ def test_a_failing_run_is_named_and_the_others_go_on(tmp_path):
 def test_each_scene_of_ogbench_is_recorded_once_and_read_by_five_tasks(tmp_path):
     tasks, data = bench._choose(bench.Options(suite="ogbench"), tmp_path)
     assert len(tasks) == 20
-    assert {task.group for task in tasks} == set(PUBLISHED)
+    assert {task.group for task in tasks} == {group for group in PUBLISHED if group.startswith("ogbench ")}
     recorded = {data[t.name].with_name(f"{recording_name(data[t.name].stem)}.npz") for t in tasks}
     assert {p.name for p in recorded} == {
         *(f"{s}-play-v0.npz" for s in ("cube-single", "cube-double", "scene", "puzzle-3x3"))

@@ -1,0 +1,110 @@
+"""The suites on published data sets: their files, their protocols, and their sums beside published numbers."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from dtql_robot.cli import main
+from dtql_robot.commands import bench
+from dtql_robot.datasets.published.names import published_file, split_name
+from dtql_robot.envs import env_info
+from dtql_robot.errors import InputError
+from dtql_robot.eval.reference_returns import find_reference
+from dtql_robot.experiments.aggregate import over_tasks
+from dtql_robot.experiments.published import BY_TASK, PUBLISHED
+from dtql_robot.experiments.suites import D4RL_ADROIT, D4RL_GYM, SIZES, suite
+from dtql_robot.experiments.summary import summary
+from dtql_robot.experiments.table import Cell
+
+
+def cell(task, method, rates=(), scores=()):
+    count = max(len(rates), len(scores))
+    return Cell(task, method, tuple(range(count)), rates or (0.5,) * count, 50, (1.0,) * count, (1.0,) * count,
+                scores=scores)  # fmt: skip
+
+
+def test_each_task_has_a_published_file_and_an_environment():
+    for name in ("robomimic", "d4rl"):
+        assert suite(name) == suite(f"{name}-full")
+        assert "--steps=1000000" in SIZES[f"{name}-full"].options
+        for task in suite(name):
+            file = published_file(*split_name(task.by_name))
+            assert file.env is None or file.env in task.options
+    groups = {task.group for name in ("robomimic", "d4rl") for task in suite(name)}
+    assert {g for g in PUBLISHED if not g.startswith("ogbench ")} <= groups
+    assert set(BY_TASK) <= {task.name for name in ("robomimic", "d4rl") for task in suite(name)}
+
+
+@pytest.mark.simulator
+@pytest.mark.parametrize("task", [D4RL_ADROIT[0], D4RL_ADROIT[1], D4RL_GYM[0]], ids=lambda t: t.name)
+def test_d4rls_references_fit_the_protocol(task):
+    """The environment and the length of episodes are those that D4RL's normalized scores are for."""
+    limit = next((int(o.rpartition("=")[2]) for o in task.options if o.startswith("--max-episode-steps")), None)
+    facts = env_info(task.options[1], max_episode_steps=limit)
+    reference, why = find_reference(facts, {}, facts.horizon)
+    assert reference is not None, why
+    assert (reference.source, reference.measure) == ("D4RL", "return")
+
+
+def test_sums_beside_published_numbers():
+    tasks = {task.name: task.group for name in ("robomimic", "d4rl") for task in suite(name)}
+    rates = {"lift-mh": (1.0, 0.9), "can-mh": (0.8, 0.7), "square-mh": (0.3, 0.1)}
+    scores = {"pen-human-v1": (60.0, 90.0), "hopper-medium-v2": (70.0, 50.0)}
+    cells = [cell(t, "dtql", rates=r) for t, r in rates.items()]
+    cells += [cell(t, "dtql", scores=s) for t, s in scores.items()]
+    cells.append(cell("door-human-v1", "dtql", rates=(0.1, 0.2)))  # without a score there is nothing to compare
+    lines = [
+        tuple(part.strip() for part in line.strip("|\n").split("|")) for line in summary(cells, tasks).splitlines()
+    ]
+    value, (low, high) = over_tasks(list(rates.values()))
+    whole = ("robomimic mh", "dtql", f"{value:.3f}", f"{low:.3f} to {high:.3f}", "0.633", "3 x 2", "here")
+    assert lines[2] == whole
+    assert ("robomimic mh", "QC-FQL", "", "", "0.74", "", "Li et al. 2025, arXiv 2507.07969") in lines
+    assert lines.index(whole) < lines.index(("lift-mh", "dtql", "0.950", "0.900 to 1.000", "0.950", "1 x 2", "here"))
+    assert ("square-mh", "FQL", "", "", "0.06", "", "Li et al. 2025, arXiv 2507.07969") in lines
+    assert ("pen-human-v1", "dtql", "75.0", "60.0 to 90.0", "75.0", "1 x 2", "here") in lines
+    assert ("pen-human-v1", "DTQL", "", "", "64.1", "", "Chen et al. 2024, arXiv 2405.19690") in lines
+    assert ("d4rl gym", "DTQL", "", "", "88.7", "", "Chen et al. 2024, arXiv 2405.19690") in lines
+    assert not any(line[0] == "door-human-v1" for line in lines)
+
+
+def test_published_means_are_those_of_their_tasks():
+    for method, value in PUBLISHED["robomimic mh"]["Li et al. 2025, arXiv 2507.07969"].items():
+        tasks = [BY_TASK[f"{t}-mh"]["Li et al. 2025, arXiv 2507.07969"][method] for t in ("lift", "can", "square")]
+        assert value == pytest.approx(np.mean(tasks), abs=0.1)
+
+
+def test_files_in_a_folder_of_the_users(tmp_path):
+    options = {"suite": "d4rl", "tasks": ("door-human-v1",), "data_dir": tmp_path}
+    with pytest.raises(InputError, match=r"holds no door-human-v1.hdf5 or d4rl/door-human-v1.hdf5 or hand_dapg_v1/"):
+        bench._choose(bench.Options(**options), tmp_path / "out")
+    for place in ("hand_dapg_v1/door-human-v1.hdf5", "d4rl/door-human-v1.hdf5", "door-human-v1.hdf5"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).touch()
+        assert bench._choose(bench.Options(**options), tmp_path / "out")[1] == {"door-human-v1": tmp_path / place}
+    (tmp_path / "low_dim_v15.hdf5").touch()
+    with pytest.raises(InputError, match=r"holds no lift/mh/low_dim_v15.hdf5"):
+        bench._choose(bench.Options(suite="robomimic", data_dir=tmp_path), tmp_path / "out")
+
+
+def test_without_a_network_nothing_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DTQL_CACHE", str(tmp_path / "cache"))
+    assert main(["bench", "robomimic", "--tasks", "can-mh", "--out", str(tmp_path / "out")]) == 2
+    assert "/can/mh/low_dim_v15.hdf5 cannot be fetched" in capsys.readouterr().err
+    assert not (tmp_path / "out/runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+def test_the_smallest_size_of_d4rl(real_data, tmp_path, capsys):
+    """A real file under its published name, trained on and judged in the real simulator."""
+    shutil.copyfile(real_data / "d4rl_door_human_v0/door-v0_demos_clipped.hdf5", tmp_path / "door-human-v1.hdf5")
+    small = [f"--train-args=--{o}" for o in ("steps=4", "batch-size=16", "denoiser-width=16", "policy-hidden=16")]
+    out = tmp_path / "bench"
+    assert main(["bench", "d4rl", "--tasks", "door-human-v1", "--methods", "mse-bc", "--seeds", "0", "--episodes", "1",
+                 "--data-dir", str(tmp_path), "--out", str(out), "--jobs", "1", *small]) == 0  # fmt: skip
+    line = (out / "summary.md").read_text().splitlines()[2]
+    assert line.startswith("| d4rl adroit human | mse-bc |")
+    assert os.listdir(out / "results") == ["door-human-v1-mse-bc-seed0.json"]
