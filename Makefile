@@ -1,13 +1,13 @@
 # `make demo` or `make test` on a fresh Debian or Ubuntu machine sets everything up in .venv first.
 #   PYTHON=python3.12      the Python to build .venv with (3.10 to 3.14)
 #   PIP_ARGS="..."         more options for pip, for instance --index-url
-#   JOBS=4                 test processes (default 2)
+#   JOBS=4                 test processes (default 3: many tests wait for processes of their own)
 #   PYTEST_ARGS="..."      more options for pytest, for instance "-k setup"
 #   CAMPAIGN_ARGS="..."    other sizes of the campaign, for instance "--files 200 --kills 10"
 
 BIN := .venv/bin
-JOBS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+JOBS ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 export PYTHON PIP_ARGS
 
 .DEFAULT_GOAL := help

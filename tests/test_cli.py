@@ -183,6 +183,7 @@ def test_collected_files_open_in_the_packages_own_readers(layout, tmp_path):
         np.testing.assert_array_equal(episode.actions, actions)
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_gives_no_traceback(tmp_path):
     """As in `dtql-robot inspect FILE | head`."""
     import os

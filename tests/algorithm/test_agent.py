@@ -66,6 +66,7 @@ def weights(agent: DTQL) -> dict:
     return {name: copy.deepcopy(getattr(agent, name).state_dict()) for name in NETWORKS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy",
     [

@@ -267,6 +267,7 @@ def test_a_torchvision_that_does_not_fit_is_a_sentence():
         make_agent(config(encoder="frozen", backbone="resnet50"))
 
 
+@pytest.mark.slow
 def test_frozen_backbone_comes_from_a_local_file_and_stays_as_it_is(tmp_path):
     weights = tmp_path / "resnet18.pth"
     torch.manual_seed(1)

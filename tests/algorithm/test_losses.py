@@ -14,6 +14,7 @@ def test_chunk_mean_counts_only_recorded_steps():
     assert losses.chunk_mean(error, valid).item() == pytest.approx(error[0, :2].sum().item() / 12)
 
 
+@pytest.mark.slow
 def test_expectile_loss_finds_the_expectile():
     sample = np.random.default_rng(0).exponential(size=20_000)
     for expectile in (0.5, 0.7, 0.9):

@@ -61,6 +61,7 @@ def test_it_installs_alone_and_acts_without_torch(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "actions.npy"), expected)
 
 
+@pytest.mark.slow
 def test_a_policy_of_safetensors_acts_without_torch(tmp_path):
     policy = small_policy()
     folder = save_policy_folder(policy, tmp_path / "policy")

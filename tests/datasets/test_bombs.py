@@ -31,6 +31,7 @@ SENTENCES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_inspect_ends_soon_in_little_memory(tmp_path: Path, name: str) -> None:
     path = tmp_path / f"{name}.hdf5"

@@ -171,6 +171,7 @@ def test_a_bad_file_is_refused_with_a_cache_too(tmp_path: Path, small_cache: Pat
     assert copies(small_cache) == 0
 
 
+@pytest.mark.slow
 def test_no_home_is_no_reason_to_fail(tmp_path: Path) -> None:
     """As under a user id that the system does not know, which containers and clusters have."""
     path = save_robomimic(make_demos(2), tmp_path / "f.hdf5")

@@ -144,6 +144,7 @@ REPLACEMENTS: list[Any] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MAKERS)
 def test_replaced_members(tmp_path: Path, name: str) -> None:
     """Every array in turn is removed or replaced by something else."""

@@ -13,6 +13,7 @@ def push():
     return collect("FetchPush-v4", 6, seed=4, noise=0.3, workers=2, progress=False)
 
 
+@pytest.mark.slow
 def test_demonstrations_do_not_depend_on_the_number_of_workers(push):
     alone = collect("FetchPush-v4", 6, seed=4, noise=0.3, workers=1, progress=False)
     for a, b in zip(alone.episodes, push.episodes, strict=True):
@@ -70,6 +71,7 @@ def test_intended_actions_are_those_before_the_noise(push):
         assert spread == pytest.approx(noisy.attrs["noise"], rel=0.25, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["FetchReach-v4", "FetchPush-v4", "FetchPickAndPlace-v4"])
 def test_the_experts_succeed_without_noise(task):
     """Over 200 episodes: 100%, 99.5% and 100%; 15 keep the test short."""

@@ -49,6 +49,7 @@ def test_the_wrist_camera_moves_along_with_the_fingers():
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_drawing_leaves_the_physics_alone_and_is_the_same_every_time():
     def trace(images):
@@ -64,6 +65,7 @@ def test_drawing_leaves_the_physics_alone_and_is_the_same_every_time():
         assert np.array_equal(b["front_image"], c["front_image"])
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_frames_are_stacked_and_only_those_that_are_seen_are_drawn():
     single, stacked = (EnvServer(FETCH, images=ImageObs(IMAGES.shapes, frames)) for frames in (1, 3))

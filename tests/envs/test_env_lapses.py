@@ -13,6 +13,7 @@ def mixed():
     return collect("FetchPickAndPlace-v4", 24, seed=3, noise=0.1, lapses=0.7, workers=1, progress=False)
 
 
+@pytest.mark.slow
 def test_lapses_make_failures_and_are_named(mixed):
     kinds = [e.attrs["lapse"] for e in mixed.episodes]
     assert set(kinds) == {"none", *LAPSES}

@@ -8,6 +8,7 @@ from dtql_robot.envs import env_info, make_env
 from dtql_robot.errors import InputError
 
 
+@pytest.mark.slow
 def test_importing_the_packages_is_cheap():
     code = (
         "import sys, dtql_robot.envs, dtql_robot.eval\n"

@@ -30,6 +30,7 @@ def test_an_episode_and_its_goal_depend_on_the_seed_alone(task):
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "horizon", "keys"),
     [
@@ -53,6 +54,7 @@ def test_a_solved_scene_is_a_success():
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_frames_are_pictures():
     env = make_env("ogbench:cube-single-v0", render=True, width=128, height=96)

@@ -221,6 +221,7 @@ def test_human_lifts_of_robosuite_1_4_are_successes(real_data):
     env.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["Stack", "NutAssemblySquare", "Door", "TwoArmTransport"])
 def test_other_tasks_are_made_and_stepped(task):
     env = make_env(f"robosuite:{task}")
@@ -248,6 +249,7 @@ def test_frames_are_sound_after_many_resets_and_show_the_robot_move():
     assert (np.abs(frames[-1].astype(int) - frames[-2]).max(axis=2) > 30).mean() > 0.005
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_a_camera_is_chosen_by_its_name():
     env = make_env("robosuite:Lift", render=True, width=96, height=96, camera="robot0_eye_in_hand")

@@ -57,6 +57,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", CASES)
 def test_a_solved_scene_is_a_success_and_an_untouched_one_is_not(spec):
     robosuite = spec.startswith("robosuite:")

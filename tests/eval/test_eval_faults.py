@@ -34,6 +34,7 @@ def agree(result, sound, apart):
     return all(a == b for i, (a, b) in enumerate(pairs) if i not in apart)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -73,6 +74,7 @@ def test_an_episode_whose_environment_fails_is_reported_and_the_others_stand(sou
         assert "2 of 7 episodes could not be played to their end" in str(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["die", "interrupt"])
 def test_an_episode_that_always_kills_its_process_is_a_failed_one(sound, monkeypatch, fault):
     monkeypatch.setenv("FAULT", fault)
@@ -84,6 +86,7 @@ def test_an_episode_that_always_kills_its_process_is_a_failed_one(sound, monkeyp
     assert all(("exit status 3" in e) or ("KeyboardInterrupt" in e) for e in errors.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["once:die", "once:segv", "once:hang", "once:raise_step", "once:nan_reward"])
 @pytest.mark.parametrize("policy", [SeekingPolicy, TravellingSeeker])
 def test_what_fails_once_changes_nothing(sound, monkeypatch, tmp_path, fault, policy):
@@ -95,6 +98,7 @@ def test_what_fails_once_changes_nothing(sound, monkeypatch, tmp_path, fault, po
     assert result.restarts
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_while_it_starts_is_replaced(sound, monkeypatch, tmp_path):
     monkeypatch.setenv("FAULT", "once:die_init")
     monkeypatch.setenv("FAULT_FILE", str(tmp_path / "once"))
@@ -103,6 +107,7 @@ def test_a_process_that_dies_while_it_starts_is_replaced(sound, monkeypatch, tmp
     assert result.per_episode == sound.per_episode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "where", "sentence"),
     [
@@ -129,6 +134,7 @@ def test_an_evaluation_of_failing_episodes_alone_is_given_up(monkeypatch, episod
         run("in-process", episodes=episodes)
 
 
+@pytest.mark.slow
 def test_what_fails_when_it_is_closed_changes_nothing(sound, monkeypatch):
     monkeypatch.setenv("FAULT", "raise_close")
     for where in ("in-process", "processes"):

@@ -49,6 +49,7 @@ def hopper(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_d4rl_file_trains_and_is_scored(hopper, tmp_path, capsys):
     runs = [tmp_path / "a", tmp_path / "b"]
     for seed, out in enumerate(runs):
@@ -68,6 +69,7 @@ def test_a_d4rl_file_trains_and_is_scored(hopper, tmp_path, capsys):
     assert "over 4 common seeds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_several_training_seeds(hopper, tmp_path, capsys):
     out = tmp_path / "run"
     main(["train", "--data", str(hopper), "--env", "Hopper-v5", "--out", str(out), "--seeds", "0..1", *SMALL])
@@ -78,6 +80,7 @@ def test_several_training_seeds(hopper, tmp_path, capsys):
     assert "mean return" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_minaris_references_go_with_the_run(tmp_path, monkeypatch):
     """From a dataset that the package itself writes through the run folder into results.json."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
@@ -121,6 +124,7 @@ def test_an_old_name_stands_for_the_closest_version(old, new):
     assert env_info(new).horizon == 1000
 
 
+@pytest.mark.slow
 def test_a_video_runs_along(tmp_path):
     """Filmed from a point that stands still, a fast runner is out of the picture in a second."""
     path = tmp_path / "v.mp4"

@@ -17,6 +17,7 @@ def alone():
     return evaluate(ScriptedPolicy(), "FetchPush-v4", episodes=9, seed=3, num_envs=1, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_envs", [2, 8])
 def test_results_do_not_depend_on_the_number_of_environments(alone, num_envs):
     together = evaluate(ScriptedPolicy(), "FetchPush-v4", episodes=9, seed=3, num_envs=num_envs, progress=False)
@@ -61,6 +62,7 @@ class Foreseeing(ScriptedPolicy):
         return np.concatenate([chunks, chunks[:, ::-1]], axis=1)
 
 
+@pytest.mark.slow
 def test_what_earlier_chunks_foresaw_is_averaged_for_each_robot_alone():
     alone, together = (
         evaluate(Foreseeing(), "FetchPush-v4", episodes=5, seed=3, num_envs=n, where="in-process", progress=False)
@@ -150,6 +152,7 @@ def test_a_policy_for_other_actions_is_refused():
         evaluate(ScriptedPolicy(), "AdroitHandDoor-v1", episodes=1, num_envs=1, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["in-process", "processes"])
 def test_where_no_success_is_told_the_return_is_the_result(where):
     found = evaluate(ConstantPolicy([0.0]), "Pendulum-v1", episodes=3, num_envs=2, where=where, progress=False)

@@ -190,6 +190,7 @@ def test_a_home_folder_is_expanded(run, tmp_path, monkeypatch):
     assert found(tmp_path / "copy.json")["episodes"] == 1
 
 
+@pytest.mark.slow
 def test_two_evaluations_do_not_write_one_file(run, tmp_path, capsys):
     from dtql_robot.system.locks import locked
 

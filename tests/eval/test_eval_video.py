@@ -80,6 +80,7 @@ def test_the_video_shows_labelled_episodes(filmed):
     assert [p.name for p in spec.path.parent.iterdir()] == ["rollouts.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path, monkeypatch):
     class Shy(ScriptedPolicy):
@@ -102,6 +103,7 @@ def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path, mon
     assert "seed 1000000000, 1000000001 ended otherwise than recorded" in result.video_note
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_a_video_for_each_camera(tmp_path):
     """The same episodes from two sides."""
@@ -182,6 +184,7 @@ def test_a_filter_that_leaves_nothing_is_said(tmp_path):
     assert "There are no failures among the 2 episodes" in str(result.video_note)
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_a_grid_shows_all_episodes_at_once(tmp_path):
     spec = VideoSpec(tmp_path / "grid.mp4", episodes=3, grid=True, width=160, height=160)

@@ -49,6 +49,7 @@ def test_environments_in_this_process_give_the_same_results():
     assert [run.where for run in runs] == ["in-process", "processes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "in_process"), [("MountainCarContinuous-v0", True), (TASK, False)])
 def test_processes_are_used_where_simulation_is_the_cost(spec, in_process):
     with contextlib.closing(make_pool(2, spec, None, None, episodes=2)) as pool:
@@ -86,6 +87,7 @@ def undisturbed():
     return evaluate(ScriptedPolicy(), TASK, episodes=6, seed=3, num_envs=1, progress=False)
 
 
+@pytest.mark.slow
 def test_the_episode_of_a_worker_that_is_killed_is_run_again_and_reported(undisturbed):
     """Two chunks of three steps in."""
     results, restarts = sabotaged([3], signal.SIGKILL)
@@ -94,6 +96,7 @@ def test_the_episode_of_a_worker_that_is_killed_is_run_again_and_reported(undist
     assert "exit status -9" in restarts[0].reason
 
 
+@pytest.mark.slow
 def test_every_episode_in_a_killed_worker_is_run_again(undisturbed):
     """Also one whose next actions the policy was just deciding."""
     results, restarts = sabotaged([3], signal.SIGKILL, num_envs=6)

@@ -65,6 +65,7 @@ def test_disturbed_demonstrations_are_told(tmp_path: Path, capsys: pytest.Captur
     assert "disturbed" not in str(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_video(tmp_path: Path) -> None:
     demos = collect("FetchReach-v4", 2, workers=1, progress=False)

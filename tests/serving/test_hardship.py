@@ -173,6 +173,7 @@ def test_a_port_in_use_is_one_sentence(policy, tmp_path, capsys):
     assert "choose another --port" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_websockets_serve_names_what_to_install(policy, tmp_path):
     folder = save_policy_folder(policy, tmp_path / "policy")
     code = f"""

@@ -141,6 +141,7 @@ with new_file(Path(sys.argv[1]) / "a", True) as one, new_folder(Path(sys.argv[1]
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path):
     """Not what a living one writes, nor files of others with such names, nor what a link points to."""
     writer = subprocess.Popen([sys.executable, "-c", WRITES, str(tmp_path)], stdout=subprocess.PIPE)

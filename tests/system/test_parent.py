@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from dtql_robot.system.launch import SAFE
 
 PARENT = """
@@ -27,6 +29,7 @@ def is_there(pid):
         return stat.read().rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_a_child_ends_with_its_killed_parent():
     parent = subprocess.Popen([sys.executable, *SAFE, "-c", PARENT], stdout=subprocess.PIPE)
     child = int(parent.stdout.readline())

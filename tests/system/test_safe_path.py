@@ -136,6 +136,7 @@ def is_running(pid):
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("thread", "seconds"), [("main", 2.0), ("other", 12.0)])
 def test_a_busy_worker_ends_when_its_caller_is_killed(thread, seconds):
     """The signal that nobody can tidy up after.  Started in a thread it must not end with that thread, only later."""

@@ -46,6 +46,7 @@ def hostile_file(path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["inspect", "validate"])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
 def test_a_files_names_reach_no_terminal_raw(command, encoding, tmp_path):
@@ -57,6 +58,7 @@ def test_a_files_names_reach_no_terminal_raw(command, encoding, tmp_path):
     assert not {b"\x1b", b"\x07"} & {bytes([b]) for b in found.stdout + found.stderr}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["train", "--help"], ["--help"], ["train", "--no-such-option"]])
 def test_help_needs_no_unicode(arguments):
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -67,6 +69,7 @@ def test_help_needs_no_unicode(arguments):
     assert b"\\u25" not in found.stdout + found.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_a_file_is_written_whole_with_closed_streams(closed, demos, tmp_path):
     path = save_robomimic(demos, tmp_path / "demos.hdf5")
@@ -78,6 +81,7 @@ def test_a_file_is_written_whole_with_closed_streams(closed, demos, tmp_path):
         assert set(file["mask"]) == {"train", "valid"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
 def test_closed_streams_do_no_harm(closed, tmp_path):
     path = hostile_file(tmp_path / "demos.hdf5")

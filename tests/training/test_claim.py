@@ -51,6 +51,7 @@ def test_the_home_folder_is_meant_by_its_sign(data, tmp_path, monkeypatch):
     assert not (tmp_path / "~").exists()
 
 
+@pytest.mark.slow
 def test_a_second_training_into_the_same_folder_is_refused(data, tmp_path, capsys):
     out = tmp_path / "run"
     first = Training(["--data", data, *SMALL, "--steps", "20000", "--out", str(out)], out)
@@ -62,6 +63,7 @@ def test_a_second_training_into_the_same_folder_is_refused(data, tmp_path, capsy
     assert main(["train", "--data", data, "--out", str(out), *SMALL, "--steps", "4"]) == 0
 
 
+@pytest.mark.slow
 def test_a_seed_under_training_is_nobody_elses(data, tmp_path, capsys):
     out = tmp_path / "runs"
     first = Training(

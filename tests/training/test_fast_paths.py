@@ -118,6 +118,7 @@ def make_agents(cfg, seeds):
     return [make_agent(dataclasses.replace(cfg, seed=s)) for s in seeds]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy", [{}, SAMPLED, IMPLICIT, {"policy_members": 3}, {"awr_temperature": 1.0}, {"q_weight": 0.0}]
 )

@@ -79,6 +79,7 @@ def files(demos, tmp_path) -> dict[str, Path]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options", "steps", "signals"),
     [
@@ -113,6 +114,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
         assert [{**r, "seconds": 0} for r in rows] == [{**r, "seconds": 0} for r in expected]
 
 
+@pytest.mark.slow
 def test_the_last_save_is_finished_first(files, tmp_path):
     """The signals arrive while the last update is saved."""
     words = ["--data", str(files["low"]), *SMALL, "--steps", "30", "--out", str(tmp_path / "run")]
@@ -123,6 +125,7 @@ def test_the_last_save_is_finished_first(files, tmp_path):
     assert state_of(tmp_path / "run")["agent"]["step"] == 30
 
 
+@pytest.mark.slow
 def test_before_the_first_update_nothing_is_left_and_resume_begins(files, tmp_path, capsys):
     out = tmp_path / "deep" / "run"
     training = Training(["--data", str(files["low"]), *SMALL, "--steps", "5", "--out", str(out)], out)

@@ -138,6 +138,7 @@ def test_images_with_channels_first_are_refused(demos):
         split_keys(dataclasses.replace(demos, episodes=tuple(turned)), ("x_image",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", [{}, {"share_networks": False, "frame_stack": 2}])
 def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path, encoder):
     whole = train(demos, tmp_path / "whole", config(6, **encoder), progress=False)
@@ -150,6 +151,7 @@ def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path, encoder):
             assert torch.equal(value, b["networks"][name][key]), (name, key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [True, False])
 @pytest.mark.parametrize("act", ["mean", "sample", "best", "diffusion", "diffusion-best"])
 def test_a_loaded_policy_acts_as_the_agent_did_whatever_shares_its_batch(demos, tmp_path, act, share):

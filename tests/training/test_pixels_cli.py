@@ -91,6 +91,7 @@ def refused_overlay(run, data, capsys) -> str:
     return refused(capsys, "eval", blind, *options)
 
 
+@pytest.mark.slow
 def test_the_file_is_one_that_others_read(data, tmp_path):
     with h5py.File(data) as file:
         demo = file["data/demo_0"]

@@ -41,6 +41,7 @@ os.replace = replace
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("renamed", [0, 1, 4])
 def test_seeds_that_were_killed_within_a_save_go_on(words, tmp_path, renamed):
     """After so many of the checkpoints took their names: in the first save none or one of three, in the second one."""
@@ -58,6 +59,7 @@ def test_seeds_that_were_killed_within_a_save_go_on(words, tmp_path, renamed):
         assert not (out / name / NEXT).exists()
 
 
+@pytest.mark.slow
 def test_no_room_is_said_before_the_work(words, tmp_path):
     out = tmp_path / "run"
     done = run_script("resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))", [*words, "--out", str(out)])
@@ -81,6 +83,7 @@ saving.WAITS = (0.1,)
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_costs_one_save_and_no_work(words, tmp_path):
     """The second of three saves cannot be written: the first stays, training goes on and ends in one sentence."""
     out = tmp_path / "run"
@@ -133,6 +136,7 @@ def test_what_was_decided_is_kept_and_goes_on(demos, tmp_path):
     assert set(decisions) <= set(read_config(run)["decisions"])
 
 
+@pytest.mark.slow
 def test_more_steps_under_a_decaying_rate_are_explained_and_fewer_refused(words, tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main([*words, "--out", run]) == 0

@@ -67,6 +67,7 @@ def test_each_seed_equals_its_single_run(demos, tmp_path, threads):
     assert not np.array_equal(*actions)
 
 
+@pytest.mark.slow
 def test_seeds_resume_together(demos, tmp_path):
     whole = train(demos, tmp_path / "whole", small(20), seeds=(0, 1), progress=False)
     train(demos, tmp_path / "parts", small(10), seeds=(0, 1), progress=False)

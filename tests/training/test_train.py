@@ -158,6 +158,7 @@ def observations():
     return {"state": np.random.default_rng(0).standard_normal((5, 5)).astype(np.float32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", ["mean", "sample", "best", "softmax", "diffusion", "diffusion-best"])
 def test_policy_rows_do_not_depend_on_the_batch(demos, tmp_path, observations, act):
     policy = load_policy(train(demos, tmp_path / "run", small(5, act=act, candidates=8, nll="tanh"), progress=False))
