@@ -18,7 +18,8 @@ from dtql_robot.datasets.formats import robomimic_read as robomimic
 from dtql_robot.datasets.formats import zarr_read as zarr
 from dtql_robot.datasets.formats.episode_checks import check_alike
 from dtql_robot.datasets.formats.file_kind import kind_of
-from dtql_robot.datasets.formats.hdf5 import children, file_name
+from dtql_robot.datasets.formats.hdf5 import children
+from dtql_robot.datasets.formats.hdf5_errors import file_name
 from dtql_robot.datasets.formats.hdf5_open import check_is_hdf5, open_file
 from dtql_robot.datasets.formats.lerobot import read as lerobot
 from dtql_robot.datasets.formats.location import resolve

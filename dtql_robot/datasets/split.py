@@ -15,12 +15,14 @@ import numpy as np
 
 from dtql_robot.datasets.duplicates import digest, fingerprint
 from dtql_robot.datasets.formats import hdf5
+from dtql_robot.datasets.formats.hdf5_errors import DAMAGED, file_name, reading
 from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.hdf5_write import writing
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.reading import Request
 from dtql_robot.datasets.formats.robomimic_layout import demo_names, read_filters
-from dtql_robot.datasets.formats.robomimic_read import first_obs, read
+from dtql_robot.datasets.formats.robomimic_obs import first_obs
+from dtql_robot.datasets.formats.robomimic_read import read
 from dtql_robot.datasets.formats.robosuite_recording import choose_names, is_raw, open_recording, read_state_demo
 from dtql_robot.datasets.loader import detect
 from dtql_robot.errors import InputError
@@ -115,7 +117,7 @@ def _read_episodes(path: Path, within: str | None, problems: list[str]) -> list[
 def _obs_keys(file: h5py.File) -> list[str] | None:
     """What tells demos apart: None (every low-dimensional observation), or the images where there is nothing else."""
     data = hdf5.subgroup(file, "data")
-    stored = first_obs(data, demo_names(data), hdf5.file_name(file))
+    stored = first_obs(data, demo_names(data), file_name(file))
     numeric = [k for k, array in stored.items() if array.is_numeric]
     return numeric if all(stored[k].is_image for k in numeric) else None
 
@@ -135,7 +137,7 @@ def _read_raw(path: Path, within: str | None, problems: list[str]) -> list[_Demo
 
 def _refuse_damage(demos: Sequence[_Demo], problems: Sequence[str], path: Path) -> None:
     """InputError where bytes of the file are damaged, or no demo is good: `inspect` refuses it as well."""
-    damage = [p for p in problems if hdf5.DAMAGED in p]
+    damage = [p for p in problems if DAMAGED in p]
     if damage or not demos:
         raise InputError([*damage, *problems, f"{path.name} holds no demonstrations."][0])
 
@@ -192,7 +194,7 @@ def write_masks(path: Path, masks: Mapping[str, Sequence[str]], remove: Sequence
     with new_file(path, overwrite=True) as temporary:
         shutil.copyfile(path, temporary)
         shutil.copymode(path, temporary)
-        with hdf5.reading(str(path)), writing(temporary, "r+") as file:
+        with reading(str(path)), writing(temporary, "r+") as file:
             mask = file.require_group("mask")
             for key in remove:
                 del mask[key]

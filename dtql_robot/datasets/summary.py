@@ -13,7 +13,7 @@ import numpy as np
 from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.loader import read_source
-from dtql_robot.types import Array, Demonstrations, is_constant, is_image
+from dtql_robot.types import Array, Demonstrations, Episode, is_constant, is_image
 
 _SHORT = 2
 
@@ -36,16 +36,13 @@ def inspect(
     terminated and truncated (episodes), filter_keys {name: episodes}, duplicates [[names of equal episodes]], versions
     {recorded: what the source says, installed: {package: version}}, notes and warnings (sentences).
     """
-    reading = (
-        Reading(data)
-        if isinstance(data, Demonstrations)
-        else read_source(data, obs_keys=obs_keys, filter_key=filter_key, episode_length=episode_length)
-    )
+    if isinstance(data, Demonstrations):
+        reading = Reading(data)
+    else:
+        reading = read_source(data, obs_keys=obs_keys, filter_key=filter_key, episode_length=episode_length)
     demos = reading.demos
     episodes = demos.episodes
     lengths = np.array([len(e) for e in episodes])
-    returns = np.array([e.rewards.sum(dtype=np.float64) for e in episodes])
-    unrewarded = all(e.attrs.get("rewards_missing") for e in episodes)
     actions = np.concatenate([e.actions for e in episodes])
     summary = {
         "source": demos.source,
@@ -54,9 +51,7 @@ def inspect(
         "episodes": len(episodes),
         "transitions": demos.num_transitions,
         "length": {"min": int(lengths.min()), "median": float(np.median(lengths)), "max": int(lengths.max())},
-        "return": None
-        if unrewarded
-        else {"min": float(returns.min()), "mean": float(returns.mean()), "max": float(returns.max())},
+        "return": _returns(episodes),
         "success": _success(demos),
         "obs": {key: _obs([e.obs[key] for e in episodes]) for key in demos.obs_shapes},
         "constant_obs": _constant_obs(demos),
@@ -74,6 +69,13 @@ def inspect(
         "notes": list(reading.notes),
     }
     return summary | {"warnings": _warnings(demos, summary, lengths)}
+
+
+def _returns(episodes: Sequence[Episode]) -> dict[str, float] | None:
+    if all(e.attrs.get("rewards_missing") for e in episodes):
+        return None
+    returns = np.array([e.rewards.sum(dtype=np.float64) for e in episodes])
+    return {"min": float(returns.min()), "mean": float(returns.mean()), "max": float(returns.max())}
 
 
 def recorded_versions(demos: Demonstrations) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.d4rl_ends import Ends, find_ends
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_rows
+from dtql_robot.datasets.formats.hdf5_errors import file_name
 from dtql_robot.datasets.formats.reading import ObsArray, Reading, Request, choose
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -23,7 +24,7 @@ _OBS_KEY = "observation"
 
 def read(file: h5py.File, request: Request) -> Reading:
     """Adapter for D4RL files; see the module's docstring for the rules."""
-    name = hdf5.file_name(file)
+    name = file_name(file)
     if request.filter_key is not None:
         raise InputError(f"{name} is a D4RL file and has no filter keys; {request.filter_key!r} was asked for.")
     keys = hdf5.children(file)

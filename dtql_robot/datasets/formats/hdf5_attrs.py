@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats import hdf5_budget
-from dtql_robot.datasets.formats.hdf5 import reading, where
+from dtql_robot.datasets.formats.hdf5_errors import reading, where
 from dtql_robot.errors import InputError
 
 

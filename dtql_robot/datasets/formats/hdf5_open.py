@@ -10,8 +10,8 @@ from pathlib import Path
 
 import h5py
 
-from dtql_robot.datasets.formats.hdf5 import reading
 from dtql_robot.datasets.formats.hdf5_budget import budget_of
+from dtql_robot.datasets.formats.hdf5_errors import reading
 from dtql_robot.datasets.formats.hdf5_heap import largest_text
 from dtql_robot.errors import InputError
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_masks, as_obs, check_alike
+from dtql_robot.datasets.formats.hdf5_errors import file_name, where
 from dtql_robot.datasets.formats.kitchen_goals import goal_tasks, is_kitchen, success_of_goals
 from dtql_robot.datasets.formats.labels import success_of_attrs
 from dtql_robot.datasets.formats.location import METADATA_FILE
@@ -66,7 +67,7 @@ _STORAGE_METADATA = {
 
 def read(file: h5py.File, request: Request) -> Reading:
     """Adapter for Minari files; see the module's docstring for the rules."""
-    name = hdf5.file_name(file)
+    name = file_name(file)
     if request.filter_key is not None:
         raise InputError(f"{name} is a Minari file and has no filter keys; {request.filter_key!r} was asked for.")
     names = sorted((k for k in hdf5.children(file) if EPISODE.fullmatch(k)), key=lambda k: natural_order(k))
@@ -95,7 +96,7 @@ def read(file: h5py.File, request: Request) -> Reading:
 def _available(episode: h5py.Group, file: str) -> dict[str, ObsArray]:
     keys = hdf5.children(episode)
     if "observations" not in keys:
-        raise InputError(f"{hdf5.where(episode)} has no 'observations' (only {', '.join(keys) or 'nothing'}).")
+        raise InputError(f"{where(episode)} has no 'observations' (only {', '.join(keys) or 'nothing'}).")
     node = hdf5.member(episode, "observations")
     if isinstance(node, h5py.Dataset):
         return {OBS_KEY: _obs_array(episode, "observations")}
@@ -234,8 +235,7 @@ def _record(file: h5py.File) -> dict[str, Any]:
     record = _metadata(Path(str(file.filename)).with_name(METADATA_FILE)) or hdf5_attrs.attributes(file)
     if record.get("data_format", "hdf5") != "hdf5":
         raise InputError(
-            f"{hdf5.file_name(file)}: {METADATA_FILE} says data_format={record['data_format']!r}; "
-            "only 'hdf5' is supported."
+            f"{file_name(file)}: {METADATA_FILE} says data_format={record['data_format']!r}; only 'hdf5' is supported."
         )
     return record
 

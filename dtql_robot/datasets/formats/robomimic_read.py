@@ -29,18 +29,15 @@ from dtql_robot.datasets.formats.episode_checks import (
     as_actions,
     as_column,
     as_masks,
-    as_obs,
     check_alike,
-    check_rows,
 )
+from dtql_robot.datasets.formats.hdf5_errors import file_name
 from dtql_robot.datasets.formats.labels import LABELS, labels_of_file, success_of_attrs, why_no_success
 from dtql_robot.datasets.formats.reading import (
-    ObsArray,
     ObsChoice,
     Reading,
     Request,
     choose,
-    copies_of_actions,
     notes_on,
     read_each,
 )
@@ -59,11 +56,18 @@ from dtql_robot.datasets.formats.robomimic_layout import (
     step_extras,
     unread_arrays,
 )
+from dtql_robot.datasets.formats.robomimic_obs import (
+    action_copies,
+    available_obs,
+    differing_next_obs,
+    first_with_obs,
+    read_final_obs,
+    read_obs,
+)
 from dtql_robot.env_record import env_spec_of
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array, Demonstrations, Episode, is_image
+from dtql_robot.types import Array, Demonstrations, Episode
 
-_SAME = 1e-3  # share of an entry's range, and of its size, up to which two values of it are one
 _COMPARED = 10  # demos of a file whose next_obs is compared with obs, at one step
 
 
@@ -79,16 +83,16 @@ class _Conventions:
 
 def read(file: h5py.File, request: Request) -> Reading:
     """Adapter for robomimic files; see the module's docstring for the rules."""
-    name = hdf5.file_name(file)
+    name = file_name(file)
     data = hdf5.subgroup(file, "data")
     names = demo_names(data)
     if not names:
         raise InputError(f"{name} holds no demonstrations: its group 'data' has no demo_N.")
     filters = read_filters(file)
     chosen = _select(names, filters, request.filter_key, name)
-    first = hdf5.subgroup(data, chosen[0]) if request.problems is None else _with_obs(data, chosen)
-    available = _available(first, name)
-    copies = _copies(first, available) if request.obs_keys is None else frozenset()
+    first = hdf5.subgroup(data, chosen[0]) if request.problems is None else first_with_obs(data, chosen)
+    available = available_obs(first, name)
+    copies = action_copies(first, available) if request.obs_keys is None else frozenset()
     choice = choose(available, request.obs_keys, name, copies)
     unread = _unread(file, first)
     demos_read = _open_demos(data, names, request.problems)
@@ -127,32 +131,6 @@ def _select(names: list[str], filters: dict[str, list[str]], filter_key: str | N
     if not wanted:
         raise InputError(f"{file}: filter key {filter_key!r} selects no demonstrations.")
     return [k for k in names if k in wanted]
-
-
-def first_obs(data: h5py.Group, names: Sequence[str], file: str) -> dict[str, ObsArray]:
-    """How the observations are stored, by the first demo that has some.  InputError where none has."""
-    return _available(_with_obs(data, names), file)
-
-
-def _with_obs(data: h5py.Group, names: Sequence[str]) -> h5py.Group:
-    demos = (hdf5.subgroup(data, name) for name in names)
-    first = next(demos)
-    return next((demo for demo in (first, *demos) if "obs" in hdf5.children(demo)), first)
-
-
-def _available(demo: h5py.Group, file: str) -> dict[str, ObsArray]:
-    keys = hdf5.children(demo)
-    if "obs" not in keys:
-        name = str(demo.name).rsplit("/", 1)[-1]
-        if "states" in keys:
-            raise InputError(
-                f"{file} holds simulator states and no observations ({name} has {', '.join(keys)}). It is "
-                "a raw robosuite recording and must be converted to observations first: "
-                f"`dtql-robot convert {file} OUT.hdf5`."
-            )
-        raise InputError(f"{name}: no 'obs' in {file}; it has {', '.join(keys) or 'nothing'}.")
-    obs = hdf5.subgroup(demo, "obs")
-    return {key: ObsArray(*hdf5.describe(obs, key)) for key in hdf5.array_keys(obs)}
 
 
 @dataclass(frozen=True)
@@ -214,14 +192,14 @@ def _episode(
     if success is None and dones is not None and conventions.done_is_terminal:
         terminated = bool(dones[-1])
     terminated = _flag(attrs, "terminated", terminated)
-    obs = _obs(demo, keys, choice.keys, steps, place)
-    differs = _differing_next_obs(demo, obs, place) if compare and "next_obs" in keys else None
+    obs = read_obs(demo, keys, choice.keys, steps, place)
+    differs = differing_next_obs(demo, obs, place) if compare and "next_obs" in keys else None
     extras = step_extras(demo, steps)
     masks = as_masks(extras.pop("masks"), steps, place) if attrs.get(HAS_MASKS) and "masks" in extras else None
     return Episode(
         name=name,
         obs=obs,
-        final_obs=_final_obs(demo, keys, choice.keys, steps, place) if attrs.get(HAS_FINAL_OBS, True) else None,
+        final_obs=read_final_obs(demo, keys, choice.keys, steps, place) if attrs.get(HAS_FINAL_OBS, True) else None,
         actions=actions,
         rewards=rewards,
         terminated=terminated,
@@ -236,50 +214,6 @@ def _episode(
 def _flag(attrs: Mapping[str, Any], key: str, otherwise: bool) -> bool:
     flag = hdf5_attrs.as_flag(attrs.get(key))
     return otherwise if flag is None else flag
-
-
-def _copies(demo: h5py.Group, available: Mapping[str, ObsArray]) -> frozenset[str]:
-    if "actions" not in hdf5.children(demo):
-        return frozenset()
-    shape, dtype = hdf5.describe(demo, "actions")
-    if dtype.kind not in "biuf" or not any(v.shape == shape for v in available.values()):
-        return frozenset()
-    return copies_of_actions(available, hdf5.read_array(demo, "actions"), lambda k: hdf5.read_array(demo, f"obs/{k}"))
-
-
-def _obs(demo: h5py.Group, members: Sequence[str], keys: Sequence[str], steps: int, place: Place) -> dict[str, Array]:
-    group = _obs_group(demo, members, "obs", keys, place)
-    found = {}
-    for key in keys:
-        found[key] = as_obs(hdf5.read_array(group, key), key, place)
-        check_rows(f"obs/{key}", len(found[key]), steps, place)
-    return found
-
-
-def _final_obs(
-    demo: h5py.Group, members: Sequence[str], keys: Sequence[str], steps: int, place: Place
-) -> dict[str, Array] | None:
-    """Last row of next_obs; only that row is read, the others repeat obs."""
-    if "next_obs" not in members:
-        return None
-    group = _obs_group(demo, members, "next_obs", keys, place)
-    found = {}
-    for key in keys:
-        rows, last = hdf5.read_last(group, key)
-        check_rows(f"next_obs/{key}", rows, steps, place)
-        found[key] = as_obs(last[None], key, place)[0]
-    return found
-
-
-def _obs_group(demo: h5py.Group, members: Sequence[str], which: str, keys: Sequence[str], place: Place) -> h5py.Group:
-    if which not in members:
-        raise place.error(f"there is no {which!r}")
-    group = hdf5.subgroup(demo, which)
-    present = hdf5.children(group)
-    for key in keys:
-        if key not in present and key not in (available := hdf5.array_keys(group)):
-            raise place.error(f"no observation {key!r} in {which!r} (available: {', '.join(available)})")
-    return group
 
 
 def _success(
@@ -301,19 +235,6 @@ def _success(
             return labelled
     if conventions.reward_is_success and attrs.get(HAS_SUCCESS, True) and "rewards_missing" not in attrs:
         return np.asarray(rewards == 1.0)
-    return None
-
-
-def _differing_next_obs(demo: h5py.Group, obs: dict[str, Array], place: Place) -> str | None:
-    """An observation whose next_obs in the middle of the demo is not the following row of obs; None as it should be."""
-    for key, values in obs.items():
-        middle = len(values) // 2 - 1
-        if middle < 0 or is_image(values.shape[1:], values.dtype):
-            continue
-        row = as_obs(hdf5.read_row(demo, f"next_obs/{key}", middle)[None], key, place)[0]
-        allowed = _SAME * (np.ptp(values, axis=0) + np.abs(values[middle + 1]))
-        if row.shape != values.shape[1:] or (np.abs(row - values[middle + 1]) > allowed).any():
-            return key
     return None
 
 
