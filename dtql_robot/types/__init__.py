@@ -3,69 +3,51 @@
 from __future__ import annotations
 
 import html
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from dtql_robot.types.arrays import Array, Frame, Obs, Vector, image_fault, is_constant, is_image
+from dtql_robot.types.policies import (
+    CombinesChunks,
+    ImageObs,
+    Judged,
+    Policy,
+    Portable,
+    SeesImages,
+    ShowsAttention,
+    chunk_weights_of,
+    image_obs_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = NDArray[Any]
-Frame = NDArray[np.uint8]
-"""(H, W, 3) colours, 0 to 255."""
-Vector = NDArray[np.float64]
-Obs = Mapping[str, Array]
-
-_PICTURE = 1024  # values from which an array of two or more axes, or any bytes, are taken for a picture
-_CHANNELS = (1, 3, 4)
-_SMALLEST_SIDE = 8  # pixels, of a picture with a channel axis
-
-
-def is_image(shape: Sequence[int], dtype: np.dtype[Any]) -> bool:
-    """Whether one observation of this shape and type is a picture: colour, grey, depth, masks, several frames.
-
-    Everything else is low-dimensional and may be flattened.  A picture is uint8 with two or more axes, or has 1024
-    values or more in two or more axes (or in bytes), or is (height, width, channels) in either order.
-    """
-    shape, size = tuple(shape), math.prod(shape)
-    if dtype == np.uint8:
-        return len(shape) >= 2 or size >= _PICTURE
-    if len(shape) == 3 and sorted(shape)[1] >= _SMALLEST_SIDE and (shape[0] in _CHANNELS or shape[2] in _CHANNELS):
-        return True
-    return len(shape) >= 2 and size >= _PICTURE
-
-
-def image_fault(shape: Sequence[int], dtype: np.dtype[Any]) -> str | None:
-    """Why no encoder reads a picture of this shape and type, with the remedy; None for (H, W, 1 or 3) uint8."""
-    found = f"{dtype} of shape {tuple(shape)}"
-    if len(shape) == 3 and shape[2] in (1, 3):
-        if dtype == np.uint8:
-            return None
-        scaled = "scaled to 0 to 255 as uint8 in a new file"
-        return f"{found}; uint8 images, 0 to 255, were expected. Write them {scaled}, or leave the key out."
-    if len(shape) == 3 and shape[0] in (1, 3):
-        return f"{found}, channels first; (height, width, channels) was expected. Write np.moveaxis(images, 1, -1)."
-    if len(shape) == 2 and dtype == np.uint8:
-        return f"{found}, without channels; (height, width, 1) was expected. Write images[..., None]."
-    return (f"{found}; images are (height, width, 1 or 3) uint8. Leave the key out; where these are plain numbers and "
-            "no picture, write them flat, with one axis a step.")  # fmt: skip
-
-
-def is_constant(spread: Array | float, largest: Array | float) -> Array:
-    """Whether numbers that differ by `spread` and are at most `largest` in size are one value up to float32's rounding.
-
-    Elementwise.  The one rule of scaling and of what users are told: relative, so that no unit is too small for it.
-    """
-    limits = np.finfo(np.float32)
-    return np.asarray(spread) <= np.maximum(_ROUNDINGS * limits.eps * np.asarray(largest, np.float64), limits.tiny)
-
+__all__ = [
+    "Array",
+    "Batch",
+    "CombinesChunks",
+    "Demonstrations",
+    "Episode",
+    "Frame",
+    "ImageObs",
+    "Judged",
+    "Obs",
+    "PixelBatch",
+    "Policy",
+    "Portable",
+    "SeesImages",
+    "ShowsAttention",
+    "Vector",
+    "chunk_weights_of",
+    "halves",
+    "image_fault",
+    "image_obs_of",
+    "is_constant",
+    "is_image",
+]
 
 _SHOWN = 8  # observations that are named where demonstrations are shown
-_ROUNDINGS = 16  # what a short computation in float32 may add up to, in units in the last place
 
 
 @dataclass(frozen=True)
@@ -254,110 +236,3 @@ class PixelBatch(NamedTuple):
     low: Batch
     images: dict[str, Tensor]
     next_images: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class ImageObs:
-    """Image observations that a policy needs: key -> (height, width, channels), and how many frames of each.
-
-    A key is the name of a camera and "_image", as robomimic has it: "front_image", "agentview_image".
-    """
-
-    shapes: dict[str, tuple[int, int, int]]
-    frames: int = 1
-
-
-@runtime_checkable
-class Policy(Protocol):
-    """What evaluation needs of a policy.  It never learns what is behind it.
-
-    The first `n_action_steps` of the predicted actions are executed before it is asked again.  What else a policy may
-    say of itself are protocols of their own: `CombinesChunks`, `SeesImages`, `ShowsAttention`, `Portable`.
-    """
-
-    @property
-    def action_dim(self) -> int:
-        """Entries of an action."""
-        ...
-
-    @property
-    def n_action_steps(self) -> int:
-        """Actions of a chunk that are executed."""
-        ...
-
-    def predict(self, obs: Obs, rngs: Sequence[np.random.Generator]) -> Array:
-        """Predict the next H actions, H >= n_action_steps, of each of B robots.
-
-        obs: key -> (B, ...).  rngs: B generators, one per robot, so that a robot's noise does not depend on
-        which others share the batch.  Returns (B, H, A) float32 in environment units.
-        Row b depends on row b of `obs` and on `rngs[b]` alone, bit for bit.
-        """
-        ...
-
-
-class Judged(Protocol):
-    """What an evaluation says of a policy (see `eval.EvalResult`)."""
-
-    @property
-    def episodes(self) -> int:
-        """The number of episodes."""
-
-    @property
-    def success_rate(self) -> float | None:
-        """The share of episodes that succeeded; None where the environment tells no success."""
-
-    @property
-    def ci95(self) -> tuple[float, float] | None:
-        """Its 95% interval."""
-
-    @property
-    def mean_return(self) -> float:
-        """The mean return."""
-
-    @property
-    def return_ci95(self) -> tuple[float, float] | None:
-        """Its 95% interval; None for fewer than two episodes."""
-
-
-@runtime_checkable
-class CombinesChunks(Protocol):
-    """A policy whose later actions of a chunk count too."""
-
-    chunk_weights: tuple[float, ...] | None
-    """See `ActionPlan`; None: the newest chunk alone."""
-
-
-@runtime_checkable
-class SeesImages(Protocol):
-    """A policy that can be shown images."""
-
-    image_obs: ImageObs | None
-    """What to show it; None where it needs none."""
-
-
-@runtime_checkable
-class ShowsAttention(Protocol):
-    """A policy that can say where it looks."""
-
-    def attention(self, obs: Obs, kind: Any) -> dict[str, Array]:
-        """Of one robot's observation, see `OneStepPolicy.attention`."""
-        ...
-
-
-@runtime_checkable
-class Portable(Protocol):
-    """A policy that may be copied to where the simulators are."""
-
-    def portable(self) -> Policy | None:
-        """One with the same actions that can be pickled and is cheap to start; None where there is none."""
-        ...
-
-
-def chunk_weights_of(policy: Policy) -> tuple[float, ...] | None:
-    """The policy's `chunk_weights`; None for one that says nothing of them."""
-    return policy.chunk_weights if isinstance(policy, CombinesChunks) else None
-
-
-def image_obs_of(policy: Policy) -> ImageObs | None:
-    """The images that the policy is to be shown; None for one that sees none."""
-    return policy.image_obs if isinstance(policy, SeesImages) else None
