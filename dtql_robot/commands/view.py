@@ -79,8 +79,9 @@ def make_source(options: Options) -> Source:
 
     from dtql_robot.policy_folder.files import is_policy_folder
     from dtql_robot.run_folder import CONFIG
+    from dtql_robot.run_name import split_checkpoint
 
-    folder = Path(options.source)
+    folder = split_checkpoint(Path(options.source))[0]
     if (folder / CONFIG).is_file() or is_policy_folder(folder):
         import torch
 
