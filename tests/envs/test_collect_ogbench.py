@@ -165,3 +165,19 @@ def test_what_cannot_be_recorded(arguments, sentence, tmp_path, capsys):
 def test_a_plan_of_another_kind_is_refused():
     with pytest.raises(InputError, match="episodes must be between 1"):
         OraclePlan("ogbench:cube-single-v0", "play", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+def test_recordings_have_the_distribution_of_the_authors_loop():
+    """Four short recordings against three; and one with another noise is told apart."""
+    from benchmarks import ogbench_distribution as distribution
+
+    episodes = record("cube-single-v0", episodes=4, steps=100)
+    theirs = distribution.reference("single", "play", 100, 3)
+    ours = [distribution.statistics(e.actions, e.attrs["targets"], e.attrs["targets_reached"]) for e in episodes]
+    rows = distribution.compare(ours, theirs)
+    assert {name.split()[0] for name, *_ in rows} == {"mean", "std", "at", "targets", "share"}
+    assert max(abs(off) for *_, off in rows) < 12  # of so few, standard errors are rough
+    wild = [found | {"std gripper": found["std gripper"] + 0.3} for found in ours]
+    assert max(abs(off) for *_, off in distribution.compare(wild, theirs)) > 4

@@ -67,3 +67,26 @@ def test_frames_are_pictures():
 def test_an_unknown_task_is_said_in_a_sentence():
     with pytest.raises(InputError, match=r"no environment 'cube-singel-v0'. Did you mean .*ogbench:cube-single-v0"):
         make_env("ogbench:cube-singel-v0")
+
+
+@pytest.mark.slow
+def test_a_single_task_succeeds_where_ogbench_says_so():
+    """A step that begins where the task is done succeeds and ends the episode, as `info["success"]` says it."""
+    import gymnasium
+
+    ours = make_env("ogbench:cube-single-play-singletask-task2-v0")
+    theirs = gymnasium.make("cube-single-singletask-task2-v0", disable_env_checker=True)
+    assert ours.get_wrapper_attr("facts").success_rule == "any"
+    still = np.zeros(5, np.float32)
+    found = []
+    for env in (ours, theirs):
+        env.reset(seed=1)
+        sim = env.unwrapped
+        qpos = sim.data.qpos.copy()
+        qpos[14:17] = sim.data.mocap_pos[0]
+        sim.set_state(qpos, 0 * sim.data.qvel)
+        steps = [env.step(still) for _ in range(2)]
+        found.append([(bool(info["success"]), bool(ended), float(r)) for _, r, ended, _, info in steps])
+        env.close()
+    assert found[0] == found[1]
+    assert [step[:2] for step in found[0]] == [(False, False), (True, True)]
