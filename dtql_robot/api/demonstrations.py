@@ -6,6 +6,9 @@ import sys
 from dataclasses import dataclass, replace
 
 from dtql_robot.config import Config, DataConfig
+from dtql_robot.datasets.formats.episode_checks import check_alike
+from dtql_robot.datasets.formats.location import resolve
+from dtql_robot.datasets.formats.ogbench_names import dataset_name, validation_part
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.datasets.validation.findings import Use
@@ -46,7 +49,8 @@ def _read(data: str, cfg: DataConfig, filter_key: str | None) -> Reading:
 
 
 def divide(demos: Demonstrations, cfg: Config, reading: Reading | None = None) -> Divided:
-    """Hold out what `valid_fraction` or `valid_key` asks for, or else mask/valid where the file divides itself.
+    """Hold out what `valid_fraction`, `valid_key` or `valid_data` asks for, or else what the data divides itself into:
+    mask/valid, or the part -val of an OGBench data set.
 
     reading: of the file that the demonstrations are from, None where they come from Python.
     """
@@ -58,6 +62,11 @@ def divide(demos: Demonstrations, cfg: Config, reading: Reading | None = None) -
         if reading is None:
             raise InputError("valid_key names a list in a file; give train the file's path instead of demonstrations.")
         return _by_key(demos, cfg, watch.valid_key)
+    if watch.valid_data is not None:
+        return _beside(demos, cfg, watch.valid_data)
+    if reading is not None and dataset_name(demos.source) is not None:
+        part = validation_part(demos.source, resolve(demos.source))
+        return Divided(demos) if part is None else _beside(demos, cfg, str(part))
     masks = {} if reading is None else reading.filter_keys
     if data.filter_key in (None, "valid") or "valid" not in masks:
         return Divided(demos)
@@ -66,6 +75,17 @@ def divide(demos: Demonstrations, cfg: Config, reading: Reading | None = None) -
         return Divided(demos, notes=(f"nothing is measured on mask/valid: {len(shared)} of its demonstrations are in "
                                      f"mask/{data.filter_key} too.",))  # fmt: skip
     return _by_key(demos, cfg, "valid")
+
+
+def _beside(demos: Demonstrations, cfg: Config, source: str) -> Divided:
+    """Validation data of its own; training keeps all of its demonstrations but copies of those."""
+    valid = _read(source, cfg.data, None).demos
+    check_alike((*demos.episodes[:1], *valid.episodes), valid.source)
+    train = without(demos, valid)
+    said = f"held out: the {len(valid)} demonstrations of {valid.source}"
+    lost = len(demos) - len(train)
+    said += f", and {lost} copies of them" if lost else ""
+    return Divided(train, valid, (f"{said}.",))
 
 
 def _by_key(demos: Demonstrations, cfg: Config, key: str) -> Divided:

@@ -24,6 +24,9 @@ class WatchConfig:
     valid_key: str | None = None
     """Hold the demonstrations listed under `mask/<valid_key>` out instead (robomimic files). Default: valid, where
     filter_key is used and the file has such a list."""
+    valid_data: str | None = None
+    """Measure the loss on the demonstrations of this source instead, and train on all. Default: the part -val of an
+    OGBench data set, where it lies beside it."""
     keep: str = "last"
     """Checkpoints to keep, by commas: last (it always is), best (by the evaluations while training), every:N."""
     log: str = ""
@@ -36,6 +39,9 @@ class WatchConfig:
         if self.valid_fraction is not None:
             require(0 < self.valid_fraction < 1, "valid_fraction", self.valid_fraction, "above 0 and below 1")
             require(self.valid_key is None, "valid_key", self.valid_key, "None with {valid_fraction}")
+        if self.valid_data is not None:
+            require(self.valid_key is None, "valid_key", self.valid_key, "None with {valid_data}")
+            require(self.valid_fraction is None, "valid_fraction", self.valid_fraction, "None with {valid_data}")
         for word in words(self.keep):
             require(
                 word in ("last", "best") or _period(word) > 0, "keep", self.keep, "last, best or every:N, by commas"

@@ -316,6 +316,30 @@ def test_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (demos.source, demos.env_spec) == ("ogbench:cube-single-play-v0-val", "ogbench:cube-single-play-v0")
 
 
+def test_the_part_val_is_held_out(tmp_path: Path, target: np.ndarray) -> None:
+    """By itself where it lies beside the recording, with a task's rewards too; or a source of the user's choice."""
+    from dtql_robot.api.demonstrations import divide
+    from dtql_robot.config import Config, WatchConfig
+
+    write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(range(8, 12), target))
+    other = write_npz(tmp_path / "cube-single-play-v0-val.npz", ogbench_arrays((6, 9), seed=1))
+    for name in ("cube-single-play-v0", TASK):
+        reading = read_source(tmp_path / f"{name}.npz")
+        divided = divide(reading.demos, Config(), reading)
+        assert (len(divided.demos), len(divided.valid)) == (1, 2)
+        assert (divided.valid.episodes[0].success is None) == (name != TASK)
+    reading = read_source(other)
+    assert divide(reading.demos, Config(), reading).valid is None
+    plain = read_source(write_npz(tmp_path / "mine.npz", ogbench_arrays((6, 9), seed=2)))
+    assert divide(plain.demos, Config(), plain).valid is None
+    chosen = divide(plain.demos, Config(watch=WatchConfig(valid_data=str(other))), plain)
+    assert "the 2 demonstrations of" in chosen.notes[0]
+    with pytest.raises(InputError, match="is held out"):
+        divide(plain.demos, Config(watch=WatchConfig(valid_data=str(tmp_path / "mine.npz"))), plain)
+    with pytest.raises(InputError, match="None with valid_data"):
+        WatchConfig(valid_data="x", valid_fraction=0.1)
+
+
 def test_copies_tell_tasks_apart(tmp_path: Path, target: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bytes under two names are two data sets, from the packed copies too."""
     monkeypatch.setenv("DTQL_ROBOT_CACHE", str(tmp_path / "cache"))

@@ -44,6 +44,15 @@ def recording_beside(path: Path) -> Path:
     return recording if recording.is_file() else path
 
 
+def validation_part(data: str, recording: Path) -> Path | None:
+    """What to read for the part -val of the data set that `data` names; None where it is not beside the recording."""
+    name = dataset_name(data)
+    if name is None or data.removesuffix(".npz").endswith("-val"):
+        return None
+    part = recording.with_name(f"{recording_name(name)}-val.npz")
+    return recording.with_name(f"{name}-val.npz") if part.is_file() else None
+
+
 def recording_name(name: str) -> str:
     """Of "cube-single-play-v0", "-v0-val", or a single task of it, the name of the recording's file without ".npz".
 
