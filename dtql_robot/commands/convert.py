@@ -1,4 +1,4 @@
-"""`dtql-robot convert`: any supported file into robomimic, Minari or OGBench's layout."""
+"""`dtql-robot convert`: any supported file into robomimic, Minari, LeRobot or OGBench's layout."""
 
 from __future__ import annotations
 
@@ -16,30 +16,40 @@ if TYPE_CHECKING:
     from dtql_robot.types import Demonstrations
 
 
+_NAMES = {"minari": "Minari", "ogbench": "OGBench's layout", "lerobot": "LeRobot"}
 INTERRUPTED = "Demonstrations that were replayed are kept; the same command continues."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Convert demonstrations to robomimic, Minari or OGBench format, unchanged unless an option says otherwise.
+    """Convert demonstrations to robomimic, Minari, LeRobot or OGBench format, unchanged unless an option asks for more.
 
     Raw robosuite recordings hold simulator states only; these are replayed in the simulator to get the observations.
     After an interruption, the same command continues.
     Examples: dtql-robot convert door.hdf5 door-v0 --env AdroitHandDoor-v1
               dtql-robot convert demo.hdf5 image.hdf5 --cameras agentview robot0_eye_in_hand --size 84 84
+              dtql-robot convert image.hdf5 lift_lerobot --format lerobot --video
     """
 
     data: Positional[str]
-    """robomimic, Minari, D4RL, OGBench, Zarr or raw robosuite file or folder, or minari:NAMESPACE/ID. Several: A,B."""
+    """robomimic, Minari, D4RL, OGBench, Zarr, LeRobot or raw robosuite file or folder, or minari:NAMESPACE/ID. Several:
+    A,B."""
     out: Positional[Path]
-    """File (robomimic, ogbench) or folder (minari, named NAME-vN) to write."""
-    format: Literal["auto", "robomimic", "minari", "ogbench"] = "auto"
+    """File (robomimic, ogbench) or folder (minari, named NAME-vN, or lerobot) to write."""
+    format: Literal["auto", "robomimic", "minari", "lerobot", "ogbench"] = "auto"
     """Format of the output. auto: robomimic if OUT ends in .hdf5 or .h5, ogbench if it ends in .npz, otherwise
     minari."""
+    lerobot_version: Literal["v3.0", "v2.1"] = "v3.0"
+    """Version of the LeRobot format to write."""
+    video: bool = False
+    """Write images of a LeRobot dataset as compressed mp4 videos. Default: as exact PNG files inside the tables."""
+    fps: float | None = None
+    """Steps per second to note in a LeRobot dataset. Default: as recorded, or 20 if the source does not say."""
     obs_keys: tuple[str, ...] = ()
     """Observation keys to keep, in this order. Default: all, including images."""
     filter_key: str | None = None
-    """Only the demonstrations listed under `mask/<filter_key>`."""
+    """Only the demonstrations listed under `mask/<filter_key>`; of a LeRobot dataset, a split or indices such as
+    0:10,15."""
     env: str | None = None
     """Environment to name in the new file, if the old file names none or an outdated one."""
     success_reward: float | None = None
@@ -144,26 +154,47 @@ def _rewrite(data: str, options: Options) -> None:
         demos = mark_time_outs(demos, options.time_limit)
     if options.clip_actions:
         demos = clip_actions(demos)
-    write(replace(reading, demos=demos), options.out, _layout(options), overwrite=options.overwrite)
+    write(
+        replace(reading, demos=demos), options.out, _layout(options), overwrite=options.overwrite,
+        version=options.lerobot_version, video=options.video, fps=options.fps,
+    )  # fmt: skip
 
 
-def write(reading: Reading, out: Path, layout: str, *, overwrite: bool) -> None:
-    """Write what was read, and say what there is no place for.  layout: "robomimic", "minari" or "ogbench"."""
-    from dtql_robot.datasets import save_minari, save_ogbench, save_robomimic
+def write(
+    reading: Reading,
+    out: Path,
+    layout: str,
+    *,
+    overwrite: bool,
+    version: Literal["v3.0", "v2.1"] = "v3.0",
+    video: bool = False,
+    fps: float | None = None,
+) -> None:
+    """Write what was read, and say what there is no place for.
+
+    layout: "robomimic", "minari", "lerobot" or "ogbench".  version, video, fps: see `save_lerobot`.
+    """
+    from dtql_robot.datasets import save_lerobot, save_minari, save_ogbench, save_robomimic
     from dtql_robot.datasets.episode_edits import mask_indices
+    from dtql_robot.datasets.formats.lerobot import write as lerobot
     from dtql_robot.datasets.formats.ogbench_write import cannot_hold
 
-    demos = reading.demos
+    demos, masks = reading.demos, mask_indices(reading)
+    lost: list[str] = []
     if layout == "robomimic":
-        save_robomimic(demos, out, overwrite=overwrite, masks=mask_indices(reading))
+        save_robomimic(demos, out, overwrite=overwrite, masks=masks)
+    elif layout == "lerobot":
+        save_lerobot(demos, out, version=version, video=video, fps=fps, overwrite=overwrite, splits=masks)
+        lost += lerobot.cannot_hold(demos, video)
+        if fps is None and lerobot.fps_of(demos) is None:
+            print(f"note: {lerobot.ASSUMED_FPS:g} steps per second are noted, since the source does not say; --fps N")
     else:
         ogbench = layout == "ogbench"
         (save_ogbench if ogbench else save_minari)(demos, out, overwrite=overwrite)
-        if reading.filter_keys:
-            print(f"note: {'OGBench' if ogbench else 'Minari'} has no filter keys; {', '.join(reading.filter_keys)} "
-                  "were left out")  # fmt: skip
-        for phrase in cannot_hold(demos) if ogbench else ():
-            print(f"note: OGBench's layout has no place for {phrase}")
+        lost += [f"filter keys ({', '.join(reading.filter_keys)})"] if reading.filter_keys else []
+        lost += cannot_hold(demos) if ogbench else []
+    for phrase in lost:
+        print(f"note: {_NAMES[layout]} has no place for {phrase}")
     for key, what in reading.left_out.items():
         print(f"note: observation {key!r} ({what}) was left out")
     _tell_unread(reading.unread)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Split the demonstrations of a robomimic file at random, and write the filter keys train and valid into it.
+    """Split the demonstrations of a robomimic file or LeRobot dataset at random: adds filter keys train and valid.
 
     Copies of a demonstration stay on the same side. Demonstrations that cannot be used are left out and named.
     The file is rewritten completely or not at all.
@@ -26,7 +26,7 @@ class Options:
     """
 
     data: Positional[Path]
-    """robomimic HDF5 file."""
+    """robomimic HDF5 file, or LeRobot folder."""
     train: float = 0.9
     """Fraction of the demonstrations for training; the rest is for validation. 1: no validation set."""
     within: str | None = None

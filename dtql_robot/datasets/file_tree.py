@@ -10,6 +10,8 @@ import h5py
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.hdf5_open import open_file
+from dtql_robot.datasets.formats.lerobot.folder import is_lerobot_folder
+from dtql_robot.datasets.formats.lerobot.meta import read_meta
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.plugin_read import split_plugin
 from dtql_robot.datasets.formats.robomimic_layout import natural_order
@@ -22,11 +24,16 @@ def file_tree(data: str | Path) -> list[dict[str, Any]]:
     """[{"path", "shape", "dtype", "attrs"}] in the file's order; shape and dtype are None for a group.
 
     Of numbered episodes in a group only the first is described, and {"path": "data/demo_*", "count": n} says how many
-    there are.  Nothing is shown of what a plugin reads.  InputError for a damaged file.
+    there are.  Of a LeRobot folder the features are listed, and nothing of what a plugin reads.  InputError for a
+    damaged file.
     """
     if split_plugin(data) is not None:
         return []
-    with open_file(resolve(data)) as file:
+    path = resolve(data)
+    if is_lerobot_folder(path):
+        features = read_meta(path).features.values()
+        return [{"path": f.name, "shape": list(f.shape), "dtype": f.dtype, "attrs": []} for f in features]
+    with open_file(path) as file:
         lines: list[dict[str, Any]] = []
         _walk(file, "", lines)
     return lines

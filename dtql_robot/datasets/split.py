@@ -1,4 +1,4 @@
-"""Training and validation subsets of a robomimic file, as filter keys (mask/<name>)."""
+"""Training and validation subsets of a robomimic file, or of a LeRobot folder, as filter keys (mask/<name>)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from dtql_robot.datasets.formats import hdf5
 from dtql_robot.datasets.formats.hdf5_errors import DAMAGED, file_name, reading
 from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.hdf5_write import writing
+from dtql_robot.datasets.formats.lerobot import read as lerobot
+from dtql_robot.datasets.formats.lerobot.folder import is_lerobot_folder
+from dtql_robot.datasets.formats.lerobot.subsets import read_subsets, write_subsets
 from dtql_robot.datasets.formats.location import resolve
-from dtql_robot.datasets.formats.reading import Request
+from dtql_robot.datasets.formats.reading import Keep, Request
 from dtql_robot.datasets.formats.robomimic_layout import demo_names, read_filters
 from dtql_robot.datasets.formats.robomimic_obs import first_obs
 from dtql_robot.datasets.formats.robomimic_read import read
@@ -53,7 +56,8 @@ def split_demos(
     overwrite     replace filter keys of the same names
     problems      receives a sentence for each demo that is left out because `load` would refuse it
 
-    Copies of one demo stay together.  The file is replaced as a whole or not at all; other filter keys stay.
+    Copies of one demo stay together.  The file is replaced as a whole or not at all; other filter keys stay.  Those of
+    a LeRobot folder are kept in its meta/dtql_robot.json.
     InputError for a damaged file or another layout, for shares that leave one side empty, and for existing keys.
     """
     path = resolve(path)
@@ -61,9 +65,11 @@ def split_demos(
         raise InputError(
             f"Shares must lie between 0 and 1 (--train may be 1), found train {train:g}, subsets {list(subsets)}."
         )
-    existing = _check_layout(path)
+    in_folder = is_lerobot_folder(path)
+    existing = set(read_subsets(path)) if in_folder else set(_check_layout(path))
     found: list[str] = []
-    demos = (_read_raw if is_raw(path) else _read_episodes)(path, within, found)
+    read_demos = _read_folder if in_folder else _read_raw if is_raw(path) else _read_episodes
+    demos = read_demos(path, within, found)
     _refuse_damage(demos, found, path)
     if problems is not None:
         problems += found
@@ -71,10 +77,10 @@ def split_demos(
     prefix = f"{within}_" if within else ""
     both = prefix + names[0], prefix + names[1]
     masks = _divide(groups, train, subsets, seed, both)
-    taken = sorted({*masks, *both} & set(existing))
+    taken = sorted({*masks, *both} & existing)
     if taken and not overwrite:
         raise InputError(f"{path.name} has mask/{taken[0]} already. Add --overwrite to replace it.")
-    write_masks(path, masks, remove=[key for key in taken if key not in masks])
+    (write_subsets if in_folder else write_masks)(path, masks, remove=[key for key in taken if key not in masks])
     return masks
 
 
@@ -100,7 +106,24 @@ class _Demo:
 
 def _read_episodes(path: Path, within: str | None, problems: list[str]) -> list[_Demo]:
     """The demos that `load` would accept, read one by one; the others become `problems`."""
-    found = []
+    found: list[_Demo] = []
+    with open_file(path) as file:
+        read(file, Request(_obs_keys(file), within, problems, _collect(found)))
+    return found
+
+
+def _read_folder(root: Path, within: str | None, problems: list[str]) -> list[_Demo]:
+    """The same for a LeRobot folder."""
+    found: list[_Demo] = []
+    roles = lerobot.plan(root, Request(filter_key=within)).roles
+    low = [k for k, source in roles.obs.items() if source.feature.is_number]
+    request = Request(None if low else list(roles.obs), within, problems, _collect(found))
+    lerobot.read(lerobot.plan(root, request), request)
+    return found
+
+
+def _collect(found: list[_Demo]) -> Keep:
+    """Notes what decides about each episode that is read, and lets go of its arrays."""
 
     def keep(episode: Episode) -> Episode:
         known = episode.success is not None
@@ -109,9 +132,7 @@ def _read_episodes(path: Path, within: str | None, problems: list[str]) -> list[
         hollow = {k: np.broadcast_to(v.dtype.type(0), v.shape) for k, v in episode.obs.items()}
         return replace(episode, obs=hollow, extras={})
 
-    with open_file(path) as file:
-        read(file, Request(_obs_keys(file), within, problems, keep))
-    return found
+    return keep
 
 
 def _obs_keys(file: h5py.File) -> list[str] | None:

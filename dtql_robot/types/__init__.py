@@ -106,7 +106,7 @@ class Demonstrations:
     """The episodes of one source and what the source says about its environment.
 
     source    the path or id as the user gave it
-    format    "robomimic", "minari", "d4rl", "ogbench", "zarr" or "arrays"
+    format    "robomimic", "minari", "d4rl", "ogbench", "zarr", "lerobot" or "arrays"
     env_spec  environment in this package's notation ("FetchPush-v4", "robosuite:Lift"); None if not recorded
     env_args  the source's own environment record (robomimic `env_args`, Minari `env_spec`), verbatim
     attrs     what else the source says about itself, JSON-able (language instruction, author, date, versions, ...)

@@ -31,6 +31,7 @@ EXTRAS = {
     "onnx": r"onnx",
     "vision": r"torchvision|timm",
     "zarr": r"numcodecs",
+    "lerobot": r"pyarrow|\bav\b",
     "client": r"msgpack|websockets",
     "serve": r"msgpack|websockets",
     "view": r"viser",

@@ -13,7 +13,7 @@ from dtql_robot.datasets.formats.hdf5_budget import Budget
 from dtql_robot.datasets.formats.lerobot.features import Feature, Roles, Source
 from dtql_robot.datasets.formats.lerobot.folder import FETCH, INFO, file_in
 from dtql_robot.datasets.formats.lerobot.images import decode_into
-from dtql_robot.datasets.formats.lerobot.meta import Meta, Recording
+from dtql_robot.datasets.formats.lerobot.meta import SINGLE, Meta, Recording
 from dtql_robot.datasets.formats.lerobot.table import Table, as_array
 from dtql_robot.datasets.formats.lerobot.video import TOLERANCE, Video
 from dtql_robot.errors import InputError
@@ -94,11 +94,19 @@ class Rows:
         return out
 
     def uneven_times(self, recording: Recording) -> Array | None:
-        """Seconds since the start (T,), where they are not frame numbers over fps."""
+        """Seconds since the start (T,), where they are not frame numbers over fps, as versions 2.0 and 2.1 want."""
         if "timestamp" not in self.meta.features:
             return None
-        times = self.numbers(recording, "timestamp").reshape(-1)
-        return None if np.allclose(times, self._even(recording), rtol=1e-6, atol=TOLERANCE) else times
+        times, even = self.numbers(recording, "timestamp").reshape(-1), self._even(recording)
+        far = np.flatnonzero(~np.isclose(times, even, rtol=1e-6, atol=TOLERANCE))
+        if len(far) and self.meta.version in SINGLE:
+            step = int(far[0])
+            raise Place(recording.name, str(self.meta.root / recording.data)).error(
+                f"the timestamp of step {step} is {times[step]:.4f} s; {even[step]:.4f} s was expected at fps "
+                f"{self.meta.fps:g} (within {TOLERANCE:g} s)",
+                f"Correct fps in {INFO}, or record it again.",
+            )
+        return times if len(far) else None
 
     def tasks(self, recording: Recording) -> list[str]:
         """The sentences that the rows of the episode refer to, in the order in which they come."""

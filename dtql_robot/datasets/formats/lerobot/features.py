@@ -15,6 +15,7 @@ Where no name begins with "observation" (as openpi writes), every other feature 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ STATE, IMAGES, OBS = "observation.state", "observation.images.", "observation"
 ACTIONS = ("action", "actions")
 REWARDS = ("next.reward", "reward", "rewards")
 SUCCESS = ("next.success", "success", "is_success", "next.is_success")
-DONE, TRUNCATED = "next.done", "next.truncated"
+DONE, TRUNCATED, MASKS = "next.done", "next.truncated", "masks"
 INDEX = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 """What LeRobot itself writes in every row."""
 PICTURES = ("video", "image")
@@ -125,6 +126,7 @@ def roles_of(features: Mapping[str, Feature], own: Mapping[str, Any], place: str
                          "expected.")  # fmt: skip
     rewards, success = first(REWARDS), first(SUCCESS)
     taken = {actions, rewards, success, DONE, TRUNCATED, *INDEX}
+    taken |= {MASKS} if "extras" in own else set()  # as this package writes them; else anything may be called so
     rest = [f for name, f in features.items() if name not in taken]
     named = [f for f in rest if f.name.split(".")[0] == OBS]
     seen = [f for f in rest if f in named or not named or f.is_picture]
@@ -141,7 +143,8 @@ def roles_of(features: Mapping[str, Feature], own: Mapping[str, Any], place: str
 
 def _extra(feature: Feature, noted: Any) -> tuple[str, tuple[Feature, tuple[int, ...]]]:
     """Name -> feature and shape of a row; LeRobot has (1,) for plain numbers too."""
-    if isinstance(noted, list) and len(noted) == 2 and noted[1] in ([], list(feature.shape)):
+    shaped = isinstance(noted, list) and len(noted) == 2 and isinstance(noted[1], list)
+    if shaped and all(type(n) is int and n > 0 for n in noted[1]) and math.prod(noted[1]) == math.prod(feature.shape):
         return str(noted[0]), (feature, tuple(noted[1]))
     return feature.name, (feature, () if feature.shape == (1,) else feature.shape)
 

@@ -114,7 +114,7 @@ def read_meta(root: Path) -> Meta:
     claimed = info.get("total_episodes", len(recordings))
     if claimed != len(recordings):
         raise InputError(f"{root / INFO} says {claimed} episodes, the folder meta lists {len(recordings)}. {FETCH}")
-    splits = {**_splits(info.get("splits")), **own.get("filter_keys", {})}
+    splits = own["filter_keys"] if "filter_keys" in own else _splits(info.get("splits"))
     robot = info.get("robot_type")
     return Meta(root, str(version), info["fps"], robot, features, tasks, recordings, splits, own)
 

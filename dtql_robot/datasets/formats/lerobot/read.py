@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs
+from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_masks, as_obs
 from dtql_robot.datasets.formats.labels import success_of_attrs, why_no_success
 from dtql_robot.datasets.formats.lerobot.episode_rows import Rows
-from dtql_robot.datasets.formats.lerobot.features import DONE, TRUNCATED, Roles, Source, roles_of
+from dtql_robot.datasets.formats.lerobot.features import DONE, MASKS, TRUNCATED, Roles, Source, roles_of
 from dtql_robot.datasets.formats.lerobot.folder import FETCH, OWN
 from dtql_robot.datasets.formats.lerobot.images import decode_into
 from dtql_robot.datasets.formats.lerobot.meta import Meta, Recording, indices, read_meta
@@ -162,6 +162,7 @@ def _episode(rows: Rows, recording: Recording, choice: ObsChoice, conventions: _
         rewards = as_column(rows.numbers(recording, roles.rewards), roles.rewards, steps, place)
     success = _success(rows, recording, rewards, conventions, place)
     obs = {key: _observation(rows, recording, roles.obs[key], key, place) for key in choice.keys}
+    noted = own.get("masks") and MASKS in meta.features
     terminated, truncated = _ending(rows, recording, success, conventions)
     return Episode(
         name=recording.name,
@@ -174,6 +175,7 @@ def _episode(rows: Rows, recording: Recording, choice: ObsChoice, conventions: _
         success=success,
         extras=_extras(rows, recording),
         attrs=attrs,
+        masks=as_masks(rows.numbers(recording, MASKS), steps, place) if noted else None,
     )
 
 
@@ -214,6 +216,11 @@ def _extras(rows: Rows, recording: Recording) -> dict[str, Array]:
         name: rows.numbers(recording, feature.name).reshape(recording.steps, *shape)
         for name, (feature, shape) in rows.roles.extras.items()
     }
+    tasks = rows.tasks(recording)
+    if len(tasks) > 1:  # which of attrs["tasks"] each step is of
+        numbers = rows.numbers(recording, "task_index").reshape(-1)
+        order = {n: i for i, n in enumerate(dict.fromkeys(numbers.tolist()))}
+        found["task_index"] = np.array([order[n] for n in numbers.tolist()], np.int64)
     times = rows.uneven_times(recording)
     return found if times is None else {**found, "timestamp": times}
 
@@ -225,6 +232,8 @@ def _episode_attrs(recording: Recording, rows: Rows, meta: Meta) -> dict[str, An
     else:
         attrs = dict(recording.attrs)
     tasks = rows.tasks(recording) or list(recording.tasks)
+    if recording.own is not None and not recording.own.get("task", True):
+        return attrs  # the writer had to put something there
     if len(tasks) > 1:
         attrs["tasks"] = tasks
     elif tasks and tasks[0]:

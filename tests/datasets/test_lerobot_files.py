@@ -1,0 +1,330 @@
+"""LeRobot folders that `lerobot` itself wrote (0.3.3: v2.1, 0.4.4: v3.0), read as its own loader reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dtql_robot.cli import main
+from dtql_robot.datasets import inspect, load, save_lerobot, validate
+from dtql_robot.datasets.loader import read_source
+from dtql_robot.errors import InputError
+from dtql_robot.types import Demonstrations
+from tests.helpers.lerobot_demos import picture_demos
+
+pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed (pip install 'dtql-robot[lerobot]')")
+av = pytest.importorskip("av", reason="av is not installed (pip install 'dtql-robot[lerobot]')")
+
+WRITTEN = Path(__file__).parent / "lerobot"
+"""Folders that lerobot wrote; beside each, what was given to it and what its loader returned (every fourth pixel)."""
+CAMERAS = {"observation.images.front": "front_image", "observation.images.wrist": "wrist_image"}
+
+
+@pytest.mark.parametrize("name", ["video_v21", "video_v30", "image_v21", "image_v30"])
+def test_as_lerobot_reads_its_own(name: str) -> None:
+    given = np.load(WRITTEN / f"{name}.npz")
+    cameras = {k: v for k, v in CAMERAS.items() if f"frames|{k}" in given}
+    demos = load(WRITTEN / name, obs_keys=["observation", "environment_state", *cameras])
+    for i, episode in enumerate(demos.episodes):
+        np.testing.assert_array_equal(episode.obs["observation"], given[f"{i}|observation.state"])
+        np.testing.assert_array_equal(episode.obs["environment_state"], given[f"{i}|observation.environment_state"])
+        np.testing.assert_array_equal(episode.actions, given[f"{i}|action"])
+        np.testing.assert_array_equal(episode.rewards, given[f"{i}|next.reward"][:, 0])
+        np.testing.assert_array_equal(episode.success, given[f"{i}|next.success"][:, 0])
+        np.testing.assert_array_equal(episode.extras["force"], given[f"{i}|force"])
+        assert episode.extras["force"].dtype == np.float64
+        assert episode.attrs == {"task": ["lift the cube", "push it"][i]}
+        assert (episode.name, episode.terminated, episode.truncated) == (f"episode_{i}", i == 0, i == 1)
+    for feature, key in cameras.items():
+        frames = np.concatenate([e.obs[key] for e in demos.episodes])
+        np.testing.assert_array_equal(frames[:, ::4, ::4], given[f"frames|{feature}"])
+    assert demos.attrs == {
+        "fps": 10, "robot_type": "panda", "names": {"observation.state": ["x", "y", "z", "g"], "action": ["dx", "dy"]},
+    }  # fmt: skip
+    assert demos.format == "lerobot"
+
+
+def test_pictures_are_listed_and_left_out_by_default() -> None:
+    reading = read_source(WRITTEN / "video_v30")
+    assert set(reading.demos.obs_shapes) == {"observation", "environment_state"}
+    assert reading.left_out == dict.fromkeys(CAMERAS.values(), "uint8 (32, 48, 3)")
+    assert reading.filter_keys == {"train": ["episode_0", "episode_1"]}
+
+
+@pytest.mark.parametrize(("asked", "names"), [("1", [1]), ("0:1", [0]), ("1,0", [0, 1]), ("train", [0, 1])])
+@pytest.mark.parametrize("folder", ["video_v21", "video_v30"])
+def test_episodes_are_chosen_by_index_or_split(folder: str, asked: str, names: list[int]) -> None:
+    whole = load(WRITTEN / folder, obs_keys=["front_image"])
+    chosen = load(WRITTEN / folder, obs_keys=["front_image"], filter_key=asked)
+    assert [e.name for e in chosen.episodes] == [f"episode_{i}" for i in names]
+    for i, episode in zip(names, chosen.episodes, strict=True):
+        np.testing.assert_array_equal(episode.obs["front_image"], whole.episodes[i].obs["front_image"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"), [("7", "names episode 7"), ("0:0", "selects no"), ("x", "no split 'x'")]
+)
+def test_episodes_that_are_not_there(asked: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        load(WRITTEN / "video_v30", filter_key=asked)
+
+
+def test_large_ones_are_decoded_once_and_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dtql_robot.datasets.cache.read_through.__defaults__", (0,))
+    first = load(WRITTEN / "video_v21", obs_keys=["front_image"])
+    monkeypatch.setattr("dtql_robot.datasets.formats.lerobot.video.Video.read", None)
+    again = load(WRITTEN / "video_v21", obs_keys=["front_image"])
+    for a, b in zip(first.episodes, again.episodes, strict=True):
+        assert isinstance(b.obs["front_image"].base, np.memmap | np.ndarray)
+        np.testing.assert_array_equal(a.obs["front_image"], b.obs["front_image"])
+
+
+@pytest.fixture(params=["v2.1", "v3.0"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A small folder with videos."""
+    return save_lerobot(picture_demos(), tmp_path / "data", version=request.param, video=True)
+
+
+def read(folder: Path) -> Demonstrations:
+    return load(folder, obs_keys=["front_image", "robot"])
+
+
+def one(folder: Path, pattern: str) -> Path:
+    return sorted(folder.glob(pattern))[0]
+
+
+def edit_info(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    info = json.loads((folder / "meta/info.json").read_text())
+    change(info)
+    (folder / "meta/info.json").write_text(json.dumps(info))
+
+
+def cut(path: Path, share: float) -> None:
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+@pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.9])
+def test_cut_videos(folder: Path, share: float) -> None:
+    cut(one(folder, "videos/**/*.mp4"), share)
+    with pytest.raises(InputError, match=r"\.mp4 (cannot be decoded|is no mp4|ends after|is damaged|holds no video)"):
+        read(folder)
+
+
+def test_damaged_videos(folder: Path) -> None:
+    video = one(folder, "videos/**/*.mp4")
+    content = bytearray(video.read_bytes())
+    start = content.index(b"mdat") + 900  # behind what the encoder says of itself
+    content[start : start + 400] = bytes(range(1, 201)) * 2
+    video.write_bytes(content)
+    with pytest.raises(InputError, match=r"\.mp4 .*(damaged|cut short|holds no video)"):
+        read(folder)
+
+
+def test_a_playlist_is_no_video(folder: Path) -> None:
+    one(folder, "videos/**/*.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile:///etc/hostname\n")
+    with pytest.raises(InputError, match="is no mp4 video"):
+        read(folder)
+
+
+def test_more_and_fewer_frames_than_rows(tmp_path: Path) -> None:
+    few, many = picture_demos(steps=(6, 6)), picture_demos(steps=(9, 9))
+    folder = save_lerobot(few, tmp_path / "few", version="v2.1", video=True)
+    other = save_lerobot(many, tmp_path / "many", version="v2.1", video=True)
+    video, longer = one(folder, "videos/**/*.mp4"), one(other, "videos/**/*.mp4")
+    shutil.copy(longer, video)
+    with pytest.raises(InputError, match=r"episode_0: the video of .* has 9 frames, the table 6 rows"):
+        read(folder)
+    shutil.copy(one(save_lerobot(few, tmp_path / "again", version="v2.1", video=True), "videos/**/*.mp4"), longer)
+    with pytest.raises(InputError, match="ends after 6 of the episode's 9 frames"):
+        read(other)
+
+
+def test_a_wrong_rate_is_told(folder: Path) -> None:
+    edit_info(folder, lambda info: info.update(fps=31))
+    if "v2.1" in (folder / "meta/info.json").read_text():
+        with pytest.raises(InputError, match=r"timestamp of step 1 is 0.0500 s; 0.0323 s was expected at fps 31"):
+            read(folder)
+    else:  # the times that the rows name are what counts
+        assert read(folder).episodes[0].extras["timestamp"][1] == np.float32(0.05)
+
+
+def test_timestamps_between_the_frames(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    folder = save_lerobot(picture_demos(), tmp_path / "data", video=True)
+    path = one(folder, "data/**/*.parquet")
+    table = pq.read_table(path)
+    times = np.array(table.column("timestamp").to_pylist(), np.float32) + np.float32(0.02)
+    pq.write_table(table.set_column(table.column_names.index("timestamp"), "timestamp", pa.array(times)), path)
+    with pytest.raises(InputError, match=r"has no frame at 0.0200 s, where step 0 of the episode lies"):
+        read(folder)
+
+
+def test_files_that_are_missing(folder: Path) -> None:
+    for pattern in ("videos/**/*.mp4", "data/**/*.parquet", "meta/tasks.*", "meta/info.json"):
+        path = one(folder, pattern)
+        path.rename(path.with_suffix(".away"))
+        with pytest.raises(InputError, match=r"has no (videos|data|meta)/|without its meta/info\.json"):
+            read(folder)
+        path.with_suffix(".away").rename(path)
+    assert len(read(folder)) == 2
+
+
+@pytest.mark.parametrize("pattern", ["data/**/*.parquet", "meta/tasks.parquet", "meta/episodes/**/*.parquet"])
+def test_damaged_tables(tmp_path: Path, pattern: str) -> None:
+    folder = save_lerobot(picture_demos(), tmp_path / "data")
+    path = one(folder, pattern)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"PAR1" + bytes(40), whole[:8] + bytes(64) + whole[72:]):
+        path.write_bytes(content)
+        with contextlib.suppress(InputError):  # and nothing else; some bytes of a table do not matter
+            read(folder)
+
+
+CHANGES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda info: info.update(codebase_version="v4.0"), r"of version 'v4.0'; v2.0, v2.1, v3.0 are read"),
+    (lambda info: info.update(codebase_version="v1.6"), "of version 'v1.6'"),
+    (lambda info: info.pop("codebase_version"), "lacks codebase_version"),
+    (lambda info: info.pop("features"), "lacks features"),
+    (lambda info: info.update(fps=0), "fps is 0"),
+    (lambda info: info.update(fps="ten"), "fps is 'ten'"),
+    (lambda info: info.update(total_episodes=5), "says 5 episodes, the folder meta lists 2"),
+    (lambda info: info.update(data_path="../../data/meta"), "leads out of the data set|has no ../../|no regular"),
+    (lambda info: info.update(data_path="/etc/hostname"), "leads out of the data set"),
+    (lambda info: info.update(data_path="{episode_index.__class__}"), "is not understood"),
+    (lambda info: info.update(data_path="{home}"), "'home' in it is not known"),
+    (lambda info: info.update(video_path=None), "no video_path"),
+    (lambda info: info["features"].pop("action"), "no feature 'action'"),
+    (lambda info: info["features"]["action"].update(shape=[3]), r"values in \d+ rows|3 numbers a row"),
+    (lambda info: info["features"]["action"].update(shape=[2**40]), "claims far more values|2 numbers|values in"),
+    (lambda info: info["features"]["observation.images.front"].update(shape=[999, 24, 3]), "frames of 16 x 24 pixels"),
+    (lambda info: info["features"]["observation.images.front"].update(shape=[16, 24, 4]), r"\(height, width, 1 or 3\)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "sentence"), CHANGES)
+def test_info_that_cannot_be(folder: Path, change: Callable[[dict[str, Any]], Any], sentence: str) -> None:
+    edit_info(folder, change)
+    with pytest.raises(InputError, match=sentence):
+        read(folder)
+
+
+def test_links_lead_nowhere_but_to_the_hubs_blobs(tmp_path: Path) -> None:
+    whole = save_lerobot(picture_demos(), tmp_path / "whole")
+    snapshot, blobs = tmp_path / "hub/snapshots/1", tmp_path / "hub/blobs"
+    blobs.mkdir(parents=True)
+    for file in (p for p in whole.rglob("*") if p.is_file()):
+        link = snapshot / file.relative_to(whole)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, blobs / file.name)
+        link.symlink_to(blobs / file.name)
+    shutil.copy(one(whole, "data/**/*.parquet"), blobs / "data")
+    table = one(snapshot, "data/**/*.parquet")
+    table.unlink()
+    table.symlink_to(blobs / "data")
+    for name in ("meta/episodes/chunk-000/file-000.parquet",):
+        (snapshot / name).unlink()
+        shutil.copy(whole / name, snapshot / name)
+    assert len(load(snapshot)) == 2
+    table.unlink()
+    table.symlink_to(one(whole, "data/**/*.parquet"))
+    with pytest.raises(InputError, match="leads out of the data set"):
+        load(snapshot)
+
+
+def test_rows_that_contradict_the_notes(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    folder = save_lerobot(picture_demos(), tmp_path / "data")
+    path = one(folder, "data/**/*.parquet")
+    table = pq.read_table(path)
+    frames = table.column("frame_index").to_pylist()
+    broken = {
+        "frame_index does not count": ("frame_index", frames[::-1]),
+        "rows of it were found": ("episode_index", [0] * len(frames)),
+        "not in one piece": ("episode_index", [0, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]),
+    }
+    for sentence, (column, values) in broken.items():
+        index = table.column_names.index(column)
+        pq.write_table(table.set_column(index, column, pa.array(values)), path)
+        with pytest.raises(InputError, match=sentence):
+            load(folder)
+    pq.write_table(table.drop_columns(["next.success"]), path)
+    with pytest.raises(InputError, match=r"no column .next\.success."):
+        load(folder)
+    pq.write_table(table.set_column(0, "action", pa.array([[None, 1.0]] * len(frames))), path)
+    with pytest.raises(InputError, match="missing values"):
+        load(folder)
+
+
+def test_validate_names_every_bad_episode(tmp_path: Path) -> None:
+    folder = save_lerobot(picture_demos(), tmp_path / "data", version="v2.1")
+    one(folder, "data/**/*.parquet").write_bytes(b"PAR1")
+    findings = validate(folder).findings
+    assert any(f.severity == "error" and "damaged" in str(f) for f in findings), findings
+
+
+@pytest.mark.parametrize("package", ["pyarrow", "av"])
+def test_without_the_packages_it_is_one_sentence(folder: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=r"`pip install 'dtql-robot\[lerobot\]'`"):
+        read(folder)
+
+
+def test_without_notes_of_ours_it_is_read_by_convention(folder: Path) -> None:
+    (folder / "meta/dtql_robot.json").unlink()
+    demos = load(folder, obs_keys=["observation", "observation.images.front"])
+    assert demos.obs_shapes == {"observation": (5,), "front_image": (16, 24, 3)}
+    assert demos.attrs["fps"] == 20
+    assert demos.attrs["names"]["observation.state"] == ["robot.0", "robot.1", "robot.2", "robot.3", "gripper"]
+    assert (demos.env_spec, demos.env_args) == (None, {})
+
+
+def test_openpi_names_and_rewards_that_mean_success(tmp_path: Path) -> None:
+    folder = save_lerobot(picture_demos(), tmp_path / "data", version="v2.1")
+    (folder / "meta/dtql_robot.json").unlink()
+    names = {"action": "actions", "observation.state": "state", "observation.images.front": "image"}
+    drop = ["next.success", "next.truncated"]
+
+    def rename(info: dict[str, Any]) -> None:
+        info["features"] = {names.get(k, k): v for k, v in info["features"].items() if k not in drop}
+
+    edit_info(folder, rename)
+    lines = [json.loads(line) for line in (folder / "meta/episodes.jsonl").read_text().splitlines()]
+    kept = [json.dumps({k: v for k, v in line.items() if k != "dtql_robot"}) for line in lines]
+    (folder / "meta/episodes.jsonl").write_text("\n".join(kept))
+    for path in folder.glob("data/**/*.parquet"):
+        table = pq.read_table(path).drop_columns(drop)
+        pq.write_table(table.rename_columns([names.get(c, c) for c in table.column_names]), path)
+    demos = load(folder, obs_keys=["state", "image"])
+    assert demos.obs_shapes == {"state": (5,), "image": (16, 24, 3)}
+    assert [e.ends_in_success for e in demos.episodes] == [True, False]
+    assert any("success is read from the rewards" in note for note in inspect(folder)["notes"])
+
+
+@pytest.mark.slow
+def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = str(shutil.copytree(WRITTEN / "video_v30", tmp_path / "lift"))
+    assert main(["inspect", data]) == 0
+    assert "(lerobot)" in capsys.readouterr().out
+    assert main(["inspect", data, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trees"][data][0]["path"] == "observation.state"
+    assert main(["validate", data]) == 0
+    for out, layout in (("a.hdf5", "auto"), ("b", "lerobot")):
+        assert main(["convert", data, str(tmp_path / out), "--format", layout]) == 0
+        again = load(tmp_path / out, obs_keys=["observation", "front_image"])
+        for a, b in zip(load(data, obs_keys=["observation", "front_image"]).episodes, again.episodes, strict=True):
+            np.testing.assert_array_equal(a.obs["front_image"], b.obs["front_image"])
+            assert a.attrs == b.attrs
+    assert main(["split", data, "--train", "0.5"]) == 0
+    assert main(["split", data, "--train", "0.5"]) == 2
+    halves = [load(data, filter_key=key).episodes for key in ("train", "valid")]
+    assert {e.name for half in halves for e in half} == {"episode_0", "episode_1"}
