@@ -67,7 +67,7 @@ def bases(folder: Path) -> dict[str, list[str]]:
     return {command: [command, *map(str, words)] for command, words in lines.items()}
 
 
-HEAVY = ("demo", "bench")
+HEAVY = ("demo", "bench", "toy")
 """Commands that do minutes of work in a folder that they can write: only others are tried."""
 UNWRITABLE = (
     *("~no-such-user/x", "/proc/none/x", "/sys/x", "/dev/null", "/dev/full", "n" * 300, "n/" * 3000),
