@@ -250,3 +250,14 @@ def test_which_success_counts_is_the_environments_rule(tmp_path: Path, capsys: p
         printed = capsys.readouterr().out
         assert f"mask/train: {count} demonstrations" in printed
         assert ("1 demonstrations end in success, 3 succeed at some step" in printed) == (spec is None and not chosen)
+
+
+def test_demos_may_have_any_name(tmp_path: Path) -> None:
+    path = save_robomimic(make_demos(5), tmp_path / "f.hdf5")
+    names = ["demo_é", "世界", "n" * 300, "a b", ".."]
+    with h5py.File(path, "a") as file:
+        for number, name in enumerate(names):
+            file["data"].move(f"demo_{number}", name)
+    masks = split_demos(path, train=0.6)
+    assert sorted(masks["train"] + masks["valid"]) == sorted(names)
+    assert [e.name for e in load(path, filter_key="train").episodes] == masks["train"]
