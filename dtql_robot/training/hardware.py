@@ -47,6 +47,8 @@ def hardware(cfg: Config) -> Iterator[None]:
     check_hardware(cfg)
     threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
     torch.set_num_threads(cfg.threads or _suitable_threads(threads))
+    if cfg.threads and cfg.threads > (cores := usable_cores()):  # not fewer by itself: a run's last bits depend on it
+        print(f"note: {cfg.threads} threads share {cores} CPU cores; {cores} or fewer are faster.", file=sys.stderr)
     torch.backends.cuda.matmul.allow_tf32 = cfg.optim.precision == "tf32"
     try:
         yield

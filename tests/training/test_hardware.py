@@ -58,6 +58,14 @@ def test_threads_are_set_for_the_run_only(monkeypatch):
     assert chosen == [4, 64]
 
 
+def test_more_threads_than_cores_are_told(monkeypatch, capsys):
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 2)
+    for threads in (2, 3):
+        with hardware.hardware(Config(device="cpu", threads=threads)):
+            assert torch.get_num_threads() == threads
+        assert ("3 threads share 2 CPU cores" in capsys.readouterr().err) == (threads == 3)
+
+
 def test_peak_memory_is_that_of_this_process():
     held = torch.ones(30_000_000)
     assert float(hardware.peak_memory().split()[0]) > held.nbytes / 2**20
