@@ -53,6 +53,7 @@ def bases(folder: Path) -> dict[str, list[str]]:
         "inspect": [data],
         "validate": [data],
         "convert": [data, out / "made.hdf5", "--workers", "1"],
+        "edit": [data, out / "edited.hdf5"],
         "split": [data, "--train", "0.5", "--overwrite"],
         "playback": [data, "--episodes", "1"],
         "train": ["--data", data, "--out", out / "run", *SMALL],
