@@ -30,6 +30,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return f"a name holds bytes that are not text ({error.object!r}); rename it.", 2
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # Path.expanduser
         return "a path starts with the home folder (~) of a user that does not exist; write it out.", 2
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # Path.resolve, before Python 3.13
+        return f"{str(error).removeprefix('Symlink loop from ')} is a link that leads back to itself.", 2
     if isinstance(error, FloatingPointError):
         return str(error), 1
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):

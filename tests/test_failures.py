@@ -22,6 +22,7 @@ from dtql_robot.failures import explain
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "memory ran out", 1),
         (KeyboardInterrupt(), "interrupted", 1),
         (RuntimeError("Could not determine home directory."), "a user that does not exist", 2),
+        (RuntimeError("Symlink loop from '/x/run'"), "'/x/run' is a link that leads back to itself", 2),
     ],
 )
 def test_what_is_not_our_fault_is_a_sentence(error, words, code):

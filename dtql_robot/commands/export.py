@@ -43,6 +43,8 @@ def run(options: Options) -> None:
 
     path = expanded(options.out)
     with locked(path):
+        if options.format != "safetensors":
+            check_writable(path)
         policy = load_policy(expanded(options.run))
         if options.format == "safetensors":
             from dtql_robot.policy_folder.save import save_policy_folder
@@ -51,7 +53,6 @@ def run(options: Options) -> None:
             size = sum(file.stat().st_size for file in out.iterdir())
             print(f"{out}: {size / 1e6:.1f} MB in {', '.join(sorted(file.name for file in out.iterdir()))}")
             return
-        check_writable(path)
         out = export_policy(policy, path, options.format, options.act, options.overwrite)
     about = metadata(policy, options.act or policy.choice.cfg.act)
     print(f"{out}: {', '.join(about['inputs'])} -> actions (batch, {policy.horizon}, {policy.action_dim})")

@@ -33,7 +33,7 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     if target.exists() and not target.is_file() and not target.is_dir():
         yield  # a device or a pipe is nobody's alone
         return
-    name = target.with_name(f".dtql-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.lock")
+    name = target.parent / f".dtql-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.lock"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle = _acquire(name, wait)
