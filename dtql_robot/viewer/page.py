@@ -136,7 +136,7 @@ class Page:
             (*data, np.full(len(values), np.nan)),
             tuple(series),
             title=title,
-            scales={"x": uplot.Scale(time=False, auto=True)},
+            scales={"x": uplot.Scale(time=False, auto=True), "y": uplot.Scale(auto=False, range=_range(lines))},
             aspect=2.2,
         )
         self._plots.append((handle, data))
@@ -177,9 +177,14 @@ class Page:
 
 def _marker(data: tuple[Array, ...], step: int) -> Array:
     """An upright line at the step, as a series: from the smallest to the largest value, between two points."""
-    values = np.concatenate(data[1:])
     line = np.full(len(data[0]), np.nan)
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    line[step] = low
-    line[step + 1 if step + 1 < len(line) else step - 1] = high
+    line[step], line[step + 1 if step + 1 < len(line) else step - 1] = _range(data[1:])
     return line
+
+
+def _range(lines: tuple[Array, ...]) -> tuple[float, float]:
+    """What a plot shows, somewhat more than the values take: by itself it is confused by the marker's gaps."""
+    values = np.concatenate([line[np.isfinite(line)] for line in lines]) if lines else np.zeros(0)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+    margin = 0.05 * (high - low) or 0.5
+    return low - margin, high + margin

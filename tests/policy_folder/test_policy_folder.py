@@ -46,6 +46,7 @@ def test_it_acts_as_the_run_does(kind, tmp_path):
             load_numpy_policy(folder)
 
 
+@pytest.mark.slow
 def test_it_holds_what_acts_and_no_more(tmp_path):
     run = save_policy(tmp_path / "run", policy=PolicyConfig(tr_at="sample"))
     assert main(["export", str(run), "--format", "safetensors", "--out", str(tmp_path / "mean")]) == 0

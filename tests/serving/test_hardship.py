@@ -50,6 +50,7 @@ def test_a_client_goes_on_when_the_server_is_killed_and_started_again(policy, tm
         process.kill()
 
 
+@pytest.mark.slow
 def test_another_policy_at_the_same_address_is_not_taken_for_the_first(policy, tmp_path):
     other = small_policy(n_action_steps=1)
     with serving(Served(policy.portable(), policy.interface)) as (_, port):
