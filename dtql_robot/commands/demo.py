@@ -44,6 +44,14 @@ class Options:
 
 def run(options: Options) -> None:
     """Collect, train, evaluate and report in one go."""
+    try:
+        _run(options)
+    except KeyboardInterrupt as error:
+        error.__notes__ = []  # type: ignore[attr-defined]  # how to go on with `train` alone is not how the demo goes on
+        raise
+
+
+def _run(options: Options) -> None:
     start = time.perf_counter()
     out, data = options.out, options.out / "demos.hdf5"
     if options.overwrite and out.exists():

@@ -223,6 +223,14 @@ def test_mixtures_of_rewards(kind: str) -> None:
     assert not findings(demos, "mixed-rewards", Use(reward="success"))
 
 
+def test_a_sparse_cost_that_some_episodes_never_pay_is_one_formula() -> None:
+    """As in Fetch tasks where some episodes begin in success: -1 until success, 0 after it."""
+    some = demos_of(lambda i: episode(i, rewards=(np.arange(40) > 20 * (i % 2)).astype(np.float32) - 1))
+    never = demos_of(lambda i: episode(i, rewards=-np.ones(40, np.float32) * (i % 2)))
+    assert not findings(some, "mixed-rewards")
+    assert not findings(never, "mixed-rewards")
+
+
 def test_episodes_that_end_differently_have_one_formula() -> None:
     """Failing episodes without label beside successful ones, sparse rewards where some never succeed."""
     assert not findings(demos_of(lambda i: dense(i, success=None if i % 2 else dense(i).success)), "mixed-rewards")
