@@ -45,6 +45,12 @@ def overfitting(rows: Sequence[Row]) -> str | None:
     return None
 
 
+def group_of(column: str) -> str:
+    """What a column is about: "eval", "valid" or "train"."""
+    head = column.partition("_")[0]
+    return head if head in ("eval", "valid") else "train"
+
+
 @dataclass(frozen=True)
 class Panel:
     """A picture of one or several columns.

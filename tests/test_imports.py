@@ -41,10 +41,11 @@ ALLOWED = {
     "eval": {*COMMON, "client", "envs", "policy"},
     "replay": {*COMMON, "datasets", "envs", "eval"},
     "reports": {*COMMON, "config", "metrics", "run_folder", "run_name"},
+    "tracking": {*COMMON, "config", "metrics", "reports", "run_folder", "training"},
     "api": {
         *COMMON,
         *("checkpoint", "config", "datasets", "envs", "eval", "metrics", "paper", "policy", "presets"),
-        *("reports", "run_folder", "run_name", "training"),
+        *("reports", "run_folder", "run_name", "tracking", "training"),
     },
     "viewer": {*COMMON, "envs", "eval", "policy", "replay"},
     "experiments": {*COMMON, "algorithm", "config", "datasets", "envs", "eval", "policy", "run_folder", "training"},

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot.config import Config
-from dtql_robot.config.checks import SettingError
 from dtql_robot.errors import InputError, did_you_mean
 from dtql_robot.run_folder import as_trained
 
@@ -59,8 +58,9 @@ def with_settings(cfg: Config, values: Mapping[str, Any], where: str = "") -> Co
             raise _unknown(name, [*nested, *homes], where)
     try:
         return Config.from_dict(nested)
-    except SettingError as error:
-        raise error if not where else InputError(f"{where}: {error}") from error
+    except InputError as error:
+        said = re.sub(r"^config[\w.]*: ", "", str(error))
+        raise InputError(f"{where}: {said}" if where else said) from error
 
 
 def _unknown(name: str, known: Any, where: str) -> InputError:
@@ -124,7 +124,12 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 def _yaml(text: str) -> Any:
     """YAML 1.2's plain values, in which 3e-4 is a number and off a word, through a loader that runs nothing."""
-    import yaml
+    try:
+        import yaml
+    except ImportError as error:
+        raise InputError(
+            "A .yaml file needs PyYAML: pip install 'dtql-robot[yaml]'. A .json file needs nothing."
+        ) from error
 
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers: dict = {}  # noqa: RUF012 (as PyYAML has it)

@@ -19,6 +19,7 @@ from dtql_robot.env_record import MAX_STEPS, choose_env, with_time_limit
 from dtql_robot.errors import InputError
 from dtql_robot.presets import changes, preset
 from dtql_robot.system.files import expanded
+from dtql_robot.tracking.tracking import Tracking
 from dtql_robot.training.callback import Callback
 from dtql_robot.training.distributed import group_of, said_once
 from dtql_robot.training.hardware import hardware, resolve_device
@@ -132,6 +133,7 @@ def run_training(
         if origin is not None:
             origin.check(demos, found.cfg)
         fit = check_fit(demos, how.typed_env, found.cfg.data.obs_keys) if reading is not None else []
+        trackers = [Tracking(cfg.watch.trackers)] if cfg.watch.trackers and (group is None or group.rank == 0) else []
         judge = make_judge(cfg, choose_env(how.typed_env, demos.env_spec, demos.env_args, source=demos.source))
         for line in (headline(demos, found.cfg), *_recipe(how), *judged, *dropped, *fit):
             say(line)
@@ -147,7 +149,7 @@ def run_training(
             valid=parts.valid,
             notes=parts.notes,
             judge=judge,
-            callbacks=callbacks,
+            callbacks=[*trackers, *callbacks],
             origin=origin,
             group=group,
         )

@@ -74,6 +74,8 @@ class Options:
     """Run simulators in their own processes or in this one. auto: chosen by a quick timing test."""
     worker_timeout: float = 120.0
     """Seconds that a simulator process may take to answer before it is replaced and its episodes run again."""
+    log: bool = False
+    """Log results, videos and curves to where `train --log` logged the run."""
     results: Path | None = None
     """Also write the results to this path."""
     json: bool = False
@@ -140,6 +142,7 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
     from dtql_robot.run_name import checkpoint_file, of_checkpoint, split_checkpoint
     from dtql_robot.system.files import check_writable, write_json
     from dtql_robot.system.locks import locked
+    from dtql_robot.tracking.tracking import log_evaluation
 
     folder, name = split_checkpoint(options.run)
     videos = _videos(options)
@@ -158,6 +161,8 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
             write_json(options.results, found)
         kept = keep(folder, found, result.videos)
         report = write_run_report(folder, result.videos, _command(options), kept.results, kept.report)
+    if options.log and (told := log_evaluation(folder, found, result.videos, step)):
+        print(f"  logged to {', '.join(told)}")
     for path in (kept.results, *result.videos, report):
         print(f"  {path}")
     for note in (str(kept), result.video_note):

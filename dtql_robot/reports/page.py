@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dtql_robot.metrics import Panel
 from dtql_robot.system.files import write_text
 
 
@@ -86,6 +87,9 @@ def write_report(
     videos: Sequence[Path] = (),
     command: Sequence[str] = (),
     versions: Mapping[str, str] | None = None,
+    panels: Sequence[Panel] = (),
+    notes: Sequence[str] = (),
+    overfitting: str | None = None,
 ) -> Path:
     """Write report.html: success rate or return with interval, the video, every episode, curves, settings, commands.
 
@@ -93,6 +97,8 @@ def write_report(
     results: the content of results.json.  config: shown as it is, nested keys dotted.  dataset: as `datasets.inspect`
     gives it.  videos: named where there are several.
     command: the lines that reproduce the run.  versions: package -> version; default those in `results`.
+    panels: what the curves show, to be explained.  notes: sentences on the checkpoint that was judged.
+    overfitting: a sentence, where there is any.
     The file needs nothing beside it: video and curves are embedded.  What is missing is said in its place.
     """
     import jinja2
@@ -112,6 +118,9 @@ def write_report(
         videos=_videos(videos),
         video_missing=results.get("video_note") or "No video was made.",
         curves=_data_uri(curves_png, "image/png"),
+        panels=[panel for panel in panels if panel.about],
+        notes=list(notes),
+        overfitting=overfitting,
         config=flatten(config),
         dataset=describe_dataset(dataset) if dataset else None,
         decisions=list(decisions),

@@ -10,7 +10,9 @@ from typing import Any
 
 from dtql_robot.config import Config
 from dtql_robot.env_record import recorded_kwargs
+from dtql_robot.metrics import EVALUATED, best_evaluation, overfitting, panels
 from dtql_robot.run_folder import CURVES, METRICS, REPORT, read_config, read_metrics, read_results, read_summary
+from dtql_robot.run_name import LAST
 
 
 def write_run_report(
@@ -25,7 +27,8 @@ def write_run_report(
     from dtql_robot.reports.page import write_report
 
     settings, results = read_config(run), read_results(results_file or run)
-    rows = curve_rows(read_metrics(run / METRICS))
+    logged = read_metrics(run / METRICS)
+    rows = curve_rows(logged)
     curves = plot_curves(rows, run / CURVES, settings["config"]) if series(rows) else None
     versions = settings["versions"] | results.get("versions", {})
     write_report(
@@ -36,11 +39,35 @@ def write_run_report(
         dataset=read_summary(run),
         decisions=settings["decisions"],
         curves_png=curves,
+        panels=panels(list(series(rows)), settings["config"]),
+        notes=judged(results, settings["config"], logged),
+        overfitting=overfitting(logged),
         videos=videos,
         command=[shlex.join(training_command(run, settings)), shlex.join(command)],
         versions={name.replace("_", "-"): v for name, v in versions.items()},
     )
     return out or run / REPORT
+
+
+def judged(results: Mapping[str, Any], config: Mapping[str, Any], rows: Sequence[Mapping[str, float]]) -> list[str]:
+    """Sentences on the checkpoint that an evaluation is of."""
+    name, step = results.get("checkpoint_name"), results.get("checkpoint_step")
+    if name is None:
+        return []
+    at = "" if step is None else f", after update {step:,}"
+    if name == LAST:
+        return [f"Judged is the last checkpoint{at}; it was not chosen by its result."]
+    if name != "best":
+        return [f"Judged is a checkpoint before the last one{at}."]
+    tries = sum(row.get("eval_episodes", 0) > 0 for row in rows)
+    episodes = (config.get("watch") or {}).get("eval_episodes")
+    best = best_evaluation(rows)
+    rate = "" if best is None or not best.get(EVALUATED, -1) >= 0 else f" ({best[EVALUATED]:.1%})"
+    return [
+        f"Judged is the best of {tries} checkpoints{at}, by {episodes} episodes each while training. What it reached "
+        f"there{rate} is optimistic: the largest of several numbers that vary by chance. The rate above is of other "
+        "episodes, which played no part in the choice; the last checkpoint of another run is still at a disadvantage."
+    ]
 
 
 def curve_rows(rows: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:

@@ -32,6 +32,8 @@ EXTRAS = {
     "vision": r"torchvision|timm",
     "zarr": r"numcodecs",
     "lerobot": r"pyarrow|\bav\b",
+    "track": r"tensorboard|wandb|mlflow",
+    "yaml": r"PyYAML",
     "client": r"msgpack|websockets",
     "serve": r"msgpack|websockets",
     "view": r"viser",

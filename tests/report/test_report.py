@@ -9,9 +9,10 @@ from dtql_robot.config import Config, DataConfig, DiffusionConfig, OptimConfig
 from dtql_robot.datasets import inspect
 from dtql_robot.errors import InputError
 from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.metrics import panels
 from dtql_robot.reports.curves import plot_curves, series, smooth
 from dtql_robot.reports.page import write_report
-from dtql_robot.reports.run_report import training_command
+from dtql_robot.reports.run_report import judged, training_command
 
 
 @pytest.fixture
@@ -124,3 +125,29 @@ def test_the_training_command_gives_the_same_settings(config, tmp_path):
 def test_a_log_without_numbers_is_refused(tmp_path, empty):
     with pytest.raises(InputError, match="no curve to draw"):
         plot_curves(empty, tmp_path / "c.png")
+
+
+def test_the_report_says_which_checkpoint_it_judges_and_why_best_is_optimistic():
+    rows = [{"step": 10.0 * i, "eval_episodes": 20.0, "eval_success": i / 10, "eval_return": 0.0} for i in (1, 2, 3)]
+    config = {"watch": {"eval_episodes": 20}}
+    assert judged({}, config, rows) == []
+    (last,) = judged({"checkpoint_name": "last", "checkpoint_step": 6000}, config, rows)
+    assert "last checkpoint, after update 6,000; it was not chosen by its result" in last
+    (best,) = judged({"checkpoint_name": "best", "checkpoint_step": 30}, config, rows)
+    assert "the best of 3 checkpoints, after update 30, by 20 episodes each" in best
+    assert "reached there (30.0%) is optimistic" in best
+
+
+def test_curves_are_called_what_they_are():
+    squared, likelihood = (
+        {p.title for p in panels(["nll", "q_loss"], {"policy": {"nll": nll}})} for nll in ("mse", "tanh")
+    )
+    assert squared == {"Squared error to recorded actions", "Bellman error of Q"}
+    assert "Negative log-likelihood" in likelihood
+    both = panels(["step", "train_action_error", "eval_success_high", "valid_action_error", "eval_success_low", "new",
+                   "eval_success"], {})  # fmt: skip
+    assert [(p.title, list(p.lines), p.band) for p in both] == [
+        ("Success while training", ["eval_success"], ("eval_success_low", "eval_success_high")),
+        ("Squared error of the acting policy", ["valid_action_error", "train_action_error"], None),
+        ("new", ["new"], None),
+    ]

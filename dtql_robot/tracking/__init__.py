@@ -1,0 +1,1 @@
+"""Trainings and evaluations in TensorBoard, Weights & Biases and MLflow."""

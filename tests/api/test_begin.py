@@ -1,0 +1,163 @@
+"""What a training starts from: a settings file, the weights of a run, a folder that is replaced."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dtql_robot.api.comparing import compare
+from dtql_robot.api.settings import read_settings, with_settings
+from dtql_robot.api.training import train
+from dtql_robot.config import Config
+from dtql_robot.errors import InputError
+from dtql_robot.run_folder import read_config
+from tests.training.test_train import load_state
+
+SMALL = {"steps": 10, "log_every": 5, "policy_hidden": (16,), "critic_hidden": (16,), "denoiser_width": 16,
+         "batch_size": 16, "threads": 1, "device": "cpu", "progress": False}  # fmt: skip
+
+
+def same(a, b):
+    return all(torch.equal(a["networks"][n][k], b["networks"][n][k]) for n in a["networks"] for k in a["networks"][n])
+
+
+def test_a_run_repeats_from_its_own_config_json_bit_for_bit(demos, tmp_path):
+    first = train(demos, tmp_path / "first", **SMALL, eval_episodes=3)
+    read = read_settings(first / "config.json", Config())
+    assert read.data == "synthetic"
+    again = train(demos, tmp_path / "again", read.config, progress=False)
+    assert same(load_state(first), load_state(again))
+    assert read_config(first)["config"] == read_config(again)["config"]
+
+
+def test_yaml_has_numbers_and_words_as_people_write_them(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("steps: 500\nlr: 3e-4\ncompile: off\npolicy: {q_weight: .5}\ncritic.expectile: 0.8\ndata: a.hdf5\n")
+    read = read_settings(file, Config())
+    cfg = read.config
+    assert (cfg.steps, cfg.optim.lr, cfg.optim.compile, cfg.policy.q_weight) == (500, 3e-4, "off", 0.5)
+    assert (cfg.critic.expectile, read.data) == (0.8, "a.hdf5")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("a.yaml", "stepps: 5", "there is no setting 'stepps'. Did you mean steps"),
+        ("a.yaml", "policy: {q_wait: 1}", "there is no setting 'q_wait'. Did you mean q_weight"),
+        ("a.yaml", "steps: many", "steps is 'many'; expected a whole number"),
+        ("a.yaml", "- 1", "holds no settings by name"),
+        ("a.yaml", "a: [", "is no valid YAML"),
+        ("a.yaml", "a: !!python/object/apply:os.system [ls]", "is no valid YAML"),
+        ("a.json", "{", "is no valid JSON"),
+        ("a.json", '{"config": {}, "dat": 1}', "there is no setting 'dat'. Did you mean data"),
+        ("a.json", '{"data": 5}', "data is 5, expected text"),
+        ("a.toml", "", "settings are read from .yaml, .yml and .json files"),
+    ],
+)
+def test_files_that_are_no_settings_are_one_sentence(tmp_path, name, text, sentence):
+    file = tmp_path / name
+    file.write_text(text)
+    with pytest.raises(InputError, match=sentence) as error:
+        read_settings(file, Config())
+    assert str(file) in str(error.value)
+
+
+def test_settings_go_by_name(demos):
+    cfg = with_settings(Config(), {"q_weight": 0.5, "policy.nll_weight": 2.0, "steps": 7, "data": {"horizon": 4}})
+    assert (cfg.policy.q_weight, cfg.policy.nll_weight, cfg.steps, cfg.data.horizon) == (0.5, 2.0, 7, 4)
+    with pytest.raises(InputError, match="no setting 'q_wait'"):
+        with_settings(Config(), {"q_wait": 0.5})
+
+
+def test_a_training_begins_with_the_weights_of_a_run(demos, tmp_path):
+    first = train(demos, tmp_path / "first", **SMALL)
+    # The same learning rate of 0 in effect: after one update with a tiny one, the weights are still the run's.
+    tuned = train(demos, tmp_path / "tuned", init_from=first, steps=1, lr=1e-12, progress=False)
+    before, after = load_state(first), load_state(tuned)
+    assert after["step"] == 1
+    for key, value in before["networks"]["policy"].items():
+        torch.testing.assert_close(after["networks"]["policy"][key], value, rtol=0, atol=1e-9)
+    settings = read_config(tuned)
+    assert (settings["init_from"], settings["init_norm"]) == (str(first), "keep")
+    assert any("begins with the weights of" in sentence for sentence in settings["decisions"])
+
+
+def test_scalings_are_kept_or_refitted(demos, tmp_path):
+    from dtql_robot.checkpoint import load_policy
+
+    first = train(demos, tmp_path / "first", **SMALL)
+    wider = dataclasses.replace(
+        demos, episodes=tuple(dataclasses.replace(e, actions=2 * e.actions, obs={"state": 3 * e.obs["state"]})
+                              for e in demos.episodes)
+    )  # fmt: skip
+    faces = {norm: load_policy(train(wider, tmp_path / norm, init_from=first, init_norm=norm, progress=False)).interface
+             for norm in ("keep", "refit")}  # fmt: skip
+    old = load_policy(first).interface
+    np.testing.assert_array_equal(faces["keep"].obs_norm.scale, old.obs_norm.scale)
+    assert not np.array_equal(faces["refit"].obs_norm.scale, old.obs_norm.scale)
+    assert "leave the range of" in " ".join(read_config(tmp_path / "keep")["decisions"])
+    train(wider, tmp_path / "keep", resume=True, init_from=first, steps=12, progress=False)  # scaled as it was begun
+    assert load_state(tmp_path / "keep")["step"] == 12
+
+
+def test_data_or_networks_of_another_form_are_refused(demos, tmp_path):
+    first = train(demos, tmp_path / "first", **SMALL)
+    other = dataclasses.replace(
+        demos, episodes=tuple(dataclasses.replace(e, actions=e.actions[:, :1]) for e in demos.episodes)
+    )
+    with pytest.raises(InputError, match="actions with 2 entries, synthetic with 1"):
+        train(other, tmp_path / "x", init_from=first, progress=False)
+    renamed = dataclasses.replace(
+        demos, episodes=tuple(dataclasses.replace(e, obs={"x": e.obs["state"]}, final_obs={"x": e.obs["state"][0]})
+                              for e in demos.episodes)
+    )  # fmt: skip
+    with pytest.raises(InputError, match="state"):
+        train(renamed, tmp_path / "x", init_from=first, progress=False)
+    with pytest.raises(InputError, match=r"has other networks: .* leave out the settings that size networks"):
+        train(demos, tmp_path / "x", init_from=first, policy_hidden=(8,), progress=False)
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        train(demos, tmp_path / "x", Config(), init_from=tmp_path, progress=False)
+    assert not (tmp_path / "x").exists()
+
+
+def test_overwrite_replaces_the_run_and_nothing_else(demos, tmp_path):
+    run = train(demos, tmp_path / "run", **SMALL, keep="every:5")
+    for name in ("results.json", "results-best.json", "report.html", "mine.txt", "rollouts.mp4"):
+        (run / name).write_text("old")
+    with pytest.raises(InputError, match="replace it with --overwrite"):
+        train(demos, run, **SMALL)
+    with pytest.raises(InputError, match="no observation"):
+        train(demos, run, **SMALL, overwrite=True, obs_keys=("none",))
+    assert load_state(run)["step"] == 10
+    train(demos, run, **{**SMALL, "steps": 4}, overwrite=True)
+    assert load_state(run)["step"] == 4
+    assert sorted(p.name for p in run.iterdir()) == [
+        *("checkpoint.pt", "config.json", "dataset.json", "metrics.csv", "mine.txt", "rollouts.mp4")
+    ]
+    with pytest.raises(InputError, match="give one of them"):
+        train(demos, run, **SMALL, overwrite=True, resume=True)
+
+
+def test_resume_starts_where_there_is_nothing(demos, tmp_path):
+    assert load_state(train(demos, tmp_path / "run", **SMALL, resume=True))["step"] == 10
+
+
+def test_compare_takes_folders_files_and_contents(tmp_path):
+    def content(won):
+        episodes = [
+            {"seed": i, "success": i < won, "return": 0.0, "length": 5, "time_to_success": None} for i in range(20)
+        ]
+        rate = won / 20
+        return {"env": "E-v0", "success_rate": rate, "ci95": [0, 1], "episodes": 20, "seed": 0, "mean_return": 0.0,
+                "mean_length": 5.0, "policy_hz": 1.0, "env_steps_per_s": 1.0, "per_episode": episodes}  # fmt: skip
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "results.json").write_text(json.dumps(content(20)))
+    (tmp_path / "a" / "results-best.json").write_text(json.dumps(content(10)))
+    found = compare([tmp_path / "a", f"{tmp_path}/a@best", content(1)])
+    assert [(row.name, row.successes) for row in found.rows] == [("a", 20), ("a@best", 10), ("result 3", 1)]
+    assert found.pairs[0].significant
+    with pytest.raises(InputError, match="given twice"):
+        compare([tmp_path / "a", tmp_path / "a"])
