@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,19 @@ def test_attributes_are_where_others_look_for_them(tmp_path: Path) -> None:
     again = load(path)
     assert again.episodes[0].attrs == attrs
     assert again.attrs == demos.attrs
+
+
+def test_the_same_demonstrations_are_the_same_bytes(tmp_path: Path) -> None:
+    """In processes whose sets are ordered differently."""
+    script = (
+        "import sys; from dtql_robot.datasets import save_robomimic; from tests.helpers.sample_demos import *\n"
+        "episodes = make_demos(attrs={name: 1 for name in ('seed', 'noise', 'lapse', 'origin', 'camera')})\n"
+        "save_robomimic(episodes, sys.argv[1])"
+    )
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / seed)], check=True, env=environment)
+    assert len({(tmp_path / seed).read_bytes() for seed in ("1", "2", "3")}) == 1
 
 
 def test_environment_record_is_kept_or_made(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _write_attrs(group: h5py.Group, episode: Episode) -> None:
 
 def _put_attrs(group: h5py.Group, attrs: Mapping[str, Any]) -> None:
     """Texts and numbers under their own names, where others look for them; what HDF5 cannot hold as JSON in one."""
-    own = {k for k, v in attrs.items() if k.isidentifier() and _is_native(v)}
+    own = [k for k, v in attrs.items() if k.isidentifier() and _is_native(v)]  # in order: a set's is chance
     for key in own:
         group.attrs[key] = attrs[key]
     rest = {k: v for k, v in attrs.items() if k not in own}
