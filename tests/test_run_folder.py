@@ -67,6 +67,7 @@ def changed(value, path, new):
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.json", "results.json", "dataset.json"])
 def test_every_entry_of_a_tampered_file_is_refused_or_harmless(run, name):
     """Whatever stands where, the readers and the report say a sentence or do their work."""
@@ -90,6 +91,7 @@ def test_every_entry_of_a_tampered_file_is_refused_or_harmless(run, name):
     assert (len(said) == 0) == (name == "dataset.json")
 
 
+@pytest.mark.slow
 def test_a_tampered_result_without_success_is_refused_or_harmless(tmp_path):
     """What reads returns and scores takes whatever `read_results` lets through."""
     done = tuple(EpisodeResult(i, None, float(i), 50, None) for i in range(3))

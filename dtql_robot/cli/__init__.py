@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -186,6 +185,8 @@ def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
             sentence = f"{sentence} {after}"
         with plain_output():
             if verbose:
+                import traceback
+
                 traceback.print_exception(error)
             print(f"dtql-robot {command}: {sentence}", file=sys.stderr)
         return code

@@ -52,6 +52,7 @@ def children(pid: int) -> list[int]:
     raise AssertionError("the workers did not start")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_worker_that_is_killed_or_frozen_changes_nothing(how, whole, tmp_path, monkeypatch, capfd):
     """Killed or frozen while the first episodes are being recorded."""
@@ -75,6 +76,7 @@ def test_a_worker_that_is_killed_or_frozen_changes_nothing(how, whole, tmp_path,
     assert "is done again" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_interrupted_collections_keep_what_they_have_and_go_on(whole, tmp_path, monkeypatch, capsys):
     out = tmp_path / "reach.hdf5"
     keep = Recording._counts
@@ -100,6 +102,7 @@ def test_interrupted_collections_keep_what_they_have_and_go_on(whole, tmp_path, 
     assert [p.name for p in tmp_path.iterdir()] == ["reach.hdf5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_signals_to_the_command(sent, tmp_path):
     out = tmp_path / "reach.hdf5"
@@ -116,6 +119,7 @@ def test_signals_to_the_command(sent, tmp_path):
     assert f"kept: {count} of 3000 episodes" in err
 
 
+@pytest.mark.slow
 def test_successes_only_can_be_continued(tmp_path, monkeypatch):
     arguments = ["collect", "FetchPush-v4", "--seed", "5", "--noise", "1.0", "--successes-only", "--workers", "1"]
     expected = collect("FetchPush-v4", 4, seed=5, noise=1.0, successes_only=True, workers=2, progress=False)

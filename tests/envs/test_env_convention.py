@@ -43,12 +43,14 @@ def starts(request):
         return spec, key, [env.reset(seed=seed)[0][key] for seed in range(50, 56)]
 
 
+@pytest.mark.slow
 def test_images_as_the_environment_draws_them_are_left_alone(starts):
     spec, key, images = starts
     assert convention_warnings({key: images}, spec) == []
     assert convention_warnings({key: images[:1]}, spec) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", CHANGED)
 def test_changed_images_are_named_with_their_remedy(starts, how):
     spec, key, images = starts

@@ -27,6 +27,7 @@ def cli(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, env={**clean, **env}, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("env", "sentence"), WRONG)
 def test_what_cannot_work_is_one_sentence(env, sentence, tmp_path):
     done = cli(env, "collect", "FetchReach-v4", "--episodes", "1", "--workers", "1", "--out", str(tmp_path / "a.hdf5"))
@@ -36,6 +37,7 @@ def test_what_cannot_work_is_one_sentence(env, sentence, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["validate", "playback", "train", "collect"])
 def test_every_command_says_it(command, tmp_path):
     path = str(save_robomimic(collect("FetchReach-v4", 1, workers=1, progress=False), tmp_path / "reach.hdf5"))

@@ -93,6 +93,7 @@ def test_a_probe_does_not_replace_the_headline_and_says_where_it_is(run, capsys)
     assert len(list((run / "results").glob("*.json"))) == len(probes)
 
 
+@pytest.mark.slow
 def test_a_better_supported_result_takes_the_place_and_the_one_before_is_kept(run):
     assert command(run, "--episodes", 2) == 0
     before = found(run / "results.json")
@@ -105,6 +106,7 @@ def test_a_better_supported_result_takes_the_place_and_the_one_before_is_kept(ru
     assert len(list((run / "results").glob("*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_another_checkpoint_is_another_matter(run):
     assert command(run, "--episodes", 3) == 0
     checkpoint = run / "checkpoint.pt"
@@ -128,12 +130,14 @@ def test_results_of_the_first_release_count_for_the_checkpoint_that_is_older_tha
     assert found(run / "results.json")["episodes"] == 2
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_read_are_replaced(run):
     (run / "results.json").write_text("{")
     assert command(run, "--episodes", 1) == 0
     assert found(run / "results.json")["episodes"] == 1
 
 
+@pytest.mark.slow
 def test_the_video_of_a_headline_goes_where_it_goes(run):
     result = {"env": SPEC, "seed": 0, "checkpoint": evaluations.checkpoint_digest(run), "asked": {}}
     assert command(run, "--episodes", 2) == 0
@@ -156,6 +160,7 @@ def test_a_broken_metrics_file_costs_a_curve(run, metrics):
     assert (run / "report.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["raise_render", "no_frame", "tiny_frame"])
 def test_a_video_that_cannot_be_made_is_no_success_and_costs_no_result(run, monkeypatch, capsys, fault):
     monkeypatch.setenv("FAULT", fault)
@@ -184,6 +189,7 @@ def test_what_cannot_be_written_is_said_before_the_work(run, tmp_path, capsys, o
     assert not (run / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_a_home_folder_is_expanded(run, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert command(run, "--episodes", 1, "--results=~/copy.json") == 0

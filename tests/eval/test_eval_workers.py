@@ -40,6 +40,7 @@ def test_results_do_not_depend_on_the_number_of_environments(spec, action_dim, s
         assert together.per_episode == alone.per_episode
 
 
+@pytest.mark.slow
 def test_environments_in_this_process_give_the_same_results():
     runs = [
         evaluate(ScriptedPolicy(), TASK, episodes=5, num_envs=n, where=where, progress=False)

@@ -84,6 +84,7 @@ def test_statistics_over_episodes(train_utils):
     assert logs["reach"]["Horizon"] < 50
 
 
+@pytest.mark.slow
 def test_lift_in_robosuite(train_utils):
     pytest.importorskip("robosuite", reason="robosuite is not installed (pip install 'dtql-robot[robosuite]')")
     policy = rollout_policy(Expert("robosuite:Lift", 7, noise=0.0))

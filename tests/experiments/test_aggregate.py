@@ -21,6 +21,7 @@ def test_it_is_scipys_trimmed_mean(size):
     np.testing.assert_allclose(interquartile_mean(values), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_interval_is_that_of_each_tasks_own_seeds():
     rng = np.random.default_rng(1)
     tasks = [rng.normal(50 * t, 1.0, 5) for t in range(4)]

@@ -151,6 +151,7 @@ def test_a_missing_package_is_a_sentence(run, tmp_path, monkeypatch):
     assert not (tmp_path / "p.onnx").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["torchscript", "onnx"])
 def test_a_full_disk_is_a_sentence(run, tmp_path, kind):
     if kind == "onnx":

@@ -134,6 +134,7 @@ def test_nan_weights_are_not_exported_and_no_file_is_replaced_unasked(kind, tmp_
     assert out.read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [("actions", "noise"), ("obs_actions", "actions"), ("in0", "network.net.0.weight")])
 def test_observations_may_have_the_names_of_the_files_own_parts(keys, tmp_path):
     onnx = pytest.importorskip("onnx", reason="onnx is not installed (pip install 'dtql-robot[onnx]')")

@@ -39,6 +39,7 @@ def port(policy):
         yield port
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_clients_side_by_side_act_as_the_policy_does_alone(kind, tmp_path):
     images = "images" in KINDS[kind]

@@ -75,6 +75,7 @@ def test_everything_counts_the_same_way():
 PRINT_POLICY = "import os, sys; print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
 def test_commands_and_their_processes_do_not_spin_before_torch_is_there(given, found, tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | given

@@ -40,6 +40,7 @@ def run(words, folder, **environment):
     return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_command_and_its_workers_run_nothing_of_the_working_folder(hostile, workers):
     """Nor do the interpreters that libraries start: glfw looks for its own with one."""

@@ -71,6 +71,7 @@ def pool(losses):
         yield made
 
 
+@pytest.mark.slow
 def test_answers_come_in_order_from_workers_without_torch(pool, losses):
     assert list(pool.map("double", range(11))) == [2 * i for i in range(11)]
     assert list(pool.map("double", [])) == []
@@ -91,6 +92,7 @@ def test_a_slow_item_does_not_let_the_others_run_away(pool):
     assert len(taken) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["die", "freeze", "hang", "raise"])
 def test_lost_work_is_done_again_and_the_results_are_the_same(pool, losses, how, tmp_path):
     items = [(i, how if i in (1, 4) else None, str(tmp_path / f"{i}")) for i in range(8)]

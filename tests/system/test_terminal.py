@@ -91,6 +91,7 @@ def test_closed_streams_do_no_harm(closed, tmp_path):
     assert "Traceback" not in found.stdout + found.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 @pytest.mark.parametrize("streams", [">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full", "2>&1 | true"])
 def test_a_log_that_cannot_be_written_costs_the_log_alone(demos, tmp_path, streams):
