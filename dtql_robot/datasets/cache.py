@@ -27,7 +27,7 @@ from dtql_robot.system.remembered import cache_folder, content_digest, remembere
 from dtql_robot.types import Episode
 
 SMALLEST = 32 * 2**20  # bytes of a file from which a copy is worth its disk space
-_FORMAT = "5"  # of what the adapters make of a file; raise it when they change
+_FORMAT = "6"  # of what the adapters make of a file; raise it when they change
 _LIMIT_GB = 20.0
 LIMIT = "DTQL_ROBOT_CACHE_GB"
 

@@ -13,6 +13,8 @@ from dtql_robot.datasets.formats.reading import ObsArray, copies_of_actions
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, is_image
 
+FLAT, OBSERVATION = "flat", "observation"
+"""What robomimic calls the only array of a Gym environment, and what it is called everywhere else."""
 _SAME = 1e-3  # share of an entry's range, and of its size, up to which two values of it are one
 
 
@@ -33,6 +35,11 @@ def available_obs(demo: h5py.Group, file: str) -> dict[str, ObsArray]:
     keys = hdf5.children(demo)
     if "obs" not in keys:
         name = str(demo.name).rsplit("/", 1)[-1]
+        if "states" in keys and isinstance(hdf5.member(demo, "states"), h5py.Group):
+            raise InputError(
+                f"{file} holds an Isaac Lab recording without observations ({name} has {', '.join(keys)}); its states "
+                "can be read by Isaac Lab only. Record it again with observations (the group 'obs')."
+            )
         if "states" in keys:
             raise InputError(
                 f"{file} holds simulator states and no observations ({name} has {', '.join(keys)}). It is "

@@ -17,7 +17,7 @@ reward == 1, which is robomimic's convention for sparse rewards, unless it is 1 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -57,6 +57,8 @@ from dtql_robot.datasets.formats.robomimic_layout import (
     unread_arrays,
 )
 from dtql_robot.datasets.formats.robomimic_obs import (
+    FLAT,
+    OBSERVATION,
     action_copies,
     available_obs,
     differing_next_obs,
@@ -92,8 +94,11 @@ def read(file: h5py.File, request: Request) -> Reading:
     chosen = _select(names, filters, request.filter_key, name)
     first = hdf5.subgroup(data, chosen[0]) if request.problems is None else first_with_obs(data, chosen)
     available = available_obs(first, name)
-    copies = action_copies(first, available) if request.obs_keys is None else frozenset()
-    choice = choose(available, request.obs_keys, name, copies)
+    env_args = environment(data, name)
+    flat = set(available) == {FLAT} and not str(env_spec_of(env_args)).startswith("robosuite:")
+    keys = [FLAT] if flat and request.obs_keys in ([OBSERVATION], (OBSERVATION,)) else request.obs_keys
+    copies = action_copies(first, available) if keys is None else frozenset()
+    choice = choose(available, keys, name, copies)
     unread = _unread(file, first)
     demos_read = _open_demos(data, names, request.problems)
     about = file_attrs(data, name)
@@ -101,20 +106,32 @@ def read(file: h5py.File, request: Request) -> Reading:
     labelled = any("success" in d.keys for d in demos_read.values())
     present = [k for k in chosen if k in demos_read]
     compared = set(present[:_COMPARED])
-    episodes = read_each(
-        present, lambda k: _episode(demos_read.pop(k), k, choice, conventions, name, k in compared), request
-    )
+
+    def read_one(key: str) -> Episode:
+        episode = _episode(demos_read.pop(key), key, choice, conventions, name, key in compared)
+        return _with_gyms_name(episode) if flat else episode
+
+    episodes = read_each(present, read_one, request)
     check_alike(episodes, name)
-    env_args = environment(data, name)
     demos = Demonstrations(episodes, name, "robomimic", env_spec_of(env_args), env_args, about)
     return Reading(
         demos,
         (*_notes(demos, conventions, labelled), *notes_on(choice)),
         choice.left_out,
         filters,
-        choice.available,
+        {OBSERVATION: choice.available[FLAT]} if flat else choice.available,
         tuple(names),
         unread,
+    )
+
+
+def _with_gyms_name(episode: Episode) -> Episode:
+    """The only observation of robomimic's Gym layout, obs/flat, under the name that environments give it."""
+    final = episode.final_obs
+    return replace(
+        episode,
+        obs={OBSERVATION: episode.obs[FLAT]},
+        final_obs=None if final is None else {OBSERVATION: final[FLAT]},
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
@@ -104,8 +105,9 @@ def is_raw(data: str | Path) -> bool:
             return False
         group = hdf5.subgroup(file, "data")
         names = demo_names(group)
-        keys = hdf5.children(hdf5.subgroup(group, names[0])) if names else []
-    return "states" in keys and "obs" not in keys
+        keys = hdf5.children(first := hdf5.subgroup(group, names[0])) if names else []
+        flat = "states" in keys and isinstance(hdf5.member(first, "states"), h5py.Dataset)
+    return flat and "obs" not in keys
 
 
 def open_recording(data: str | Path, env: str | None = None) -> StateRecording:
