@@ -17,6 +17,7 @@ ALLOWED = {
     "needs a GPU, or a machine without one": r"needs an NVIDIA GPU|has a GPU",
     "needs OpenGL": r"OpenGL|Drawing is switched off",
     "needs a public file (DTQL_ROBOT_DATA)": r"DTQL_ROBOT_DATA|\.hdf5 is not there|/\S+ is not there",
+    "needs a browser": r"needs Chromium",
     "needs a C++ compiler": r"needs a C\+\+ compiler",
     "needs a user who is not root": r"this user may read everything",
     "needs another version of HDF5": r"this version of HDF5 wrote no global heap",
