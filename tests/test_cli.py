@@ -149,7 +149,7 @@ def test_the_whole_way_in_real_processes(tmp_path):
     quick = ["--steps", 800, "--batch-size", 64, "--lr", 1e-3, "--q-weight", 0, "--denoiser-width", 64, "--threads", 1]
     call("train", "--data", data, "--out", run, *quick, "--critic-hidden", 16)
     copy = tmp_path / "copy.json"
-    printed = call("eval", run, "--episodes", 4, "--workers", 1, "--results", copy)
+    printed = call("eval", run, "--episodes", 4, "--workers", 1, "--json", copy)
     results = json.loads((run / "results.json").read_text())
     assert json.loads(copy.read_text()) == results
     expected = {"env", "success_rate", "ci95", "episodes", "seed", "mean_return", "mean_length", "policy_hz"}

@@ -76,10 +76,12 @@ class Options:
     """Seconds that a simulator process may take to answer before it is replaced and its episodes run again."""
     log: bool = False
     """Log results, videos and curves to where `train --log` logged the run."""
-    results: Path | None = None
-    """Also write the results to this path."""
-    json: bool = False
-    """Print JSON for programs: what results.json holds."""
+    json: Annotated[Path | None, arg(aliases=("--results",))] = None
+    """Also write the results to this path; - prints them for programs."""
+
+
+PRINTED = Path("-")
+"""Where --json prints instead of writing a file."""
 
 
 def run(options: Options) -> None:
@@ -87,17 +89,19 @@ def run(options: Options) -> None:
     from dtql_robot.run_folder import seed_runs
     from dtql_robot.run_name import split_checkpoint
 
-    paths = {name: getattr(options, name) for name in ("run", "video", "results")}
+    paths = {name: getattr(options, name) for name in ("run", "video", "json")}
+    printed = options.json == PRINTED
     options = replace(options, **{name: path.expanduser() for name, path in paths.items() if path is not None})
+    options = replace(options, json=None) if printed else options
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers must be 1 or more, found {options.workers}.")
     runs = seed_runs(split_checkpoint(options.run)[0])
-    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+    with contextlib.redirect_stdout(sys.stderr) if printed else contextlib.nullcontext():
         if runs:
             found, missing = _run_seeds(options, runs)
         else:
             found, _, missing = _run_one(options)
-    if options.json:
+    if printed:
         print(json.dumps(found, indent=2))
     if missing:
         raise MissingOutputError(missing)
@@ -116,18 +120,18 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> tuple[dict[str, Any],
 
     out, name = split_checkpoint(options.run)
     seeds = out / of_checkpoint(SEEDS, name)
-    for path in (seeds, options.results):
+    for path in (seeds, options.json):
         if path:
             check_writable(path)
     done = {}
     for seed, folder in runs.items():
         video = folder / options.video.name if options.video else None
-        done[seed] = _run_one(replace(options, run=at_checkpoint(folder, name), video=video, results=None))
+        done[seed] = _run_one(replace(options, run=at_checkpoint(folder, name), video=video, json=None))
     result = SeedsResult({seed: found for seed, (found, _, _) in done.items()})
     print(result)
     probes = [kept.results.name for _, kept, _ in done.values() if kept.headline is not None]
     summary = out / OTHERS / f"seeds-{probes[0]}" if probes else seeds
-    for path in (summary, options.results):
+    for path in (summary, options.json):
         if path:
             print(f"  {result.save(path)}")
     return result.to_dict(), next((missing for _, _, missing in done.values() if missing), None)
@@ -146,7 +150,7 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
 
     folder, name = split_checkpoint(options.run)
     videos = _videos(options)
-    outputs = [path for path in (*(video.path for video in videos), options.results) if path]
+    outputs = [path for path in (*(video.path for video in videos), options.json) if path]
     for path in (folder / of_checkpoint(RESULTS, name), *outputs):
         check_writable(path)
     with contextlib.ExitStack() as stack:
@@ -157,8 +161,8 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
         print(result)
         judged = {"checkpoint": digest, "checkpoint_name": name, "checkpoint_step": step}
         found = {**result.to_dict(), **judged, "asked": _asked(options)}
-        if options.results:
-            write_json(options.results, found)
+        if options.json:
+            write_json(options.json, found)
         kept = keep(folder, found, result.videos)
         report = write_run_report(folder, result.videos, _command(options), kept.results, kept.report)
     if options.log and (told := log_evaluation(folder, found, result.videos, step)):
@@ -237,7 +241,7 @@ def _command(options: Options) -> list[str]:
     """The evaluation's own command line, for the report."""
     words: list[Any] = ["dtql-robot", "eval", options.run, "--episodes", options.episodes, "--seed", options.seed]
     for field in fields(options):
-        if field.name not in ("run", "episodes", "seed", "results", "json", "workers", "where", "worker_timeout"):
+        if field.name not in ("run", "episodes", "seed", "json", "workers", "where", "worker_timeout"):
             words += _option(field.name, getattr(options, field.name), field.default)
     return [str(w) for w in words]
 

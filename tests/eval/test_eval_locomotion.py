@@ -98,7 +98,7 @@ def test_minaris_references_go_with_the_run(tmp_path, monkeypatch):
     assert found["normalized_score"] == pytest.approx(found["mean_return"] - 10.0)
     assert found["normalized_by"]["source"] == "the dataset"
     other = tmp_path / "other.json"
-    main(["eval", str(tmp_path / "run"), "--episodes", "1", "--max-episode-steps", "5", "--results", str(other)])
+    main(["eval", str(tmp_path / "run"), "--episodes", "1", "--max-episode-steps", "5", "--json", str(other)])
     assert "normalized_score" not in json.loads(other.read_text())  # neither scale is of episodes of 5 steps
 
 

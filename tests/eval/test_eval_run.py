@@ -192,7 +192,7 @@ def test_what_cannot_be_written_is_said_before_the_work(run, tmp_path, capsys, o
 @pytest.mark.slow
 def test_a_home_folder_is_expanded(run, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert command(run, "--episodes", 1, "--results=~/copy.json") == 0
+    assert command(run, "--episodes", 1, "--json=~/copy.json") == 0
     assert found(tmp_path / "copy.json")["episodes"] == 1
 
 
