@@ -118,7 +118,7 @@ def test_masks_that_are_all_one_change_nothing(demos, reward, shift):
     ones = tuple(dataclasses.replace(e, masks=np.ones(len(e), bool)) for e in demos.episodes)
     keys = choose_obs_keys(demos, ())
     cfg = DataConfig(horizon=HORIZON, n_action_steps=HORIZON, reward=reward, reward_shift=shift)
-    norms = fit_normalizers(demos, keys, "range")
+    norms = fit_normalizers(demos, keys, "standard", "range")
     plain, with_masks = (
         make_buffer(d, cfg, DISCOUNT, keys, *norms, torch.device("cpu"))
         for d in (demos, dataclasses.replace(demos, episodes=ones))
