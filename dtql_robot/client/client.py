@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
@@ -122,7 +122,7 @@ class Client:
                 socket = connect(
                     self._uri, compression=None, max_size=None, additional_headers=self._headers, close_timeout=0.5
                 )
-                told = unpack(socket.recv(timeout=self._timeout))  # type: ignore[arg-type]
+                told = unpack(cast(bytes, socket.recv(timeout=self._timeout)))
                 break
             except (InvalidHandshake, *LOST) as error:
                 if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):

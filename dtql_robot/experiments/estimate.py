@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dtql_robot.config import Config
+from dtql_robot.errors import InputError
 
 WARM_UP, TIMED = 5, 20
 """Updates that are not timed, and that are."""
@@ -32,12 +33,17 @@ def estimate(works: Sequence[Work], episodes: int, at_once: int, threads: int) -
 
     episodes: of each evaluation.  at_once: jobs at a time, each with this many threads.  The updates are timed on one
     task's data for all, without torch.compile, and the episodes without an early end: it is an upper bound that tells
-    minutes from hours.
+    minutes from hours.  A job that its own settings stop takes no time; its run says why.
     """
     methods = {work.method: work for work in reversed(works)}
     tasks = {work.task: work for work in works}
-    update = {method: _update_seconds(work, threads) for method, work in methods.items()}
-    episode = {task: _episode_seconds(work) for task, work in tasks.items()}
+    update, episode = dict.fromkeys(methods, 0.0), dict.fromkeys(tasks, 0.0)
+    for method, work in methods.items():
+        with suppress(InputError):
+            update[method] = _update_seconds(work, threads)
+    for task, work in tasks.items():
+        with suppress(InputError):
+            episode[task] = _episode_seconds(work)
     each = [STARTING + w.settings.steps * update[w.method] + episodes * episode[w.task] for w in works]
     return max(sum(each) / at_once, *each)
 

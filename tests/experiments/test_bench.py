@@ -180,7 +180,7 @@ def test_the_smallest_size_of_ogbench(tmp_path, monkeypatch):
     assert main([*arguments, "--episodes", "1", "--jobs", "2", *TINY[1:], "--train-args=--steps=5"]) == 0
     assert [p.name for p in (out / "data").iterdir()] == ["cube-single-play-v0.npz"]
     found = json.loads((out / "results" / "cube-single-task2-mse-bc-seed0.json").read_text())
-    assert found["run"]["env"]["spec"] == "ogbench:cube-single-play-singletask-task2-v0"
+    assert found["run"]["env"] == "ogbench:cube-single-play-singletask-task2-v0"
     lines = (out / "summary.md").read_text().splitlines()
     assert lines[2].startswith("| ogbench cube-single-play | mse-bc |")
     assert lines[2].endswith("| 1 x 1 | here |")

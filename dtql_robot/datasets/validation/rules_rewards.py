@@ -114,7 +114,7 @@ def mixed_rewards(reading: Reading, use: Use) -> list[Finding]:
                 demos.source,
             )
         ]
-    if len(np.unique(np.concatenate([np.unique(e.rewards) for e in rewarded] or [[0.0]]))) <= 2:
+    if len(np.unique(np.concatenate([np.unique(e.rewards) for e in rewarded] or [np.zeros(1)]))) <= 2:
         return []  # one sparse formula, by which some episodes begin where others end
     for what, groups in _groupings(rewarded):
         one, other = groups
