@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 LONGEST = 300  # characters of another package's message
@@ -29,6 +28,8 @@ def did_you_mean(name: str, known: Iterable[str], *, n: int = 2, cutoff: float =
 
     Upper and lower case count as the same.  n: how many names at most.  cutoff: how alike, 0 to 1.
     """
+    import difflib
+
     names = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), names, n=n, cutoff=cutoff)
     return f"Did you mean {' or '.join(names[c] for c in close)}?" if close else otherwise

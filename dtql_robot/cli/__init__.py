@@ -20,7 +20,6 @@ from dtql_robot.errors import MissingOutputError, did_you_mean
 from dtql_robot.failures import explain
 from dtql_robot.system.interrupts import redelivered_interrupts
 from dtql_robot.system.launch import wait_without_spinning
-from dtql_robot.system.launcher import refuse_launcher
 from dtql_robot.system.progress import progress_shown
 from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
 
@@ -166,6 +165,8 @@ def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
         with redelivered_interrupts(), terminated_as_interrupted():
             run, options = parse(command, arguments)
             if command != "train":  # which several processes can share, or refuses itself
+                from dtql_robot.system.launcher import refuse_launcher
+
                 refuse_launcher(f"`dtql-robot {command}`")
             with plain_output():
                 run(options)

@@ -10,9 +10,7 @@ import sys
 if __name__ == "__main__" and not getattr(sys.flags, "safe_path", False):
     del sys.path[0]  # Python 3.10 knows no -P and puts this file's folder there
 
-import importlib.util
 import os
-import runpy
 
 SAFE = ["-P"] if sys.version_info >= (3, 11) else []
 
@@ -49,6 +47,8 @@ def wait_without_spinning() -> None:
 
 def _import_this_package() -> None:
     """Make `dtql_robot` the package around this file."""
+    import importlib.util
+
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     spec = importlib.util.spec_from_file_location(
         "dtql_robot", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
@@ -68,4 +68,6 @@ if __name__ == "__main__":
         from dtql_robot.system.parent import end_with
 
         end_with(int(sys.argv.pop(0).removeprefix("--with=")))
+    import runpy
+
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

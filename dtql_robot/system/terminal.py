@@ -6,7 +6,6 @@ import codecs
 import contextlib
 import os
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -20,9 +19,16 @@ class _Escapes(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
-        hidden = character not in KEPT and unicodedata.category(character) in ("Cc", "Cf", "Cs")
-        self[code] = character.encode("unicode_escape").decode("ascii") if hidden else character
+        self[code] = character.encode("unicode_escape").decode("ascii") if _is_hidden(character) else character
         return self[code]
+
+
+def _is_hidden(character: str) -> bool:
+    if character in KEPT or character.isprintable():
+        return False
+    import unicodedata
+
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs")
 
 
 _ESCAPES = _Escapes()
@@ -42,6 +48,8 @@ def _ascii_fallback(error: UnicodeError) -> tuple[str, int]:
 
 
 def _ascii_of(character: str) -> str:
+    import unicodedata
+
     name = unicodedata.name(character, "")
     if name.startswith("BOX DRAWINGS"):
         return "-" if name.endswith("HORIZONTAL") else "|" if name.endswith("VERTICAL") else "+"
