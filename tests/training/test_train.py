@@ -196,7 +196,7 @@ def test_best_candidate_has_the_highest_target_q(demos, tmp_path, observations):
     with torch.no_grad():
         chunks = policy.network(obs, torch.from_numpy(noise))
         q = policy.choice.critic(obs, chunks).min(dim=0).values
-    np.testing.assert_array_equal(chosen, chunks[q.argmax()])
+    np.testing.assert_allclose(chosen, chunks[q.argmax()], atol=1e-6)  # of one pass of the network for all candidates
 
 
 def test_wrong_observations_are_named(demos, tmp_path, observations):
