@@ -25,6 +25,7 @@ def convert(*arguments: object) -> int:
     return main(["convert", *map(str, arguments)])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

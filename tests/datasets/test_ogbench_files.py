@@ -175,6 +175,7 @@ def target() -> np.ndarray:
 TASK = "cube-single-play-singletask-task2-v0"
 
 
+@pytest.mark.slow
 def test_a_solved_state_is_masked_and_the_recording_goes_on(tmp_path: Path, target: np.ndarray) -> None:
     arrays = solved_at(range(8, 12), target)
     write_npz(tmp_path / "cube-single-play-v0.npz", arrays)
@@ -192,6 +193,7 @@ def test_a_solved_state_is_masked_and_the_recording_goes_on(tmp_path: Path, targ
     np.testing.assert_array_equal(episode.final_obs["observation"], arrays["observations"][19])
 
 
+@pytest.mark.slow
 def test_transitions_rewards_and_masks_are_ogbenchs_own(tmp_path: Path, target: np.ndarray) -> None:
     """In a scene with several subtasks: buttons that agree with the task's in all, some or no places."""
     import gymnasium
@@ -258,6 +260,7 @@ def test_masks_that_are_none(tmp_path: Path, masks: list[Any], sentence: str) ->
         load(path)
 
 
+@pytest.mark.slow
 def test_written_again_it_is_the_same(tmp_path: Path, target: np.ndarray) -> None:
     """Through every format that holds masks, and as ogbench's own loader sees the file."""
     from ogbench.utils import load_dataset
@@ -277,6 +280,7 @@ def test_written_again_it_is_the_same(tmp_path: Path, target: np.ndarray) -> Non
     np.testing.assert_array_equal(theirs["next_observations"][-1], demos.episodes[0].final_obs["observation"])
 
 
+@pytest.mark.slow
 def test_tasks_that_cannot_be_made(tmp_path: Path, target: np.ndarray) -> None:
     write_npz(tmp_path / "cube-single-play-v0.npz", solved_at(range(20), target))
     with pytest.raises(InputError, match=r"Every state .* solves"):
@@ -316,6 +320,7 @@ def test_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (demos.source, demos.env_spec) == ("ogbench:cube-single-play-v0-val", "ogbench:cube-single-play-v0")
 
 
+@pytest.mark.slow
 def test_the_part_val_is_held_out(tmp_path: Path, target: np.ndarray) -> None:
     """By itself where it lies beside the recording, with a task's rewards too; or a source of the user's choice."""
     from dtql_robot.api.demonstrations import divide

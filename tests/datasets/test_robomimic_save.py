@@ -21,6 +21,7 @@ from dtql_robot.types import Demonstrations
 from tests.helpers.sample_demos import assert_same_episode, assert_same_source, demonstrations, make_demos, make_episode
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -57,6 +58,7 @@ def test_attributes_are_where_others_look_for_them(tmp_path: Path) -> None:
     assert again.attrs == demos.attrs
 
 
+@pytest.mark.slow
 def test_the_same_demonstrations_are_the_same_bytes(tmp_path: Path) -> None:
     """In processes whose sets are ordered differently."""
     script = (

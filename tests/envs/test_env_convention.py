@@ -67,6 +67,7 @@ def test_nothing_clear_is_nothing_said():
     assert convention_of(grey, grey) is None
 
 
+@pytest.mark.slow
 def test_train_and_validate_say_it():
     demos = collect("FetchReach-v4", 2, workers=1, progress=False, cameras=("front",), size=48)
     assert check_fit(demos, None, list(demos.obs_shapes)) == []

@@ -53,6 +53,7 @@ def test_every_command_says_it(command, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_drawing_switched_off_leaves_the_physics(tmp_path):
     out = str(tmp_path / "a.hdf5")
     done = cli({"MUJOCO_GL": "Off"}, "collect", "FetchReach-v4", "--episodes", "1", "--workers", "1", "--out", out)

@@ -44,6 +44,7 @@ def test_data_sets_name_their_environment(task, horizon, keys):
     assert (info.horizon, info.action_dim, info.fps, set(info.obs_shapes)) == (horizon, 5, 20, keys)
 
 
+@pytest.mark.slow
 def test_a_solved_scene_is_a_success():
     """The cube put where its goal is."""
     env = make_env("ogbench:cube-single-v0")

@@ -171,6 +171,7 @@ def test_a_video_that_cannot_be_made_is_no_success_and_costs_no_result(run, monk
     assert not (run / "v.mp4").exists()
 
 
+@pytest.mark.slow
 def test_frames_of_another_size_than_asked_for_are_fitted(run, monkeypatch):
     monkeypatch.setenv("FAULT", "odd_frame")
     assert command(run, "--episodes", 1, "--video", run / "v.mp4", "--video-size", 160) == 0

@@ -59,6 +59,7 @@ def filmed(tmp_path_factory):
     return evaluate(policy, "FetchReach-v4", episodes=6, num_envs=2, video=spec, progress=False), spec
 
 
+@pytest.mark.slow
 @pytest.mark.gl
 def test_the_video_shows_labelled_episodes(filmed):
     result, spec = filmed

@@ -53,6 +53,7 @@ def test_success_from_states(real_data: Path, tmp_path: Path, name: str, at_end:
     assert demos.obs_shapes == dict(facts.obs_shapes)
 
 
+@pytest.mark.slow
 def test_one_simulated_step_is_the_recorded_one(real_data: Path) -> None:
     """The controllers' memory is restored: a step from a recorded state ends in the next recorded state."""
     recording = open_recording(real(real_data, LIFT))

@@ -17,6 +17,7 @@ class Closing:
             pass
 
 
+@pytest.mark.slow
 def test_an_interrupt_in_a_destructor_comes_again_and_nothing_is_printed(capsys):
     def work():
         thing = Closing()

@@ -213,6 +213,7 @@ def test_where_it_looks(demos, tmp_path):
         blind.attention(observation(demos, 0), "saliency")
 
 
+@pytest.mark.slow
 def test_the_action_is_learnt_from_the_image_alone():
     """The state is noise; where the square is can be seen only."""
     demos = Demonstrations(tuple(episode(f"demo_{i}", 30, i) for i in range(12)), "squares", "robomimic")

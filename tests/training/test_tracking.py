@@ -69,6 +69,7 @@ def test_wandb_keeps_an_offline_run(demos, tmp_path, monkeypatch):
     assert list((run / "wandb").glob("offline-run-*/files/media/images/curves_*.png"))
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_costs_no_training(demos, tmp_path, monkeypatch, capsys):
     from dtql_robot.tracking import trackers
 
@@ -90,6 +91,7 @@ def test_a_missing_package_is_one_sentence_before_the_work(demos, tmp_path, monk
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_no_tracker_is_imported_where_none_is_asked_for():
     names = "('wandb', 'mlflow', 'tensorboard')"
     code = f"import sys, dtql_robot.api.training; print([m for m in {names} if m in sys.modules])"

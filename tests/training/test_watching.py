@@ -133,6 +133,7 @@ def test_best_and_every_n_are_kept_and_load(demos, tmp_path):
         load_policy(f"{run}@bets")
 
 
+@pytest.mark.slow
 def test_resumed_in_the_middle_of_an_evaluation_it_equals_the_uninterrupted_run(demos, tmp_path):
     whole = run_watched(demos, tmp_path / "whole", watched())
     with pytest.raises(KeyboardInterrupt):
