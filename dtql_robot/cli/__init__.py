@@ -19,7 +19,7 @@ from dtql_robot import __version__
 from dtql_robot.errors import MissingOutputError, did_you_mean
 from dtql_robot.failures import explain
 from dtql_robot.system.interrupts import redelivered_interrupts
-from dtql_robot.system.launch import wait_without_spinning
+from dtql_robot.system.launch import spin_briefly
 from dtql_robot.system.progress import progress_shown
 from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
 
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
         os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start, see system.launch
-        wait_without_spinning()
+        spin_briefly()
     words = [word for word in arguments if word not in QUIET | VERBOSE]
     open_streams()
     accept_every_character()

@@ -36,13 +36,14 @@ def safe_environment() -> dict[str, str]:
     return {**environment, "PYTHONPATH": os.pathsep.join(entries)} if entries else environment
 
 
-def wait_without_spinning() -> None:
-    """Let threads that wait for others sleep; OpenMP reads this when torch is imported.
+def spin_briefly() -> None:
+    """Let threads that wait for others sleep after some ten microseconds; OpenMP reads this when torch is imported.
 
     By default they spin for milliseconds at the end of every product.  Where other work wants the cores, that keeps
-    the very thread from running that is waited for: updates took fifty times as long (docs/performance.md).
+    the very thread from running that is waited for (docs/performance.md).
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _import_this_package() -> None:
@@ -61,7 +62,7 @@ def _import_this_package() -> None:
 
 
 if __name__ == "__main__":
-    wait_without_spinning()
+    spin_briefly()
     _import_this_package()
     del sys.argv[0]
     if sys.argv[0].startswith("--with="):

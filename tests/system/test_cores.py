@@ -72,13 +72,14 @@ def test_everything_counts_the_same_way():
     assert counting == ["cores.py"]
 
 
-PRINT_POLICY = "import os, sys; print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)"
+PRINT_SPINS = "import os, sys; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("given", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_commands_and_their_processes_do_not_spin_before_torch_is_there(given, found, tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | given
-    code = f"from dtql_robot.cli import main; import sys; sys.argv = ['x', '--version']; main(); {PRINT_POLICY}"
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")]
+)
+def test_threads_of_commands_spin_briefly_and_the_users_choice_holds(given, found):
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | given
+    code = f"from dtql_robot.cli import main; import sys; sys.argv = ['x', '--version']; main(); {PRINT_SPINS}"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == f"{found} False"
