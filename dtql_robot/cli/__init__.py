@@ -17,10 +17,7 @@ from typing import Any
 
 from dtql_robot import __version__
 from dtql_robot.errors import MissingOutputError, did_you_mean
-from dtql_robot.failures import explain
-from dtql_robot.system.interrupts import redelivered_interrupts
 from dtql_robot.system.launch import spin_briefly
-from dtql_robot.system.progress import progress_shown
 from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
 
 USAGE = """\
@@ -129,11 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in arguments if word not in QUIET | VERBOSE]
     open_streams()
     accept_every_character()
-    with progress_shown(not QUIET & set(arguments)):
-        if words and words[0] in COMMANDS:
+    if words and words[0] in COMMANDS:
+        from dtql_robot.system.progress import progress_shown
+
+        with progress_shown(not QUIET & set(arguments)):
             return _run(words[0], words[1:], verbose=bool(VERBOSE & set(arguments)))
-        with plain_output():
-            return _answer(words)
+    with plain_output():
+        return _answer(words)
 
 
 def _answer(words: Sequence[str]) -> int:
@@ -161,6 +160,9 @@ def _answer(words: Sequence[str]) -> int:
 
 def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
     """Run a command, and say what went wrong in one sentence.  Returns the exit code."""
+    from dtql_robot.failures import explain
+    from dtql_robot.system.interrupts import redelivered_interrupts
+
     try:
         with redelivered_interrupts(), terminated_as_interrupted():
             run, options = parse(command, arguments)
