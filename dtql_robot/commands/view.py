@@ -53,8 +53,8 @@ def run(options: Options) -> None:
     if not 0 <= options.port <= 65535:
         raise InputError(f"--port must be from 0 to 65535, found {options.port}.")
     page = Page(make_source(options), options.host, free_port(options.host, options.port))
-    print(f"look at http://{options.host}:{page.server.get_port()} (Ctrl-C stops it)", flush=True)
     try:
+        print(f"look at http://{options.host}:{page.server.get_port()} (Ctrl-C stops it)", flush=True)
         page.wait()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
