@@ -19,7 +19,8 @@ class Options:
     """Find everything that would spoil training or evaluation (errors), and what looks suspicious (warnings).
 
     Each finding says where it is and how to fix it. The exit code is 2 if there is an error. `train` does
-    the same check on its data.
+    the same check on its data. What `train` would decide from the data (which episodes to imitate, which reward
+    to learn from) is listed too.
     Example: dtql-robot validate low_dim.hdf5
     """
 
@@ -60,6 +61,8 @@ def run(options: Options) -> None:
             episode_length=options.episode_length,
         )
         found = replace(found, findings=(*fit(demos, options.env), *found.findings))
+        if not found.errors:
+            found = replace(found, decisions=decisions(demos, options))
     print(json.dumps(found.to_dict(), indent=2) if options.json else describe(found))
     if found.errors:
         count = len(found.errors)
@@ -78,8 +81,18 @@ def fit(demos: Demonstrations, env: str | None) -> list[Finding]:
     return [warning("environment", demos.source, note) for note in notes]
 
 
+def decisions(demos: Demonstrations, options: Options) -> tuple[str, ...]:
+    """What `train` would decide from the data with these options, and why."""
+    from dtql_robot.config import Config, DataConfig
+    from dtql_robot.training.prepare import resolve
+
+    data = DataConfig(obs_keys=options.obs_keys, reward=options.reward, action_norm=options.action_norm)
+    return resolve(demos, Config(data=data), options.env).decisions
+
+
 def describe(found: Validation) -> str:
-    """One line a finding and a note, and a line that sums up."""
+    """One line for each finding, note and decision, and a line that sums up."""
     size = "".join(f", {n} {what}" for what, n in found.checked.items())
     total = f"{found.source}{size}: {len(found.errors)} errors, {len(found.warnings)} warnings"
-    return "\n".join([*map(str, found.findings), *(f"note: {note}" for note in found.notes), total])
+    said = [*(f"note: {note}" for note in found.notes), *(f"train would decide: {what}" for what in found.decisions)]
+    return "\n".join([*map(str, found.findings), *said, total])

@@ -148,8 +148,8 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
     demos = found.demos
     failures, labelled = _failures(demos, rule)
     said = [found.why] if asked.data.behaviour == "auto" else []
-    if resolved.regularizes_all:
-        others = len(demos) - len(found.shown)
+    others = len(demos) - len(found.shown)
+    if resolved.regularizes_all and others:
         why = f"of the {others} episodes that the policy does not imitate (--tr-states behaviour turns this off)."
         said.append(f"the trust region also holds at the states {why}")
     unused = [k for k in demos.obs_shapes if k not in resolved.data.obs_keys]

@@ -237,6 +237,34 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(tmp_path / "none.hdf5")]) == 2
 
 
+@pytest.mark.parametrize(
+    ("good", "failed", "unlabelled", "said"),
+    [
+        (30, 10, 0, ["from the 30 of 40 labelled episodes that succeed", "states of the 10 episodes"]),
+        (30, 0, 5, ["from the 30 of 30 labelled episodes that succeed; 5 without a label", "awr_temperature 0"]),
+        (10, 30, 0, ["all episodes (10 are labelled successes", "awr_temperature 2.25: 30 of 40"]),
+        (30, 0, 0, ["all 30 episodes; each succeeds"]),
+    ],
+)
+def test_what_train_would_decide_is_told(
+    good: int, failed: int, unlabelled: int, said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demos = make_demos(good + failed + unlabelled)
+    labels = [True] * good + [False] * failed + [None] * unlabelled
+    episodes = [
+        replace(e, success=None if ends is None else np.arange(len(e)) == (len(e) - 1 if ends else -1))
+        for e, ends in zip(demos.episodes, labels, strict=True)
+    ]
+    path = save_robomimic(replace(demos, episodes=tuple(episodes), env_spec=None), tmp_path / "f.hdf5")
+    assert main(["validate", str(path), "--json"]) == 0
+    decisions = json.loads(capsys.readouterr().out)["decisions"]
+    for what in said:
+        assert any(what in sentence for sentence in decisions), what
+    assert ("the trust region" in " ".join(decisions)) == (bool(failed) and good >= 25)
+    assert main(["validate", str(path)]) == 0
+    assert capsys.readouterr().out.count("train would decide: ") == len(decisions)
+
+
 @pytest.mark.slow
 def test_train_stops_at_errors_and_prints_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wide = edit(sound(), 2, actions=np.full((7, 2), 1.5, np.float32))

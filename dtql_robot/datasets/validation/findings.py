@@ -57,14 +57,16 @@ def some_episodes(demos: Demonstrations, rows: int) -> Demonstrations:
 class Validation:
     """The findings of one source, errors first.
 
-    checked  what was looked at (episodes, transitions)
-    notes    what reading inferred, derived or disregarded, in sentences
+    checked    what was looked at (episodes, transitions)
+    notes      what reading inferred, derived or disregarded, in sentences
+    decisions  what the default recipe takes from the data and why, in sentences
     """
 
     source: str
     findings: tuple[Finding, ...]
     checked: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -77,13 +79,14 @@ class Validation:
         return tuple(f for f in self.findings if f.severity == "warning")
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: source, ok, errors, warnings, notes, and what was looked at (episodes, transitions)."""
+        """For JSON: source, ok, errors, warnings, notes, decisions, and what was looked at (episodes, transitions)."""
         return {
             "source": self.source,
             "ok": not self.errors,
             "errors": [asdict(f) for f in self.errors],
             "warnings": [asdict(f) for f in self.warnings],
             "notes": list(self.notes),
+            "decisions": list(self.decisions),
             **self.checked,
         }
 
