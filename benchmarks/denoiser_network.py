@@ -16,9 +16,10 @@ import time
 import torch
 from torch import Tensor, nn
 
+from dtql_robot.algorithm.denoiser_networks import DenoiserNet, SinusoidalEmbedding
 from dtql_robot.algorithm.diffusion import Denoiser, sample_sigma
 from dtql_robot.algorithm.losses import chunk_mean, denoising_loss
-from dtql_robot.algorithm.networks import DenoiserNet, SinusoidalEmbedding, mlp
+from dtql_robot.algorithm.networks import mlp
 from dtql_robot.config import Config
 from dtql_robot.datasets import load
 from dtql_robot.training.buffer import ChunkBuffer, make_buffer

@@ -12,17 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from dtql_robot.algorithm.denoiser_networks import DENOISERS
 from dtql_robot.algorithm.diffusion import Denoiser
 from dtql_robot.algorithm.encoders import Encoders
-from dtql_robot.algorithm.networks import (
-    DENOISERS,
-    DenoiserPolicy,
-    GaussianPolicy,
-    ImplicitPolicy,
-    OneStepPolicyNet,
-    TwinQ,
-    Value,
-)
+from dtql_robot.algorithm.networks import TwinQ, Value
+from dtql_robot.algorithm.policy_networks import DenoiserPolicy, GaussianPolicy, ImplicitPolicy, OneStepPolicyNet
 from dtql_robot.config import Config
 from dtql_robot.config.checks import SettingError
 from dtql_robot.errors import InputError, describe

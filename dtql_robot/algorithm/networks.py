@@ -1,19 +1,16 @@
-"""The networks: plain MLPs over a state vector and a flattened action chunk.
+"""Layers that all networks are made of, and the critics: MLPs over a state vector and a flattened action chunk.
 
-Each returns its input's precision, whatever precision autocast gives to its matrix products.
+Each network returns its input's precision, whatever precision autocast gives to its matrix products.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-
-from dtql_robot.algorithm.diffusion import Denoiser
 
 
 class Mish(nn.Module):
@@ -85,6 +82,19 @@ def mlp(
     return nn.Sequential(*layers, linear(in_dim, out_dim))
 
 
+@torch.no_grad()
+def orthogonal_(net: nn.Sequential) -> None:
+    """Orthogonal weights and zero biases in every linear layer, each member of an ensemble by itself."""
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            nn.init.orthogonal_(layer.weight)
+            layer.bias.zero_()
+        elif isinstance(layer, EnsembleLinear):
+            for weight in layer.weight:
+                nn.init.orthogonal_(weight)
+            layer.bias.zero_()
+
+
 class TwinQ(nn.Module):
     """Q1 and Q2 of a state and an action chunk, computed together."""
 
@@ -112,194 +122,3 @@ class Value(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         """obs: (B, O).  Returns (B,)."""
         return self.net(obs).squeeze(-1).to(obs.dtype)
-
-
-class SinusoidalEmbedding(nn.Module):
-    """Sines and cosines of a scalar at geometrically spaced frequencies: (B,) -> (B, dim)."""
-
-    frequencies: Tensor
-
-    def __init__(self, dim: int, max_period: float = 10_000.0):
-        super().__init__()
-        exponents = torch.arange(dim // 2) / (dim // 2 - 1)
-        self.register_buffer("frequencies", max_period**-exponents, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (B,).  Returns (B, dim)."""
-        angles = x[:, None] * self.frequencies
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
-class DenoiserNet(nn.Module):
-    """EDM's raw network F(c_in x, c_noise | obs).
-
-    The state has an encoder of its own, which enters every residual block and, through a gate on the noise level,
-    the output itself.  At high noise the best answer is a plain regression on the state; a single MLP over
-    [chunk, obs, embedding], as in the paper's code, must first learn to ignore hundreds of noisy inputs, and
-    after some thousand updates its trust region pulls to the wrong place (docs/recipe.md).
-    """
-
-    def __init__(self, obs_dim: int, chunk: tuple[int, int], width: int, blocks: int, activation: str):
-        super().__init__()
-        self.chunk = chunk
-        size = math.prod(chunk)
-        act = ACTIVATIONS[activation]
-        self.act = act()
-        self.embed = nn.Sequential(SinusoidalEmbedding(16), nn.Linear(16, 32), act())
-        self.encode = nn.Sequential(nn.Linear(obs_dim, width), act(), nn.Linear(width, width), act())
-        self.enter = nn.Linear(size + 32, width)
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(blocks))
-        self.ups = nn.ModuleList(nn.Linear(2 * width, width) for _ in range(blocks))
-        self.downs = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
-        self.leave = nn.Linear(width, size)
-        self.regress = nn.Linear(width, size)
-        self.gate = nn.Linear(32, 1)
-
-    def forward(self, x: Tensor, c_noise: Tensor, obs: Tensor) -> Tensor:
-        """x: (B, H, A).  c_noise: (B,).  obs: (B, O).  Returns (B, H, A)."""
-        level, state = self.embed(c_noise), self.encode(obs)
-        h = self.enter(torch.cat([x.flatten(1), level], dim=-1))
-        for norm, up, down in zip(self.norms, self.ups, self.downs, strict=True):
-            h = h + down(self.act(up(torch.cat([norm(h), state], dim=-1))))
-        out = self.leave(self.act(h)) + self.gate(level) * self.regress(state)
-        return out.unflatten(1, self.chunk).to(x.dtype)
-
-
-class DenoiserMLP(nn.Module):
-    """EDM's raw network as the paper's code has it: one MLP over [chunk, obs, embedding of the noise level]."""
-
-    def __init__(self, obs_dim: int, chunk: tuple[int, int], width: int, blocks: int, activation: str):
-        super().__init__()
-        self.chunk = chunk
-        size, act = math.prod(chunk), ACTIVATIONS[activation]
-        self.embed = nn.Sequential(SinusoidalEmbedding(16), nn.Linear(16, 32), act(), nn.Linear(32, 16))
-        hidden = [layer for _ in range(blocks) for layer in (nn.Linear(width, width), act())]
-        self.net = nn.Sequential(nn.Linear(size + obs_dim + 16, width), *hidden, nn.Linear(width, size))
-
-    def forward(self, x: Tensor, c_noise: Tensor, obs: Tensor) -> Tensor:
-        """x: (B, H, A).  c_noise: (B,).  obs: (B, O).  Returns (B, H, A)."""
-        out = self.net(torch.cat([x.flatten(1), obs, self.embed(c_noise)], dim=-1))
-        return out.unflatten(1, self.chunk).to(x.dtype)
-
-
-DENOISERS: dict[str, type[nn.Module]] = {"residual": DenoiserNet, "mlp": DenoiserMLP}
-
-
-class OneStepPolicyNet(nn.Module, ABC):
-    """From a state and noise to an action chunk in one forward pass: the mean of its members' outputs, squashed."""
-
-    chunk: tuple[int, int]
-
-    @abstractmethod
-    def members(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """What each of the E networks gives before `squash`.  obs: (B, O).  noise: (B, H, A).  Returns (E, B, H, A)."""
-
-    def squash(self, raw: Tensor) -> Tensor:
-        """Members' outputs, or their mean, as the losses see them: tanh."""
-        return torch.tanh(raw)
-
-    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in [-1, 1]."""
-        return self.squash(self.members(obs, noise).mean(dim=0))
-
-    def candidates(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """`forward` of one state with N draws.  obs: (1, O).  noise: (N, H, A).  Returns (N, H, A)."""
-        return self(obs.expand(noise.shape[0], -1), noise)
-
-    def mode(self, obs: Tensor) -> Tensor:
-        """`forward` with noise 0.  obs: (B, O).  Returns (B, H, A)."""
-        return self(obs, obs.new_zeros(len(obs), *self.chunk))
-
-
-class GaussianPolicy(OneStepPolicyNet):
-    """tanh(mean + std * noise), mean and std given by the state.
-
-    With `members` above 1 it is an ensemble of networks that share nothing: means and stds are averaged.
-    """
-
-    def __init__(
-        self,
-        obs_dim: int,
-        chunk: tuple[int, int],
-        hidden: Sequence[int],
-        activation: str,
-        log_std_bounds: tuple[float, float],
-        members: int = 1,
-        orthogonal: bool = False,
-    ):
-        """orthogonal: initial weights are orthogonal and biases 0, instead of torch's uniform ones."""
-        super().__init__()
-        self.chunk = chunk
-        self.log_std_bounds = log_std_bounds
-        self.ensemble = members if members > 1 else None
-        self.net = mlp(obs_dim, hidden, 2 * math.prod(chunk), activation, ensemble=self.ensemble)
-        if orthogonal:
-            orthogonal_(self.net)
-
-    def distributions(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """obs: (B, O).  Returns each member's pre-tanh mean and log standard deviation, both (E, B, H, A)."""
-        out = self.net(obs)[None] if self.ensemble is None else self.net(obs.expand(self.ensemble, *obs.shape))
-        mean, log_std = out.to(obs.dtype).unflatten(-1, (2, *self.chunk)).unbind(dim=2)
-        return mean, log_std.clamp(*self.log_std_bounds)
-
-    def candidates(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """`forward` of one state with N draws, for which the network itself runs once.  obs: (1, O).  noise: (N, H, A).
-        Returns (N, H, A)."""
-        return self(obs, noise)  # mean and deviation are of the state alone, and meet the noise by broadcasting
-
-    def members(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """The chunk of each member before tanh: (M, B, H, A).  obs: (B, O), noise: (B, H, A), 0 for the mean."""
-        mean, log_std = self.distributions(obs)
-        return mean + log_std.exp() * noise
-
-
-class ImplicitPolicy(OneStepPolicyNet):
-    """Noise and state straight to an action chunk."""
-
-    def __init__(self, obs_dim: int, chunk: tuple[int, int], hidden: Sequence[int], activation: str):
-        super().__init__()
-        self.chunk = chunk
-        size = math.prod(chunk)
-        self.net = mlp(obs_dim + size, hidden, size, activation)
-
-    def members(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """The one chunk before tanh: (1, B, H, A).  obs: (B, O), noise: (B, H, A)."""
-        out = self.net(torch.cat([obs, noise.flatten(1)], dim=-1)).to(obs.dtype)
-        return out.unflatten(1, self.chunk)[None]
-
-
-class DenoiserPolicy(OneStepPolicyNet):
-    """One step of a denoiser from pure noise of a fixed level to an action chunk: D(sigma * noise; sigma | obs).
-
-    The losses see its output as it is; what acts is clamped to [-1, 1].
-    """
-
-    def __init__(self, denoiser: Denoiser, chunk: tuple[int, int], sigma: float):
-        """denoiser: of its own, not the one that learns the behaviour.  sigma: the level, above the data's spread."""
-        super().__init__()
-        self.denoiser, self.chunk, self.sigma = denoiser, chunk, sigma
-
-    def members(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """The one chunk: (1, B, H, A).  obs: (B, O), noise: (B, H, A)."""
-        return self.denoiser.unbounded(self.sigma * noise, obs.new_full((len(obs),), self.sigma), obs)[None]
-
-    def squash(self, raw: Tensor) -> Tensor:
-        """As it is: a clamp would take the gradient of what lies beyond."""
-        return raw
-
-    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
-        """obs: (B, O).  noise: (B, H, A) standard normal.  Returns (B, H, A) in [-1, 1]."""
-        return super().forward(obs, noise).clamp(-1, 1)
-
-
-@torch.no_grad()
-def orthogonal_(net: nn.Sequential) -> None:
-    """Orthogonal weights and zero biases in every linear layer, each member of an ensemble by itself."""
-    for layer in net:
-        if isinstance(layer, nn.Linear):
-            nn.init.orthogonal_(layer.weight)
-            layer.bias.zero_()
-        elif isinstance(layer, EnsembleLinear):
-            for weight in layer.weight:
-                nn.init.orthogonal_(weight)
-            layer.bias.zero_()

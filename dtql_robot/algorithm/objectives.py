@@ -11,8 +11,8 @@ from torch import Tensor
 from dtql_robot.algorithm import losses
 from dtql_robot.algorithm.diffusion import edm_scalings
 from dtql_robot.algorithm.model import Model
-from dtql_robot.algorithm.networks import GaussianPolicy
 from dtql_robot.algorithm.peers import ALONE, Peers
+from dtql_robot.algorithm.policy_networks import GaussianPolicy
 from dtql_robot.types import Batch, halves
 
 Losses = dict[str, Tensor]

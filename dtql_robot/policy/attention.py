@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dtql_robot.algorithm.encoders import Encoders
-from dtql_robot.algorithm.networks import OneStepPolicyNet
+from dtql_robot.algorithm.policy_networks import OneStepPolicyNet
 from dtql_robot.policy.state import seen_by
 from dtql_robot.types import Array
 

@@ -108,7 +108,8 @@ def numpy_mean(network: nn.Module) -> NumpyMean | None:
     """
     from torch import nn
 
-    from dtql_robot.algorithm.networks import EnsembleLinear, GaussianPolicy
+    from dtql_robot.algorithm.networks import EnsembleLinear
+    from dtql_robot.algorithm.policy_networks import GaussianPolicy
 
     if not isinstance(network, GaussianPolicy) or next(network.parameters()).device.type != "cpu":
         return None

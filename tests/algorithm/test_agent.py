@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from dtql_robot.algorithm.agent import DTQL, frozen, polyak_
-from dtql_robot.algorithm.networks import GaussianPolicy
 from dtql_robot.algorithm.objectives import Noise
+from dtql_robot.algorithm.policy_networks import GaussianPolicy
 from dtql_robot.config import Config, CriticConfig, DataConfig, OptimConfig, PolicyConfig
 from dtql_robot.errors import InputError
 from dtql_robot.types import Batch

@@ -7,7 +7,7 @@ import torch
 
 from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.algorithm.model import Model, make_networks, make_policy
-from dtql_robot.algorithm.networks import ImplicitPolicy
+from dtql_robot.algorithm.policy_networks import ImplicitPolicy
 from dtql_robot.config import Config, PolicyConfig
 from dtql_robot.presets import ONE_NETWORK, override
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dtql_robot.algorithm.agent import DTQL
-from dtql_robot.algorithm.networks import SinusoidalEmbedding
+from dtql_robot.algorithm.denoiser_networks import SinusoidalEmbedding
 from dtql_robot.presets import preset
 from dtql_robot.types import Batch
 from tests.helpers.paper_oracle import DISCOUNT, PRETRAINING, Numbers, Oracle

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dtql_robot.algorithm.networks import GaussianPolicy, ImplicitPolicy
+from dtql_robot.algorithm.policy_networks import GaussianPolicy, ImplicitPolicy
 from dtql_robot.policy.numpy_policy import numpy_mean
 
 

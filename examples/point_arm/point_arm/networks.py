@@ -14,7 +14,7 @@ def pooling_encoder(channels: int, height: int, width: int) -> nn.Module:
 
 
 class LinearDenoiser(nn.Module):
-    """The entry point of `dtql_robot.networks`: takes what `dtql_robot.algorithm.networks.DenoiserNet` takes."""
+    """The entry point of `dtql_robot.networks`, with the arguments of `DenoiserNet` in `dtql_robot.algorithm`."""
 
     def __init__(self, obs_dim: int, chunk: tuple[int, int], width: int, blocks: int, activation: str) -> None:
         super().__init__()
