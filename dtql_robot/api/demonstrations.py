@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,7 @@ class Divided:
     notes: tuple[str, ...] = ()
 
 
-def load_valid(data: str, cfg: DataConfig) -> Reading:
+def _checked(data: str, cfg: DataConfig) -> Reading:
     """What `train` reads: the demonstrations, after every check.  Errors stop it, warnings and notes go to stderr."""
     reading = _read(data, cfg, cfg.filter_key)
     found = validate_reading(reading, Use(cfg.action_norm, cfg.reward, cfg.obs_keys, cfg.horizon))
@@ -46,6 +47,14 @@ def _read(data: str, cfg: DataConfig, filter_key: str | None) -> Reading:
         success_reward=cfg.success_reward,
         episode_length=cfg.episode_length,
     )
+
+
+def take(data: Demonstrations | str | os.PathLike[str], cfg: Config) -> Divided:
+    """The demonstrations to train on and those held out.  A file is read and checked first."""
+    if isinstance(data, Demonstrations):
+        return divide(data, cfg)
+    reading = _checked(os.fspath(data), cfg.data)
+    return divide(reading.demos, cfg, reading)
 
 
 def divide(demos: Demonstrations, cfg: Config, reading: Reading | None = None) -> Divided:

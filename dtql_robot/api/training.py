@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot import paper
-from dtql_robot.api.demonstrations import divide, load_valid
+from dtql_robot.api.demonstrations import take
 from dtql_robot.api.fit import check_fit
 from dtql_robot.api.judging import make_judge
 from dtql_robot.api.settings import with_settings
@@ -23,7 +23,7 @@ from dtql_robot.tracking.tracking import Tracking
 from dtql_robot.training.callback import Callback
 from dtql_robot.training.distributed import group_of, said_once
 from dtql_robot.training.hardware import hardware, resolve_device
-from dtql_robot.training.init_from import InitNorm, inherited, read_origin
+from dtql_robot.training.init_from import InitNorm, Origin, inherited, read_origin
 from dtql_robot.training.loop import train_into
 from dtql_robot.training.prepare import headline, resolve
 from dtql_robot.training.together import claimed_by_first
@@ -114,28 +114,22 @@ def run_training(
     say: takes what was found and decided, line by line.  then: called at the end, with the settings as they were used.
     """
     cfg = how.cfg
-    origin = None
     with (
         hardware(cfg),
         group_of(cfg, len(how.seeds)) as group,
         said_once(group),
         claimed_by_first(group, how.out, cfg.seed, how.seeds, resume=how.resume, overwrite=how.overwrite) as folders,
     ):
-        if how.init_from is not None:
-            origin = read_origin(how.init_from, how.init_norm, resolve_device(cfg.device))
-        reading = None if isinstance(data, Demonstrations) else load_valid(os.fspath(data), cfg.data)
-        demos = reading.demos if reading is not None else data
-        assert isinstance(demos, Demonstrations)
-        parts = divide(demos, cfg, reading)
-        demos, judged = _as_published(parts.demos, how)
-        demos, dropped = _limited(demos, how)
+        origin = _origin(how)
+        parts = take(data, cfg)
+        demos, judged = _judged_in(parts.demos, how)
         found = resolve(demos, cfg, how.env)
         if origin is not None:
             origin.check(demos, found.cfg)
-        fit = check_fit(demos, how.typed_env, found.cfg.data.obs_keys) if reading is not None else []
+        fit = check_fit(demos, how.typed_env, found.cfg.data.obs_keys) if not isinstance(data, Demonstrations) else []
         trackers = [Tracking(cfg.watch.trackers)] if cfg.watch.trackers and (group is None or group.rank == 0) else []
         judge = make_judge(cfg, choose_env(how.typed_env, demos.env_spec, demos.env_args, source=demos.source))
-        for line in (headline(demos, found.cfg), *_recipe(how), *judged, *dropped, *fit):
+        for line in (headline(demos, found.cfg), *_recipe(how), *judged, *fit):
             say(line)
         train_into(
             folders,
@@ -161,6 +155,20 @@ def _recipe(how: Training) -> tuple[str, ...]:
     if how.preset is None or how.resume:
         return ()
     return (f"--preset {how.preset} instead of the default recipe: {' '.join(changes(how.preset))}",)
+
+
+def _origin(how: Training) -> Origin | None:
+    """The weights to begin with."""
+    if how.init_from is None:
+        return None
+    return read_origin(how.init_from, how.init_norm, resolve_device(how.cfg.device))
+
+
+def _judged_in(demos: Demonstrations, how: Training) -> tuple[Demonstrations, tuple[str, ...]]:
+    """The data with the environment and the time limit to judge a policy in; sentences where its own record differs."""
+    demos, published = _as_published(demos, how)
+    demos, dropped = _limited(demos, how)
+    return demos, (*published, *dropped)
 
 
 def _as_published(demos: Demonstrations, how: Training) -> tuple[Demonstrations, tuple[str, ...]]:

@@ -22,6 +22,7 @@ from dtql_robot.datasets.formats.hdf5 import children
 from dtql_robot.datasets.formats.hdf5_errors import file_name
 from dtql_robot.datasets.formats.hdf5_open import check_is_hdf5, open_file
 from dtql_robot.datasets.formats.lerobot import read as lerobot
+from dtql_robot.datasets.formats.lerobot.plan import plan
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.ogbench_names import dataset_name
 from dtql_robot.datasets.formats.plugin_read import read as plugin_read
@@ -145,7 +146,7 @@ def _read_flat(path: Path, kind: str, name: str | None, request: Request) -> Rea
 def _read_lerobot(root: Path, request: Request, cached: bool) -> Reading:
     """A LeRobot folder; where its arrays are large, as pictures are once they are decoded, from a packed copy."""
     _refuse_episode_length(root, "lerobot", request)
-    planned = lerobot.plan(root, request)
+    planned = plan(root, request)
 
     def read(keep: Keep | None) -> Reading:
         with watch() as ranges:

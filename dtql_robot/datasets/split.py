@@ -20,6 +20,7 @@ from dtql_robot.datasets.formats.hdf5_open import open_file
 from dtql_robot.datasets.formats.hdf5_write import writing
 from dtql_robot.datasets.formats.lerobot import read as lerobot
 from dtql_robot.datasets.formats.lerobot.folder import is_lerobot_folder
+from dtql_robot.datasets.formats.lerobot.plan import plan
 from dtql_robot.datasets.formats.lerobot.subsets import read_subsets, write_subsets
 from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.reading import Keep, Request
@@ -115,10 +116,10 @@ def _read_episodes(path: Path, within: str | None, problems: list[str]) -> list[
 def _read_folder(root: Path, within: str | None, problems: list[str]) -> list[_Demo]:
     """The same for a LeRobot folder."""
     found: list[_Demo] = []
-    roles = lerobot.plan(root, Request(filter_key=within)).roles
+    roles = plan(root, Request(filter_key=within)).roles
     low = [k for k, source in roles.obs.items() if source.feature.is_number]
     request = Request(None if low else list(roles.obs), within, problems, _collect(found))
-    lerobot.read(lerobot.plan(root, request), request)
+    lerobot.read(plan(root, request), request)
     return found
 
 

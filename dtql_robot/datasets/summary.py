@@ -60,15 +60,22 @@ def inspect(
         "attrs": dict(demos.attrs),
         "action": [_action(column) for column in actions.T],
         "extras": {k: {"shape": list(v.shape[1:]), "dtype": str(v.dtype)} for k, v in episodes[0].extras.items()},
-        "final_obs": sum(e.final_obs is not None for e in episodes),
-        "terminated": sum(e.terminated for e in episodes),
-        "truncated": sum(e.truncated for e in episodes),
+        **_ends(episodes),
         "filter_keys": {k: len(v) for k, v in reading.filter_keys.items()},
         "duplicates": duplicate_episodes(demos),
         "versions": recorded_versions(demos),
         "notes": list(reading.notes),
     }
     return summary | {"warnings": _warnings(demos, summary, lengths)}
+
+
+def _ends(episodes: Sequence[Episode]) -> dict[str, int]:
+    """How many episodes end in which way."""
+    return {
+        "final_obs": sum(e.final_obs is not None for e in episodes),
+        "terminated": sum(e.terminated for e in episodes),
+        "truncated": sum(e.truncated for e in episodes),
+    }
 
 
 def _returns(episodes: Sequence[Episode]) -> dict[str, float] | None:

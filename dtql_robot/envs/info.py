@@ -4,31 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dtql_robot.env_record import SuccessRule
 from dtql_robot.errors import InputError
-
-if TYPE_CHECKING:
-    import gymnasium
-
-
-def as_flag(value: Any, name: str, env: gymnasium.Env) -> bool:
-    """An entry of `info` that says yes or no: True, False, 1, 0, or NumPy's scalars of these.
-
-    InputError naming the environment for anything else.  (bool(nan) and bool("False") are true, and a success that is
-    NaN or None is none.)
-    """
-    if value is True or value is False:
-        return value
-    scalar = isinstance(value, (int, float)) or (getattr(value, "shape", None) == () and value.dtype.kind in "buif")
-    if not scalar or (value != 0 and value != 1):
-        spec = getattr(env.unwrapped, "spec", None)
-        where = spec.id if spec is not None else type(env.unwrapped).__name__
-        found = f"an array of shape {value.shape}" if getattr(value, "shape", ()) else repr(value)[:60]
-        raise InputError(f"{where} gives info[{name!r}] = {found}; expected True or False after every step. Mend the "
-                         "environment, or wrap it so that it tells its success.")  # fmt: skip
-    return bool(value)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,13 @@ import base64
 import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dtql_robot.metrics import Panel
 from dtql_robot.system.files import write_text
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def _data_uri(path: Path | None, kind: str) -> str | None:
@@ -75,6 +78,14 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _template() -> jinja2.Template:
+    import jinja2
+
+    loader = jinja2.PackageLoader("dtql_robot.reports", package_path=".")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("report.html.jinja")
+
+
 def write_report(
     path: str | Path,
     *,
@@ -101,13 +112,9 @@ def write_report(
     overfitting: a sentence, where there is any.
     The file needs nothing beside it: video and curves are embedded.  What is missing is said in its place.
     """
-    import jinja2
-
-    loader = jinja2.PackageLoader("dtql_robot.reports", package_path=".")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     episodes = list(results["per_episode"])
     low, high = results["ci95"] or (None, None)
-    html = environment.get_template("report.html.jinja").render(
+    html = _template().render(
         title=title,
         results=results,
         episodes=episodes,

@@ -8,33 +8,31 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from dtql_robot import checkpoint
-from dtql_robot.algorithm.objectives import Losses
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
-from dtql_robot.run_folder import CONFIG, DATASET, METRICS, RunSettings, describe, read_config, read_metrics
-from dtql_robot.run_name import CHECKPOINT, checkpoint_file
+from dtql_robot.run_folder import CONFIG, DATASET, RunSettings, describe, read_config
+from dtql_robot.run_name import CHECKPOINT
 from dtql_robot.system.files import write_json
 from dtql_robot.system.interrupts import Interrupts, deferred_interrupts
 from dtql_robot.training.buffer import DiskChunkBuffer
-from dtql_robot.training.callback import Callback, steppers
+from dtql_robot.training.callback import Callback
 from dtql_robot.training.claim import clear
 from dtql_robot.training.distributed import Group, group_of
 from dtql_robot.training.hardware import hardware, resolve_device
 from dtql_robot.training.held_out import measured_on
 from dtql_robot.training.init_from import Origin
-from dtql_robot.training.keeping import Keeper
 from dtql_robot.training.learner import Learner, make_learner
+from dtql_robot.training.log import Log
 from dtql_robot.training.metrics_file import MetricsWriter
 from dtql_robot.training.pixel_buffer import PixelBuffer
 from dtql_robot.training.prepare import Prepared, Resolved, prepare, resolve
 from dtql_robot.training.progress import Progress
 from dtql_robot.training.run import Run, start
-from dtql_robot.training.saving import Saver, complete, kept
+from dtql_robot.training.saving import Saver, complete
 from dtql_robot.training.together import (
     asked_to_stop,
     claimed_by_first,
@@ -45,6 +43,9 @@ from dtql_robot.training.together import (
 )
 from dtql_robot.training.watching import Judge, Watch
 from dtql_robot.types import Demonstrations
+
+_STOPPING = "Stopping: the update under way is finished, then the training is saved."
+_SAVING = "The training is being saved; this takes a moment."
 
 
 def train(
@@ -115,30 +116,37 @@ def train_into(
     held_out = None if valid is None else measured_on(valid, prepared, settings, device)
     watch = Watch(prepared.cfg, judge, held_out)
     told = [MetricsWriter(), *([Progress()] if progress else []), *callbacks]
-    if resume and group is None:
-        complete(list(folders.values()))
-    if group is None:
-        runs = start(folders, prepared, device, resume, origin)
-    else:
-        runs = start_together(group, folders, prepared, device, resume, origin)
+    runs = _start(folders, prepared, device, resume, origin, group)
     began = origin is not None and not all(run.resumed for run in runs)
     decisions = (*notes, *prepared.decisions, *(origin.sentences(demos) if origin is not None and began else ()))
     for sentence in (*decisions, *runs[0].notes):
         say(sentence)
     learner = make_learner([run.agent for run in runs])
-    first = "Stopping: the update under way is finished, then the training is saved."
-    further = "The training is being saved; this takes a moment."
-    with deferred_interrupts(first, further) as interrupts:
+    with deferred_interrupts(_STOPPING, _SAVING) as interrupts:
         if group is not None and group.rank:
             follow(group, learner, prepared.buffer, interrupts)
             return
         for run in runs:
-            if not run.resumed and (run.folder / CHECKPOINT).exists():
-                clear(run.folder)
-            _write_settings(run, describe(demos, run.agent.cfg, env, decisions), summary, origin)
+            _begin_folder(run, describe(demos, run.agent.cfg, env, decisions), summary, origin)
         stopped = _train(runs, learner, prepared.buffer, interrupts, watch, told, group)
     if stopped:
         raise _interrupted(folders, learner)
+
+
+def _start(
+    folders: Mapping[int, Path],
+    prepared: Prepared,
+    device: torch.device,
+    resume: bool,
+    origin: Origin | None,
+    group: Group | None,
+) -> Sequence[Run]:
+    """The run of each folder, new or resumed; with a group, the same in all its processes."""
+    if group is not None:
+        return start_together(group, folders, prepared, device, resume, origin)
+    if resume:
+        complete(list(folders.values()))
+    return start(folders, prepared, device, resume, origin)
 
 
 def _scalings(folders: Mapping[int, Path], origin: Origin | None, resume: bool) -> Interface | None:
@@ -158,7 +166,10 @@ def _check_buffer(prepared: Prepared, seeds: int) -> None:
         raise InputError("cuda_graph=on needs all data on the GPU; leave it out with images or data kept in a file.")
 
 
-def _write_settings(run: Run, settings: RunSettings, summary: dict[str, Any] | None, origin: Origin | None) -> None:
+def _begin_folder(run: Run, settings: RunSettings, summary: dict[str, Any] | None, origin: Origin | None) -> None:
+    """Remove the run that this one replaces, and write down the settings and what the data is."""
+    if not run.resumed and (run.folder / CHECKPOINT).exists():
+        clear(run.folder)
     if origin is not None:
         settings |= {"init_from": str(origin.run), "init_norm": origin.norm}
     if run.resumed and (run.folder / CONFIG).exists():
@@ -197,7 +208,7 @@ def _train(
         saver = stack.enter_context(Saver(runs, saved))
         stack.callback(learner.close)
         updates = stack.enter_context(closing(learner.updates(buffer)))
-        log = stack.enter_context(_Log(runs, learner, saver, watch, callbacks, interrupts))
+        log = stack.enter_context(Log(runs, learner, saver, watch, callbacks, interrupts))
         log.catch_up()
         while learner.step < cfg.updates and not (stopped := asked_to_stop(interrupts, group)):
             losses = next(updates)
@@ -211,96 +222,3 @@ def _train(
         if learner.step != saver.saved:
             log.save(last=True)
     return stopped or bool(interrupts)
-
-
-class _Log:
-    """Tells the callbacks what happens, and keeps the checkpoints that are asked for."""
-
-    def __init__(
-        self,
-        runs: Sequence[Run],
-        learner: Learner,
-        saver: Saver,
-        watch: Watch,
-        callbacks: Sequence[Callback],
-        interrupts: Interrupts,
-    ) -> None:
-        self.runs, self.learner, self.saver, self.watch, self.interrupts = runs, learner, saver, watch, interrupts
-        self.callbacks, self._steppers = callbacks, steppers(callbacks)
-
-    def __enter__(self) -> _Log:
-        folders = [run.folder for run in self.runs]
-        with ExitStack() as begun:
-            for callback in self.callbacks:
-                callback.on_start(folders, self.learner.cfg, self.learner.step)
-                begun.callback(self._end, callback)
-            self._ends = begun.pop_all()
-        self.keeper = Keeper(self.runs, self.learner.cfg)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.close()
-
-    def _end(self, callback: Callback) -> None:
-        callback.on_end(self.learner.step)
-
-    def stepped(self) -> None:
-        """An update is done."""
-        step = self.learner.step
-        for callback in self._steppers:
-            callback.on_step(step)
-        if self.keeper.due(step):
-            self.learner.scatter()
-            for run, path in self.keeper.keep(step):
-                self._saved(run, path)
-
-    def write(self, losses: Losses) -> None:
-        """A row for each run.  FloatingPointError where a value is not finite."""
-        step, count = self.learner.step, len(self.runs)
-        columns = {k: v.expand(count).tolist() for k, v in losses.items()}
-        for i, run in enumerate(self.runs):
-            row = {k: column[i] for k, column in columns.items()}
-            bad = [k for k, v in row.items() if not np.isfinite(v)]
-            if bad:
-                raise FloatingPointError(
-                    f"{bad} became NaN or infinite by step {step} ({run.folder}): {kept(self.saver.saved)}; "
-                    f"lower --lr or check the data."
-                )
-            self._logged(run, row)
-
-    def look(self) -> None:
-        """Evaluate every run and measure it on what is held out."""
-        self.learner.scatter()
-        step = self.learner.step
-        for run in self.runs:
-            values, result = self.watch.look(run, lambda: bool(self.interrupts))
-            if values:
-                self._logged(run, values)
-            if result is not None:
-                for callback in self.callbacks:
-                    callback.on_eval(run.folder, step, result)
-                if (path := self.keeper.judged(run, step, values)) is not None:
-                    self._saved(run, path)
-
-    def catch_up(self) -> None:
-        """The evaluation that a training that goes on was interrupted in."""
-        step = self.learner.step
-        rows = [read_metrics(run.folder / METRICS) for run in self.runs]
-        last = [found[-1] if found and found[-1]["step"] == step else {} for found in rows]
-        if any(run.resumed and self.watch.missed(step, row) for run, row in zip(self.runs, last, strict=True)):
-            self.look()
-
-    def save(self, *, last: bool) -> None:
-        """Write the checkpoints that a training goes on from."""
-        self.learner.scatter()
-        self.saver.save(self.interrupts, last=last)
-        for run in self.runs if self.saver.saved == self.learner.step else ():
-            self._saved(run, checkpoint_file(run.folder))
-
-    def _logged(self, run: Run, values: dict[str, float]) -> None:
-        for callback in self.callbacks:
-            callback.on_log(run.folder, self.learner.step, values)
-
-    def _saved(self, run: Run, path: Path) -> None:
-        for callback in self.callbacks:
-            callback.on_checkpoint(run.folder, self.learner.step, path)

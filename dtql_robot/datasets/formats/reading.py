@@ -71,18 +71,22 @@ def choose(
     available: Mapping[str, ObsArray],
     requested: Sequence[str] | None,
     file: str,
-    copies: frozenset[str] = frozenset(),
+    copies: Callable[[], frozenset[str]] = frozenset,
 ) -> ObsChoice:
-    """The requested keys, or every low-dimensional one but `copies` of the actions and what a data generator noted.
+    """The requested keys, or every low-dimensional one but copies of the actions and what a data generator noted.
+
+    copies: finds the observations that are copies, see `copies_of_actions`; called only where no keys are requested.
 
     Images cost orders of magnitude more memory than states, so they are loaded only when asked for by name.
     InputError for a key that is not there, listing those that are.
     """
     if not available:
         raise InputError(f"{file} holds no observations.")
+    copied: frozenset[str] = frozenset()
     if requested is None:
+        copied = copies()
         plain = [k for k, v in available.items() if not v.is_image and v.is_numeric]
-        keys = tuple(k for k in plain if k not in copies and GENERATOR not in k.split("/"))
+        keys = tuple(k for k in plain if k not in copied and GENERATOR not in k.split("/"))
         if not keys:
             images = ", ".join(f"{k} ({v})" for k, v in available.items())
             what = "no observations but copies of the actions" if plain else "no low-dimensional observations"
@@ -101,7 +105,7 @@ def choose(
                     f"{file}: observation {key!r} is stored as JPEG images, which is lossy and not "
                     "supported. Write the dataset with jpeg_encoding=False."
                 )
-    left_out = {k: _described(k, v, k in copies) for k, v in available.items() if k not in keys}
+    left_out = {k: _described(k, v, k in copied) for k, v in available.items() if k not in keys}
     return ObsChoice(keys, left_out, dict(available))
 
 

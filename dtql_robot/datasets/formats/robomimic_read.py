@@ -97,8 +97,7 @@ def read(file: h5py.File, request: Request) -> Reading:
     env_args = environment(data, name)
     flat = set(available) == {FLAT} and not str(env_spec_of(env_args)).startswith("robosuite:")
     keys = [FLAT] if flat and request.obs_keys in ([OBSERVATION], (OBSERVATION,)) else request.obs_keys
-    copies = action_copies(first, available) if keys is None else frozenset()
-    choice = choose(available, keys, name, copies)
+    choice = choose(available, keys, name, lambda: action_copies(first, available))
     unread = _unread(file, first)
     demos_read = _open_demos(data, names, request.problems)
     about = file_attrs(data, name)

@@ -72,10 +72,12 @@ def _read(store: ZarrStore, request: Request) -> Reading:
         return loaded[key]
 
     available = {key: stored[key] for key in roles.obs}
-    copies: frozenset[str] = frozenset()
-    if request.obs_keys is None:
-        copies = copies_of_actions(available, array_of(roles.actions), array_of)
-    choice = choose(available, request.obs_keys, file, copies)
+    choice = choose(
+        available,
+        request.obs_keys,
+        file,
+        lambda: copies_of_actions(available, array_of(roles.actions), array_of),
+    )
     starts = dict(zip((f"episode_{i}" for i in range(len(ends))), [0, *ends[:-1].tolist()], strict=True))
     stops = dict(zip(starts, ends.tolist(), strict=True))
     noted = [k for k in roles.notes if stored[k].is_numeric and not stored[k].is_image]

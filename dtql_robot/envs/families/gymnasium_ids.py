@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from dtql_robot.env_record import recorded_kwargs, success_rule
-from dtql_robot.envs.info import EnvInfo, as_flag
+from dtql_robot.envs.families.id_errors import missing_module, unknown_id
+from dtql_robot.envs.families.plugin_tasks import function_behind, make_by
+from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.rendering.own_render import OwnFrames
+from dtql_robot.envs.success import read_subtasks, read_success
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
-from dtql_robot.errors import InputError, did_you_mean
+from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
     from dtql_robot.envs.make import EnvRequest
@@ -54,20 +57,6 @@ def _register_robotics() -> None:
         gymnasium.register_envs(gymnasium_robotics)
 
 
-def unknown_id(env_id: str) -> InputError:
-    """The error for an id that is not registered, with the registered ids that come closest."""
-    import importlib.util
-
-    if importlib.util.find_spec("gymnasium_robotics") is None:
-        return InputError(f"Environment {env_id!r} is not known: `pip install gymnasium-robotics`, or check the id.")
-    name = env_id.rpartition("-v")[0] or env_id
-    usable = [i for i, env in gymnasium.registry.items() if i != env_id and "MujocoPy" not in str(env.entry_point)]
-    same = sorted(i for i in usable if i.rpartition("-v")[0].lower() == name.lower())
-    hint = f"Did you mean {' or '.join(same[::-1])}?" if same else ""
-    hint = hint or did_you_mean(env_id, usable, n=3, otherwise="FetchPickAndPlace-v4 is one that exists.")
-    return InputError(f"Environment {env_id!r} is not known to the installed gymnasium. {hint}")
-
-
 def _build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     """gymnasium.make with every failure turned into an InputError: environment and arguments are the user's."""
     errors = gymnasium.error
@@ -87,34 +76,6 @@ def _build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
         reason = f"{type(error).__name__}: {error}"
         arguments = f" with arguments {kwargs}" if kwargs else ""
         raise InputError(f"{env_id}: the environment cannot be made{arguments}: {reason}.") from error
-
-
-def missing_module(env_id: str, error: ModuleNotFoundError) -> InputError:
-    """The error for a module that is not there: the one that the id names, or one that it needs."""
-    named = env_id.partition(":")[0] if ":" in env_id else ""
-    cause = error.__cause__ or error.__context__
-    missing = error.name or (cause.name if isinstance(cause, ModuleNotFoundError) else None) or named
-    return InputError(f"{env_id}: package {missing!r} is missing; `pip install {missing}`, or put it on Python's path.")
-
-
-def read_success(env: gymnasium.Env, info: dict[str, Any]) -> bool | None:
-    """The environment's own success signal after a step; None if it gives none.
-
-    Fetch: info["is_success"].  Adroit, PointMaze and others: info["success"].
-    FrankaKitchen: every task of the goal is among info["episode_task_completions"].
-    """
-    if "episode_task_completions" in info:
-        return set(env.unwrapped.goal) <= set(info["episode_task_completions"])  # type: ignore[attr-defined]
-    for key in ("success", "is_success"):
-        if key in info:
-            return as_flag(info[key], key, env)
-    return None
-
-
-def read_subtasks(env: gymnasium.Env, info: dict[str, Any]) -> dict[str, bool]:
-    """FrankaKitchen: each task of the goal, and whether it has been completed in this episode."""
-    done = set(info["episode_task_completions"])
-    return {task: task in done for task in sorted(env.unwrapped.goal)}  # type: ignore[attr-defined]
 
 
 def _fetch_scene(sim: Any, show_goal: bool) -> Callable[[], None]:
@@ -166,8 +127,6 @@ def _camera_maker(
 def make(task: str, request: EnvRequest) -> gymnasium.Env:
     """The environment with this Gymnasium id, or of the function that "module:function" names."""
     if ":" in task:
-        from dtql_robot.envs.families.plugin_tasks import function_behind, make_by
-
         function = function_behind(task)
         if function is not None:
             return make_by(function, request)

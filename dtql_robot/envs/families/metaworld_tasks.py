@@ -12,8 +12,9 @@ from gymnasium.wrappers import TimeLimit
 
 from dtql_robot.env_record import recorded_kwargs
 from dtql_robot.envs.global_rng import global_seed
-from dtql_robot.envs.info import EnvInfo, as_flag
+from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.rendering.camera import FollowingCamera
+from dtql_robot.envs.success import as_flag
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError, did_you_mean
 

@@ -14,9 +14,10 @@ import gymnasium
 from gymnasium.wrappers import TimeLimit
 
 from dtql_robot.env_record import FAMILIES, recorded_kwargs, success_rule
-from dtql_robot.envs.families.gymnasium_ids import missing_module, read_success
+from dtql_robot.envs.families.id_errors import missing_module
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.rendering.own_render import OwnFrames
+from dtql_robot.envs.success import read_success
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError, describe
 from dtql_robot.system import plugins

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,15 +14,13 @@ from dtql_robot.datasets.formats.lerobot.features import Feature, Roles, Source
 from dtql_robot.datasets.formats.lerobot.folder import FETCH, INFO, file_in
 from dtql_robot.datasets.formats.lerobot.images import decode_into
 from dtql_robot.datasets.formats.lerobot.meta import SINGLE, Meta, Recording
+from dtql_robot.datasets.formats.lerobot.plan import Plan
 from dtql_robot.datasets.formats.lerobot.table import Table, as_array
 from dtql_robot.datasets.formats.lerobot.video import TOLERANCE, Video
 from dtql_robot.errors import InputError
 from dtql_robot.system.memory import free_memory
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.types import Array
-
-if TYPE_CHECKING:
-    from dtql_robot.datasets.formats.lerobot.read import Plan
 
 _WORTH_TELLING = 2000  # frames from which decoding is worth a progress bar
 _REMEDY = "If it is your own, write it again without compression."

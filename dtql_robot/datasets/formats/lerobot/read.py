@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +21,11 @@ import numpy as np
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_masks, as_obs
 from dtql_robot.datasets.formats.labels import success_of_attrs, why_no_success
 from dtql_robot.datasets.formats.lerobot.episode_rows import Rows
-from dtql_robot.datasets.formats.lerobot.features import DONE, MASKS, TRUNCATED, Roles, Source, roles_of
+from dtql_robot.datasets.formats.lerobot.features import DONE, MASKS, TRUNCATED, Roles, Source
 from dtql_robot.datasets.formats.lerobot.folder import FETCH, OWN
 from dtql_robot.datasets.formats.lerobot.images import decode_into
-from dtql_robot.datasets.formats.lerobot.meta import Meta, Recording, indices, read_meta
+from dtql_robot.datasets.formats.lerobot.meta import Meta, Recording
+from dtql_robot.datasets.formats.lerobot.plan import Plan
 from dtql_robot.datasets.formats.reading import (
     ObsChoice,
     Reading,
@@ -39,54 +38,6 @@ from dtql_robot.datasets.formats.reading import (
 from dtql_robot.env_record import check_record
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a request will read.  files: below the root.  size: bytes of the arrays that come of it."""
-
-    meta: Meta
-    roles: Roles
-    chosen: tuple[Recording, ...]
-    keys: tuple[str, ...] | None
-    files: tuple[str, ...]
-    size: int
-    frames: int
-
-
-def plan(root: Path, request: Request) -> Plan:
-    """What is to be read of the folder, by its notes alone."""
-    meta = read_meta(root)
-    roles = roles_of(meta.features, meta.own, str(root))
-    chosen = _chosen(meta, request.filter_key)
-    asked = request.obs_keys
-    keys = None if asked is None else tuple(roles.key_of(k) for k in ([asked] if isinstance(asked, str) else asked))
-    steps = sum(r.steps for r in chosen)
-    pictures = [roles.obs[k] for k in dict.fromkeys(keys or ()) if k in roles.obs and roles.obs[k].feature.is_picture]
-    a_row = 4 * sum(math.prod(f.shape) for f in meta.features.values() if f.is_number)
-    a_row += sum(math.prod(source.feature.shape) for source in pictures)
-    videos = {source.feature.name for source in pictures}
-    files = {r.data for r in chosen} | {c.file for r in chosen for k, c in r.clips.items() if k in videos}
-    return Plan(meta, roles, chosen, keys, tuple(sorted(files)), steps * a_row, steps * len(pictures))
-
-
-def _chosen(meta: Meta, filter_key: str | None) -> tuple[Recording, ...]:
-    """The episodes of a split, or of indices such as "0:10,15"."""
-    if filter_key is None:
-        return meta.recordings
-    known = {r.index: r for r in meta.recordings}
-    wanted = meta.splits.get(filter_key, indices(filter_key))
-    if wanted is None:
-        names = ", ".join(meta.splits) or "none"
-        raise InputError(
-            f"{meta.root}: no split {filter_key!r} (there are {names}); a split or indices of episodes such as 0:10,15 "
-            "were expected."
-        )
-    missing = [i for i in wanted if i not in known]
-    if missing or not wanted:
-        what = f"names episode {missing[0]}, which is not there" if missing else "selects no episodes"
-        raise InputError(f"{meta.root}: {filter_key!r} {what}; episodes {min(known)} to {max(known)} are.")
-    return tuple(known[i] for i in sorted(set(wanted)))
 
 
 @dataclass(frozen=True)
@@ -104,10 +55,11 @@ def read(planned: Plan, request: Request) -> Reading:
     first = planned.chosen[0]
     with contextlib.closing(Rows(meta, roles, planned)) as rows:
         available = {key: source.stored(first.steps) for key, source in roles.obs.items()}
-        copies: frozenset[str] = frozenset()
-        if planned.keys is None:
+
+        def copies() -> frozenset[str]:
             actions = rows.numbers(first, roles.actions.name)
-            copies = copies_of_actions(available, actions, lambda key: rows.observation(first, roles.obs[key]))
+            return copies_of_actions(available, actions, lambda key: rows.observation(first, roles.obs[key]))
+
         choice = choose(available, planned.keys, str(meta.root), copies)
         conventions = _conventions(rows, planned)
         by_name = {r.name: r for r in planned.chosen}
