@@ -15,4 +15,8 @@ def plan_weights(data: DataConfig, interface: Interface) -> tuple[float, ...] | 
         return None if coeff is None else exponential_weights(coeff, data.horizon, n)
     if not interface.chunk_weights:
         raise InputError("This run has no fitted chunk weights; give --temporal-ensemble-coeff a number or off.")
+    found = [len(weights) for weights in interface.chunk_weights]
+    expected = [-(-data.horizon // count) for count in range(1, data.horizon + 1)]
+    if found != expected:
+        raise InputError(f"The chunk weights of this policy are damaged: expected {expected} of them, found {found}.")
     return interface.chunk_weights[n - 1]

@@ -124,6 +124,8 @@ DAMAGE = {
     "other shapes": (change(lambda s: s["interface"].update(obs_shapes=[[2, 2], [4]])), "obs_norm has 7 entries, exp"),
     "no shapes": (change(lambda s: s["interface"].update(obs_shapes=[[2, 2]])), "do not belong together"),
     "ghost image": (change(lambda s: s["interface"].update(image_keys=["x"])), "do not belong together"),
+    "no chunk weights": (change(lambda s: s["interface"].update(chunk_weights=[[]])), "chunk weights"),
+    "fewer chunk weights": (change(lambda s: s["interface"]["chunk_weights"].pop()), "chunk weights"),
     "NaN": (change_weights(lambda w: w[FIRST].__setitem__((0, 0, 0), np.nan)), "net.0.weight is NaN or infinite"),
     "lost array": (change_weights(lambda w: w.pop(FIRST)), "its settings"),
     "wider": (change_weights(lambda w: w.update({FIRST: np.zeros((4, 9, 128), np.float32)})), "its settings"),
