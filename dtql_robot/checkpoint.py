@@ -26,6 +26,7 @@ from dtql_robot.policy_folder.load import load as load_policy_folder
 from dtql_robot.run_folder import CONFIG, as_trained, read_config
 from dtql_robot.run_name import CHECKPOINT, LAST, checkpoint_file, split_checkpoint
 from dtql_robot.system.files import new_file
+from dtql_robot.system.json_text import parse_json
 from dtql_robot.system.plugins import require_consent
 
 FORMAT = 1
@@ -127,7 +128,7 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version (expected format {FORMAT}); train again.")
     try:
-        values, note = as_trained(json.loads(state["config"]))
+        values, note = as_trained(parse_json(state["config"]))
         config = Config.from_dict(values)
         require_consent(config.plugins, run)
         interface = Interface.from_dict(state["interface"])

@@ -5,7 +5,6 @@ Every file in it appears whole or not at all.  What is read is checked here, onc
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from dtql_robot.system.json_shape import (
     whole,
     yes_or_no,
 )
+from dtql_robot.system.json_text import parse_json
 from dtql_robot.types import Demonstrations
 
 CONFIG, METRICS, DATASET, TRACKED = "config.json", "metrics.csv", "dataset.json", "trackers.json"
@@ -230,11 +230,9 @@ def read_summary(run: Path) -> dict[str, Any] | None:
 
 def _read_json(path: Path, shape: Shape, remedy: str, verdict: str = "is not what `train` wrote") -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise InputError(f"{path} cannot be read: {e.strerror}.") from e
-    except RecursionError as e:
-        raise InputError(f"{path} {verdict} (it is nested too deeply); {remedy}.") from e
     except ValueError as e:  # no JSON, no UTF-8, or numbers of thousands of digits
         raise InputError(f"{path} {verdict} (no valid JSON: {e}); {remedy}.") from e
     if wrong := shape(found):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError, did_you_mean
 from dtql_robot.run_folder import as_trained
+from dtql_robot.system.json_text import parse_json
 
 OF_A_RUN = ("data", "env", "env_args", "versions", "decisions", "reference_scores", "config", "init_from", "init_norm")
 """What config.json holds; a file of these describes a whole training."""
@@ -111,7 +111,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     if kind not in (".json", ".yaml", ".yml"):
         raise InputError(f"{path} ends in {kind or 'nothing'!r}; settings are read from .yaml, .yml and .json files.")
     try:
-        found = json.loads(text) if kind == ".json" else _yaml(text)
+        found = parse_json(text) if kind == ".json" else _yaml(text)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} is no valid {kind[1:].upper()}: {reason[:300]}.") from error

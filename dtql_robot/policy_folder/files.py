@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.numpy_policy import NumpyPolicy, mean_of_weights
 from dtql_robot.policy.plan_weights import plan_weights
 from dtql_robot.system.json_shape import Shape, list_of, mapping, number, object_of, optional, text, whole
+from dtql_robot.system.json_text import parse_json
 from dtql_robot.types import Array
 
 SETTINGS, WEIGHTS, CARD = "policy.json", "policy.safetensors", "README.md"
@@ -93,11 +93,11 @@ def is_policy_folder(path: Path) -> bool:
 def read_policy_folder(path: Path) -> PolicyFolder:
     """A policy's folder, checked.  InputError where a file is missing, damaged, or of another policy."""
     try:
-        found = json.loads((path / SETTINGS).read_text(encoding="utf-8"))
+        found = parse_json((path / SETTINGS).read_text(encoding="utf-8"))
         content = (path / WEIGHTS).read_bytes()
     except OSError as error:
         raise _damaged(path, f"{Path(error.filename or path).name}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _damaged(path, f"{SETTINGS} is no JSON: {error}") from error
     if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
         raise InputError(f"{path} has format {found['format']}; this version reads {FORMAT}. Update the package.")

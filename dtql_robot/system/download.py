@@ -21,6 +21,7 @@ from typing import Any
 
 from dtql_robot.errors import InputError
 from dtql_robot.system.http_source import Answer, InterruptedDownloadError, RangeError, network_errors, open_at
+from dtql_robot.system.json_text import parse_json
 from dtql_robot.system.locks import BeingWrittenError, locked
 from dtql_robot.system.progress import progress_bar
 
@@ -100,7 +101,7 @@ class _Partial:
         name = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
         found = cls(target.with_name(f".dtql-{name}.part"), size=remote.size, sha256=remote.sha256)
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            noted = json.loads(found.note.read_text())
+            noted = parse_json(found.note.read_text())
             if noted["url"] == remote.url and not found.path.is_symlink():
                 found.have, found.validator = found.path.stat().st_size, noted["validator"]
                 found.size, found.sha256 = remote.size or noted["size"], remote.sha256 or noted["sha256"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from dtql_robot.reports.curves import plot_curves, series
 from dtql_robot.reports.run_report import curve_rows
 from dtql_robot.run_folder import CONFIG, CURVES, METRICS, TRACKED, flatten, read_config, read_metrics
 from dtql_robot.system.files import write_json
+from dtql_robot.system.json_text import parse_json
 from dtql_robot.tracking.trackers import TRACKERS, Tracker, require_package
 from dtql_robot.training.callback import Callback
 
@@ -67,7 +67,7 @@ def _done(call: Callable[..., None], *args: Any) -> bool:
 def tracked(run: Path) -> dict[str, str]:
     """Tracker -> what it knows the run by; empty where it was logged nowhere."""
     try:
-        found = json.loads((run / TRACKED).read_text(encoding="utf-8"))
+        found = parse_json((run / TRACKED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from dtql_robot.datasets.formats.file_kind import is_zarr_folder
@@ -10,6 +9,7 @@ from dtql_robot.datasets.formats.lerobot.folder import INFO, is_lerobot_folder
 from dtql_robot.datasets.formats.ogbench_names import recording_beside
 from dtql_robot.datasets.published.names import is_published
 from dtql_robot.errors import InputError
+from dtql_robot.system.json_text import parse_json
 
 MAIN_FILE = "main_data.hdf5"
 METADATA_FILE = "metadata.json"
@@ -68,8 +68,8 @@ def _in_folder(folder: Path) -> Path:
 
 def _data_format(metadata: Path) -> str | None:
     try:
-        record = json.loads(metadata.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = parse_json(metadata.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
     stored_as = record.get("data_format") if isinstance(record, dict) else None
     return str(stored_as) if stored_as not in (None, "hdf5") else None

@@ -8,7 +8,6 @@ An episode whose flags are both false at the end was cut off by the recording: t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +36,7 @@ from dtql_robot.datasets.formats.reading import (
 from dtql_robot.datasets.formats.robomimic_layout import natural_order
 from dtql_robot.env_record import EVAL_SPEC, GYM_SPEC, check_record, recorded_kwargs
 from dtql_robot.errors import InputError
+from dtql_robot.system.json_text import parse_json
 from dtql_robot.types import Array, Demonstrations, Episode
 
 EPISODE = re.compile(r"episode_([0-9]+)")
@@ -182,8 +182,8 @@ def _observations(group: h5py.Group, keys: Sequence[str], steps: int, place: Pla
 
 def _plain_extras(attrs: dict[str, Any], place: Place) -> set[str]:
     try:
-        return set(map(str, json.loads(attrs.get(PLAIN_EXTRAS, "[]"))))
-    except (TypeError, ValueError, RecursionError) as error:
+        return set(map(str, parse_json(attrs.get(PLAIN_EXTRAS, "[]"))))
+    except (TypeError, ValueError) as error:
         raise place.error(f"attribute {PLAIN_EXTRAS!r} is no JSON list ({error})") from error
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from dtql_robot.errors import InputError
+from dtql_robot.system.json_text import parse_json
 
 
 def check_actions(recorded: Any, file: str) -> None:
@@ -13,8 +13,8 @@ def check_actions(recorded: Any, file: str) -> None:
     space = recorded
     if isinstance(recorded, str):
         try:
-            space = json.loads(recorded)
-        except (ValueError, RecursionError) as error:
+            space = parse_json(recorded)
+        except ValueError as error:
             raise InputError(f"'action_space' of {file} is not JSON ({error}).") from error
     if not isinstance(space, dict) or not isinstance(space.get("type"), str):
         return  # not told: the actions themselves are looked at

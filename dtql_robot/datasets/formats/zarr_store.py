@@ -6,7 +6,6 @@ chunk that is not all `fill_value`.  Version 3 is refused.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from dtql_robot.datasets.formats.reading import ObsArray
 from dtql_robot.datasets.formats.zarr_chunks import CODECS, ChunkError, decode
 from dtql_robot.datasets.formats.zarr_files import ZarrFiles, open_files
 from dtql_robot.errors import InputError
+from dtql_robot.system.json_text import parse_json
 from dtql_robot.types import Array
 
 _RECORD = "/.zarray"
@@ -124,8 +124,8 @@ class ZarrStore:
     def _json(self, name: str) -> dict[str, Any]:
         text = self._files.read(name, _LARGEST_RECORD)
         try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            found = parse_json(text)
+        except ValueError as error:
             raise InputError(f"{name} in {self.path} is not JSON ({error}): it is damaged.") from error
         if not isinstance(found, dict):
             raise InputError(f"{name} in {self.path} is no JSON object: it is damaged.")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from dtql_robot.datasets.published.names import HUB, base_url
 from dtql_robot.errors import InputError
 from dtql_robot.system.download import PAUSES, Remote, alone, download
 from dtql_robot.system.http_source import Answer, InterruptedDownloadError, network_errors, open_at
+from dtql_robot.system.json_text import parse_json
 from dtql_robot.system.progress import progress_bar
 
 TOKEN = "HF_TOKEN"
@@ -160,8 +160,8 @@ def _get(url: str, pauses: Sequence[float]) -> tuple[Any, str | None]:
 def _parsed(url: str, text: bytes) -> Any:
     try:
         if len(text) <= _LARGEST_LIST:
-            return json.loads(text)
-    except (ValueError, RecursionError):
+            return parse_json(text)
+    except ValueError:
         pass
     raise InputError(f"{url} is not answered as Hugging Face's hub does; check the address of the mirror.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot.errors import InputError
+from dtql_robot.system.json_text import parse_json
 
 INFO = "meta/info.json"
 OWN = "meta/dtql_robot.json"
@@ -77,8 +77,8 @@ def read_text(root: Path, name: str) -> str:
 def parse(text: str, place: str) -> Any:
     """Value of a JSON text.  InputError naming `place` where it is damaged."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise InputError(f"{place} is no JSON ({error}). {FETCH}") from error
 
 
