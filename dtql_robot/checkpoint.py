@@ -123,7 +123,7 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
     path = checkpoint_file(run, name)
     if not path.is_file():
         kept = "expected the folder that `dtql-robot train --out` wrote" if name == LAST else _kept(run)
-        raise InputError(f"{run} holds no {path.name}; {kept}.")
+        raise InputError(f"{run} contains no {path.name}; {kept}.")
     state = _load(path, device)
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of this version (expected format {FORMAT}); train again.")
@@ -144,8 +144,8 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
         warnings.warn(f"{path} {note}", stacklevel=3)
     if bad:
         raise InputError(
-            f"{path} holds weights that are NaN or infinite (in {', '.join(bad)}): the training diverged. Train again "
-            f"with a lower --lr, and let `dtql-robot validate` look at the data."
+            f"{path} has NaN or infinite weights (in {', '.join(bad)}): the training diverged. Train again "
+            f"with a lower --lr, and check the data with `dtql-robot validate`."
         )
     if (run / CONFIG).exists():
         _check_is_of(run, config)
@@ -184,11 +184,14 @@ def _load(path: Path, device: torch.device) -> Any:
 def _check_is_of(run: Path, config: Config) -> None:
     """InputError where config.json has another training's settings than the checkpoint beside it."""
     written = Config.from_dict(read_config(run)["config"])
-    parts = [name for name in ("seed", "data", "diffusion", "policy", "critic", "encoder")
-             if getattr(written, name) != getattr(config, name)]  # fmt: skip
+    parts = [
+        name
+        for name in ("seed", "data", "diffusion", "policy", "critic", "encoder")
+        if getattr(written, name) != getattr(config, name)
+    ]
     if parts:
         raise InputError(
-            f"{run}: {CONFIG} and {CHECKPOINT} are of different trainings (they differ in {', '.join(parts)}); "
+            f"{run}: {CONFIG} and {CHECKPOINT} come from different training runs (they differ in {', '.join(parts)}); "
             f"put back the one that belongs here, or train again."
         )
 

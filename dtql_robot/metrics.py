@@ -39,8 +39,9 @@ def overfitting(rows: Sequence[Row]) -> str | None:
         if last > WORSE * lowest:
             was = f"was lowest at update {best:.0f} ({lowest:.4g})"
             now = f"is {last / lowest - 1:.0%} higher at update {step:.0f} ({last:.4g})"
-            return (f"Overfitting: the {error} on held-out demonstrations {was} and {now}; more data or fewer "
-                    "--steps help.")  # fmt: skip
+            return (
+                f"Overfitting: the {error} on held-out demonstrations {was} and {now}; more data or fewer --steps help."
+            )
         return None
     return None
 
@@ -78,7 +79,10 @@ NAMES = {
     "fake_loss": ("Denoising loss of the policy's actions", "What the KL regularizer compares the behaviour with."),
     "q_loss": ("Bellman error of Q", "Eq. 7: how well Q agrees with the reward and the value after it."),
     "v_loss": ("Expectile loss of V", "Eq. 6: how far V is from the expectile of Q that it learns."),
-    "q": ("Q of recorded actions", "The mean; with a reward of -1 a step it is minus the discounted steps to success."),
+    "q": (
+        "Q of recorded actions",
+        "The mean; with a reward of -1 per step it is minus the discounted steps to success.",
+    ),
     "v": ("V of recorded states", "The mean value of the states in a batch."),
     "q_spread": ("Spread of Q", "The standard deviation of Q over recorded actions."),
     "policy_q": ("Q of the policy's actions", "Far above Q of recorded actions, the critic is being fooled."),
@@ -99,12 +103,23 @@ def panels(columns: Sequence[str], settings: Mapping[str, Any]) -> list[Panel]:
             for name in (*lines, *(band or ())):
                 known.pop(name, None)
 
-    add("Success while training", "Evaluations while training, with 95% intervals.", {EVALUATED: "success rate"},
-        (f"{EVALUATED}_low", f"{EVALUATED}_high"))  # fmt: skip
-    add("Return while training", "Evaluations while training, with 95% intervals.", {RETURNED: "mean return"},
-        (f"{RETURNED}_low", f"{RETURNED}_high"))  # fmt: skip
-    add("Squared error of the acting policy", "Overfitting: it rises where held out and falls where trained on.",
-        {HELD_OUT: "held out", "train_action_error": "trained on"})  # fmt: skip
+    add(
+        "Success while training",
+        "Evaluations while training, with 95% intervals.",
+        {EVALUATED: "success rate"},
+        (f"{EVALUATED}_low", f"{EVALUATED}_high"),
+    )
+    add(
+        "Return while training",
+        "Evaluations while training, with 95% intervals.",
+        {RETURNED: "mean return"},
+        (f"{RETURNED}_low", f"{RETURNED}_high"),
+    )
+    add(
+        "Squared error of the acting policy",
+        "Overfitting: it rises where held out and falls where trained on.",
+        {HELD_OUT: "held out", "train_action_error": "trained on"},
+    )
     add("Denoising loss, held out", "Eq. 2 on demonstrations that training does not see.", {"valid_denoiser_loss": ""})
     likelihood = settings.get("policy", {}).get("nll") != "mse"
     names = {**NAMES, "nll": LIKELIHOOD if likelihood else SQUARED}

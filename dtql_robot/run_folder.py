@@ -160,7 +160,9 @@ def read_config(run: Path) -> RunSettings:
     """The run's config.json.  InputError where there is none, or where it is not what `train` writes."""
     path = run / CONFIG
     if not path.is_file():
-        raise InputError(f"{run} is not a run folder: it holds no {CONFIG}; give the folder passed to `train --out`.")
+        raise InputError(
+            f"{run} is not a run folder: it contains no {CONFIG}; pass the folder that `train --out` wrote."
+        )
     found = _read_json(path, SETTINGS, "restore it or train again")
     config = as_trained(found["config"])[0]
     try:
@@ -208,7 +210,7 @@ def read_results(path: Path) -> dict[str, Any]:
     folder, name = split_checkpoint(path)
     file = folder / of_checkpoint(RESULTS, name) if folder.is_dir() else path
     if not file.is_file():
-        raise InputError(f"{folder} holds no {of_checkpoint(RESULTS, name)}; run `dtql-robot eval {path}` first.")
+        raise InputError(f"{folder} contains no {of_checkpoint(RESULTS, name)}; run `dtql-robot eval {path}` first.")
     return _read_json(file, _evaluation, "evaluate again", "is not the result of an evaluation")
 
 

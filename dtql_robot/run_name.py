@@ -22,7 +22,9 @@ def split_checkpoint(run: Path) -> tuple[Path, str]:
     if not at or run.exists():
         return run, LAST
     if name not in (LAST, "best") and not (name.isascii() and name.isdecimal()):
-        raise InputError(f"{run} names no checkpoint; expected RUN@best, RUN@last or RUN@N, with N an update's number.")
+        raise InputError(
+            f"{run} does not name a checkpoint; expected RUN@best, RUN@last or RUN@N, where N is an update number."
+        )
     return run.with_name(folder) if folder else run.parent, name if name in (LAST, "best") else str(int(name))
 
 

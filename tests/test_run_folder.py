@@ -130,17 +130,17 @@ def test_files_that_are_folders_are_refused(run):
     for name, reader in (("config.json", read_config), ("results.json", read_results), ("checkpoint.pt", load_policy)):
         (run / name).unlink()
         (run / name).mkdir()
-        with pytest.raises(InputError, match=r"holds no|lacks"):
+        with pytest.raises(InputError, match=r"contains no|lacks"):
             reader(run)
 
 
 def test_a_checkpoint_of_another_training_is_refused(run, demos, tmp_path, capsys):
     other = train(demos, tmp_path / "other", small(10, policy_activation="silu"), progress=False)
     (run / "checkpoint.pt").write_bytes((other / "checkpoint.pt").read_bytes())
-    with pytest.raises(InputError, match=r"of different trainings \(they differ in .*policy"):
+    with pytest.raises(InputError, match=r"from different training runs \(they differ in .*policy"):
         load_policy(run)
     assert main(["export", str(run), "--format", "torchscript", "--out", str(tmp_path / "p.ts")]) == 2
-    assert "of different trainings" in capsys.readouterr().err
+    assert "from different training runs" in capsys.readouterr().err
 
 
 def test_a_curve_costs_no_report(run):

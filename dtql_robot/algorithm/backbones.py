@@ -66,7 +66,7 @@ class Backbone(nn.Module):
     def __init__(self, name: str, channels: int) -> None:
         super().__init__()
         if channels % 3:
-            raise InputError(f"encoder=frozen sees colour images (3 channels a frame), found {channels} channels.")
+            raise InputError(f"encoder=frozen sees colour images (3 channels per frame), found {channels} channels.")
         self.net = _network(name)
         for key, values in (("mean", self.MEAN), ("std", self.STD)):
             self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
@@ -95,12 +95,13 @@ def _torchvision(name: str) -> nn.Module:
         from torchvision import models
     except ImportError as error:
         raise InputError(
-            f"backbone={name!r} needs torchvision; {_fitting_build()}. Without it there are {' and '.join(RESNETS)}."
+            f"backbone={name!r} needs torchvision; {_fitting_build()}. Without it, the backbones are "
+            f"{' and '.join(RESNETS)}."
         ) from error
     except (RuntimeError, OSError, AttributeError) as error:  # its operators do not load
         raise InputError(
-            f"backbone={name!r} needs torchvision, and the one installed was built for another torch than "
-            f"{torch.__version__}; {_fitting_build()}. Without it there are {' and '.join(RESNETS)}."
+            f"backbone={name!r} needs torchvision, but the installed one was built for a torch other than "
+            f"{torch.__version__}; {_fitting_build()}. Without it, the backbones are {' and '.join(RESNETS)}."
         ) from error
     try:
         net: Any = models.get_model(name, weights=None)

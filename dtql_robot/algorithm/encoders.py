@@ -97,16 +97,17 @@ def added_encoder(name: str, own: Iterable[str], height: int, width: int, channe
     made = plugins.call(plugins.ENCODERS, name, own, channels, height, width)
     where = f"The encoder {name!r} ({plugins.named(plugins.ENCODERS, name)})"
     if not isinstance(made, nn.Module):
-        raise InputError(f"{where} is {type(made).__name__}; a torch.nn.Module was expected.")
+        raise InputError(f"{where} is {type(made).__name__}; expected a torch.nn.Module.")
     try:
         with torch.no_grad():
             out = made(torch.zeros(2, channels, height, width))
     except Exception as error:  # of somebody else's network
-        raise InputError(f"{where} fails on images of {height}x{width} with {channels} channels: {describe(error)}."
-                         ) from error  # fmt: skip
+        raise InputError(
+            f"{where} fails on images of {height}x{width} with {channels} channels: {describe(error)}."
+        ) from error
     if not isinstance(out, Tensor) or out.ndim < 2 or len(out) != 2 or not out.numel():
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise InputError(f"{where} gives {shape} of two images; a tensor (2, ...) was expected.")
+        raise InputError(f"{where} returns {shape} for two images; expected a tensor (2, ...).")
     return made
 
 
@@ -214,6 +215,6 @@ def _load(net: nn.Module, state: Any, cfg: EncoderConfig) -> None:
     if lacking:
         raise InputError(
             f"{cfg.backbone_weights} does not fit backbone={cfg.backbone!r}: {len(lacking)} of {len(own)} "
-            f"arrays are missing or of another shape, the first is {lacking[0]!r}."
+            f"arrays are missing or have another shape, first {lacking[0]!r}."
         )
     net.load_state_dict({k: found[k] for k in own}, strict=not counts)

@@ -85,16 +85,18 @@ def added_network(name: str, obs_dim: int, chunk: tuple[int, int], *shape: Any) 
     made = plugins.call(plugins.NETWORKS, name, DENOISERS, obs_dim, chunk, *shape)
     where = f"The network {name!r} ({plugins.named(plugins.NETWORKS, name)})"
     if not isinstance(made, nn.Module):
-        raise InputError(f"{where} is {type(made).__name__}; a torch.nn.Module was expected.")
+        raise InputError(f"{where} is {type(made).__name__}; expected a torch.nn.Module.")
     try:
         with torch.no_grad():
             out = made(torch.zeros(2, *chunk), torch.zeros(2), torch.zeros(2, obs_dim))
     except Exception as error:  # of somebody else's network
-        raise InputError(f"{where} fails on a chunk of {chunk}, a noise level and a state of {obs_dim}: "
-                         f"{describe(error)}.") from error  # fmt: skip
+        raise InputError(
+            f"{where} fails on a chunk of {chunk}, a noise level and a state of {obs_dim}: {describe(error)}."
+        ) from error
     if getattr(out, "shape", None) != (2, *chunk):
-        raise InputError(f"{where} gives {tuple(getattr(out, 'shape', ()))} of two chunks of {chunk}; (2, *chunk) was "
-                         "expected.")  # fmt: skip
+        raise InputError(
+            f"{where} returns {tuple(getattr(out, 'shape', ()))} for two chunks of {chunk}; expected (2, *chunk)."
+        )
     return made
 
 
@@ -175,7 +177,7 @@ class Model:
         """InputError where acting so takes a network that is absent."""
         if missing := self.absent.intersection(ACTS_WITH.get(act, ())):
             raise InputError(
-                f"act={act} needs the network {', '.join(missing)}, which this file leaves out; export it again with "
+                f"act={act} needs the network {', '.join(missing)}, which is not in this file; export it again with "
                 f"--act {act}."
             )
 

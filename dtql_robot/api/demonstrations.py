@@ -69,7 +69,7 @@ def divide(demos: Demonstrations, cfg: Config, reading: Reading | None = None) -
         return Divided(train, valid, (f"held out: {len(valid)} of {len(demos)} demonstrations, drawn by chance.",))
     if watch.valid_key is not None:
         if reading is None:
-            raise InputError("valid_key names a list in a file; give train the file's path instead of demonstrations.")
+            raise InputError("valid_key names a list in a file; pass train the file's path instead of demonstrations.")
         return _by_key(demos, cfg, watch.valid_key)
     if watch.valid_data is not None:
         return _beside(demos, cfg, watch.valid_data)
@@ -81,8 +81,13 @@ def divide(demos: Demonstrations, cfg: Config, reading: Reading | None = None) -
         return Divided(demos)
     shared = set(masks["valid"]) & set(masks.get(data.filter_key or "", ()))
     if shared:
-        return Divided(demos, notes=(f"nothing is measured on mask/valid: {len(shared)} of its demonstrations are in "
-                                     f"mask/{data.filter_key} too.",))  # fmt: skip
+        return Divided(
+            demos,
+            notes=(
+                f"nothing is measured on mask/valid: {len(shared)} of its demonstrations are in "
+                f"mask/{data.filter_key} too.",
+            ),
+        )
     return _by_key(demos, cfg, "valid")
 
 

@@ -1,4 +1,4 @@
-"""Do the demonstrations fit the environment that the policy will be judged in?"""
+"""Checks that the demonstrations fit the environment that the policy will be evaluated in."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ def _compare(demos: Demonstrations, facts: EnvInfo, obs_keys: Sequence[str]) -> 
     if demos.action_dim != facts.action_dim:
         raise InputError(
             f"{demos.source} has actions with {demos.action_dim} entries, {facts.spec} takes {facts.action_dim}; "
-            "give the environment that the data was recorded in with --env."
+            "pass the environment that the data was recorded in with --env."
         )
     for key in obs_keys:
         if key not in facts.obs_shapes:
             raise InputError(
-                f"{facts.spec} gives no observation {key!r}, only {sorted(facts.obs_shapes)}; "
+                f"{facts.spec} has no observation {key!r}, only {sorted(facts.obs_shapes)}; "
                 "choose observations that both have with --obs-keys."
             )
         if demos.obs_shapes[key] != facts.obs_shapes[key]:
             raise InputError(
                 f"observation {key!r} has shape {demos.obs_shapes[key]} in {demos.source} and "
-                f"{facts.obs_shapes[key]} in {facts.spec}; give the data's own environment with --env."
+                f"{facts.obs_shapes[key]} in {facts.spec}; pass the data's own environment with --env."
             )

@@ -21,7 +21,7 @@ def make_judge(cfg: Config, chosen: EnvChoice) -> Judge | None:
     if cfg.watch.eval_every is None:
         return None
     if chosen.spec is None:
-        raise InputError(f"--eval-every needs an environment, and {chosen.source} names none; give one with --env.")
+        raise InputError(f"--eval-every needs an environment, but {chosen.source} names none; pass one with --env.")
     spec, episodes = chosen.require(), cfg.watch.eval_episodes
     EvalSettings(episodes=episodes)
 

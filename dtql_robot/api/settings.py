@@ -106,7 +106,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file; expected settings as YAML or JSON.") from error
+        raise InputError(f"{path} is not a text file; expected settings as YAML or JSON.") from error
     kind = path.suffix.lower()
     if kind not in (".json", ".yaml", ".yml"):
         raise InputError(f"{path} ends in {kind or 'nothing'!r}; settings are read from .yaml, .yml and .json files.")
@@ -114,11 +114,11 @@ def _parsed(path: Path) -> dict[str, Any]:
         found = parse_json(text) if kind == ".json" else _yaml(text)
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} is no valid {kind[1:].upper()}: {reason[:300]}.") from error
+        raise InputError(f"{path} is not valid {kind[1:].upper()}: {reason[:300]}.") from error
     if found is None:
         return {}
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise InputError(f"{path} holds no settings by name; expected lines like 'steps: 6000'.")
+        raise InputError(f"{path} contains no settings by name; expected lines like 'steps: 6000'.")
     return found
 
 

@@ -75,16 +75,25 @@ def train(
     if isinstance(cfg, str):
         cfg = preset(cfg)
     how = Training(
-        expanded(Path(out)), with_settings(cfg, settings), tuple(seeds), env, env, max_episode_steps, resume, overwrite,
-        begin, init_norm, name,
-    )  # fmt: skip
+        expanded(Path(out)),
+        with_settings(cfg, settings),
+        tuple(seeds),
+        env,
+        env,
+        max_episode_steps,
+        resume,
+        overwrite,
+        begin,
+        init_norm,
+        name,
+    )
     run_training(data, how, callbacks=callbacks, progress=progress, summary=summary)
     return how.out
 
 
 @dataclass(frozen=True)
 class Training:
-    """What `train` was asked for.  typed_env: `env`, where somebody typed it: only that may make Python import code."""
+    """What `train` was requested.  typed_env: `env`, where somebody typed it: only that may make Python import code."""
 
     out: Path
     cfg: Config
@@ -176,7 +185,7 @@ def _as_published(demos: Demonstrations, how: Training) -> tuple[Demonstrations,
     row = None if how.preset is None else paper.row_of(how.preset)
     if row is None or how.env is not None or demos.env_spec is not None:
         return demos, ()
-    said = f"the data names no environment: {row.env}, with {row.horizon} steps an episode, as the preset's row has it"
+    said = f"the data names no environment: {row.env}, with {row.horizon} steps per episode, as the preset's row has it"
     return replace(demos, env_spec=row.env, env_args=with_time_limit(demos.env_args, row.horizon)), (said,)
 
 

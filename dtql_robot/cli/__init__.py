@@ -42,13 +42,13 @@ a first run, end to end:
   dtql-robot train --data demos/pick.hdf5 --out runs/pick
   dtql-robot eval runs/pick --episodes 200 --video runs/pick/rollouts.mp4
 
-exit codes: 0 done, 2 something you gave is wrong (one message says what), 1 anything else.
+exit codes: 0 success, 2 invalid input (the message says what is wrong), 1 any other error.
 """
 
 ANYWHERE = """\
   -h, --help              Show this help.
-  -q, --quiet             Show no progress.
-  -v, --verbose           With an error, show where in the code it comes from."""
+  -q, --quiet             Hide progress.
+  -v, --verbose           Show the traceback of an error."""
 QUIET, VERBOSE, HELP = {"-q", "--quiet"}, {"-v", "--verbose"}, {"-h", "--help", "--help-all"}
 
 COMMANDS = {
@@ -56,9 +56,9 @@ COMMANDS = {
     "inspect": "show what is in a demonstration file",
     "validate": "find everything in a file that would spoil training or evaluation",
     "data": "list, download or delete published data sets (robomimic, D4RL, OGBench, ...)",
-    "convert": "convert demonstrations to robomimic, Minari or OGBench format",
-    "edit": "some of the demonstrations, without idle starts, under other names, in a new file",
-    "split": "write train and valid filter keys into a robomimic file",
+    "convert": "convert demonstrations to robomimic, Minari, LeRobot or OGBench format",
+    "edit": "choose demonstrations, cut idle starts, rename observations",
+    "split": "split demonstrations into training and validation sets",
     "playback": "replay demonstrations in the simulator, count successes, film them",
     "view": "look at demonstrations, or a policy's episodes, in the browser in 3-D",
     "train": "train a policy on demonstrations",

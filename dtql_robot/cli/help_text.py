@@ -14,7 +14,7 @@ from dtql_robot.cli.options import Group, Option, option_groups
 from dtql_robot.config.checks import option as option_flag
 
 WIDEST, INDENT = 100, 26
-MORE = "  --help-all              Show every option: the whole recipe, by groups."
+MORE = "  --help-all              Show all options, by group."
 
 
 def help_text(command: str, module: ModuleType, default: Any, anywhere: str, *, everything: bool) -> str:

@@ -26,13 +26,13 @@ from dtql_robot.system.locks import locked
 class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
-    The suites are smoke (does everything work here? two minutes), fetch, mixed (demonstrations of mixed quality),
-    metaworld, manipulation; ogbench: five tasks in each of four scenes; robomimic: lift, can and square of many humans;
-    d4rl: Adroit and locomotion, by the normalized score. The last three stand beside published results. ogbench learns
-    from recordings of 150,000 steps, made first; the data of robomimic and d4rl is downloaded, or found in --data-dir.
-    ogbench-full, robomimic-full and d4rl-full use the published data and as many updates; ogbench-smoke takes a minute.
-    An estimate of the time comes first. Each run that ends is added to table.md, table.csv and figure.png in --out, and
-    to results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
+    Suites: smoke (a check of the installation, two minutes), fetch, mixed (demonstrations of mixed quality), metaworld,
+    manipulation, ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people) and
+    d4rl (Adroit and locomotion, by normalized score). The last three show published results beside ours. ogbench first
+    records its data, 150,000 steps per scene; the data of robomimic and d4rl is downloaded, or read from --data-dir.
+    ogbench-full, robomimic-full and d4rl-full use the published data and number of updates; ogbench-smoke takes a
+    minute. An estimate of the time is printed first. Each finished run is added to table.md, table.csv and figure.png
+    in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
 
     Example:
       dtql-robot bench fetch --methods dtql mse-bc diffusion-bc --seeds 0..2
@@ -135,8 +135,8 @@ def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Pat
     for task in tasks:
         if task.data is None and not task.by_name and task.name not in given:
             raise InputError(
-                f"the task {task.name} learns from a file that is not collected: {task.source}. "
-                f"Give it with --files {task.name}=PATH, or choose others with --tasks."
+                f"the task {task.name} learns from a file that `bench` cannot collect: {task.source}. "
+                f"Pass it with --files {task.name}=PATH, or choose other --tasks."
             )
     return tasks, {t.name: given.get(t.name, _data_of(t, out)) for t in tasks}
 
@@ -153,8 +153,10 @@ def _found(task: BenchTask, folder: Path) -> Path:
         wanted = dict.fromkeys([file.kept, f"robomimic/{file.kept}", file.path])
     found = next((folder / place for place in wanted if (folder / place).is_file()), None)
     if found is None:
-        raise InputError(f"--data-dir {folder} holds no {' or '.join(wanted)}, which the task {task.name} learns from; "
-                         "put it there, or choose other --tasks.")  # fmt: skip
+        raise InputError(
+            f"--data-dir {folder} contains no {' or '.join(wanted)}, which the task {task.name} learns from; "
+            "put it there, or choose other --tasks."
+        )
     return found
 
 

@@ -111,7 +111,7 @@ def _plan(options: Options) -> Plan | OraclePlan:
     plan = _oracle_plan(options) if options.task.startswith("ogbench:") else _expert_plan(options)
     layout = _layout(options)
     if layout == "ogbench" and options.out.suffix != ".npz":
-        raise InputError(f"{options.out} does not end in .npz, by which OGBench's files are told.")
+        raise InputError(f"{options.out} must end in .npz, as OGBench's files do.")
     if layout == "minari":
         minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
     else:
@@ -130,8 +130,9 @@ def _expert_plan(options: Options) -> Plan:
 
     for name in ("kind", "steps"):
         if getattr(options, name) is not None:
-            raise InputError(f"--{name} is for OGBench's scenes (ogbench:cube-single-v0); leave it out for "
-                             f"{options.task}.")  # fmt: skip
+            raise InputError(
+                f"--{name} is for OGBench's scenes (ogbench:cube-single-v0); leave it out for {options.task}."
+            )
     names = ("task", "episodes", "seed", "noise", "record", "lapses", "successes_only", "size")
     return Plan(cameras=parse_names(options.cameras), **{name: getattr(options, name) for name in names})
 
@@ -143,8 +144,10 @@ def _oracle_plan(options: Options) -> OraclePlan:
     for option in fields(Options):
         name = option.name
         if name in _OF_EXPERTS and getattr(options, name) != option.default:
-            raise InputError(f"--{name.replace('_', '-')} does not apply to OGBench's oracles, whose noise is that of "
-                             "its published data; see --kind.")  # fmt: skip
+            raise InputError(
+                f"--{name.replace('_', '-')} does not apply to OGBench's oracles, whose noise is that of "
+                "its published data; see --kind."
+            )
     steps = STEPS if options.steps is None else options.steps
     return OraclePlan(options.task, options.kind or "play", options.episodes, options.seed, steps)
 
@@ -174,8 +177,10 @@ def _keep(recording: Recording, options: Options) -> None:
         return
     _save(recording.demonstrations(), options)
     count, wanted = len(recording.episodes), recording.plan.episodes
-    print(f"\nkept: {count} of {wanted} episodes in {options.out}; the same command with --resume records the others.",
-          file=sys.stderr)  # fmt: skip
+    print(
+        f"\nkept: {count} of {wanted} episodes in {options.out}; the same command with --resume records the others.",
+        file=sys.stderr,
+    )
 
 
 def _missing_text(missing: Mapping[int, str]) -> str:

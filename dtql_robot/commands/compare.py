@@ -17,7 +17,7 @@ class Options:
     """
 
     runs: Positional[tuple[Path, ...]]
-    """Run folders with a results.json (RUN@best: of that checkpoint), or copies of it that `eval --json` wrote."""
+    """Run folders with a results.json (RUN@best for that checkpoint), or copies of it that `eval --json` wrote."""
     json: bool = False
     """Print JSON for programs."""
 

@@ -155,9 +155,14 @@ def _rewrite(data: str, options: Options) -> None:
     if options.clip_actions:
         demos = clip_actions(demos)
     write(
-        replace(reading, demos=demos), options.out, _layout(options), overwrite=options.overwrite,
-        version=options.lerobot_version, video=options.video, fps=options.fps,
-    )  # fmt: skip
+        replace(reading, demos=demos),
+        options.out,
+        _layout(options),
+        overwrite=options.overwrite,
+        version=options.lerobot_version,
+        video=options.video,
+        fps=options.fps,
+    )
 
 
 def write(

@@ -15,30 +15,31 @@ INTERRUPTED = "What has arrived is kept; the same command goes on from there."
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """List published data sets, download them, say where they are, or delete them.
+    """List published data sets, download them, print where they are, or delete them.
 
-    Every command that reads demonstrations downloads by itself what it is given by such a name. The cache is
-    ~/.cache/dtql-robot, or $DTQL_CACHE. Without a network, `path` says where to put a file that you bring.
+    Every command that reads demonstrations also accepts these names, and downloads the data if needed. The cache is
+    ~/.cache/dtql-robot, or $DTQL_CACHE. Without a network, `path` says where to put a file you already have.
     Examples: dtql-robot data list robomimic
               dtql-robot data fetch robomimic:lift/mh/low_dim d4rl:door-human-v1
     """
 
     action: Positional[Literal["list", "fetch", "path", "remove"]]
-    """list: what there is, and what is here. fetch: download. path: where it is or would be. remove: delete it here."""
+    """list: what is available, and what is already here. fetch: download. path: where it is or would be stored. remove:
+    delete the local copy."""
     names: Positional[tuple[str, ...]] = ()
     """Data sets as robomimic:TASK/TYPE/KIND, d4rl:NAME, ogbench:NAME, minari:NAMESPACE/ID, lerobot:ORG/NAME. With list:
     the parts before the colon to show."""
     url: str | None = None
-    """Address of a mirror to fetch from, in place of the usual one."""
+    """Mirror to download from instead of the usual address."""
 
 
 def run(options: Options) -> None:
-    """Do what is asked for each name."""
+    """Carry out the action for each name."""
     if options.action == "list":
         _list(options.names)
         return
     if not options.names:
-        raise InputError(f"NAMES is missing: which data sets to {options.action}, e.g. robomimic:lift/mh/low_dim.")
+        raise InputError(f"NAMES is missing; name the data sets to {options.action}, e.g. robomimic:lift/mh/low_dim.")
     if options.url is not None:
         _use_mirror(options.names, options.url)
     from dtql_robot.datasets.published.fetch import address, fetch, place
@@ -56,8 +57,10 @@ def run(options: Options) -> None:
             found = place(name)
             print(found)
             if not found.exists():
-                raise InputError(f"{name} is not here yet. Fetch it with `dtql-robot data fetch {name}`, or put "
-                                 f"{address(name)} at {found}.")  # fmt: skip
+                raise InputError(
+                    f"{name} is not here yet. Fetch it with `dtql-robot data fetch {name}`, or put "
+                    f"{address(name)} at {found}."
+                )
 
 
 MORE = {

@@ -1,4 +1,4 @@
-"""`dtql-robot edit`: some of the demonstrations, without idle starts, under other names, in a new file."""
+"""`dtql-robot edit`: choose demonstrations, cut idle starts, rename observations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ IDLE = 0.01
 class Options:
     """Choose demonstrations, cut their idle starts or rename observations, and write a new file.
 
-    Demonstrations are chosen as they are in IN; what is left is then cut. Conditions are combined: all must hold.
+    Conditions are combined (all must hold) and apply to demonstrations as they are in DATA; idle starts are cut
+    afterwards.
     Examples: dtql-robot edit low_dim.hdf5 good.hdf5 --only success --max-length 300 --unique
               dtql-robot edit low_dim.hdf5 short.hdf5 --drop 3 7..9 demo_12 --cut-idle-start
     """
@@ -34,26 +35,27 @@ class Options:
     keep: tuple[str, ...] = ()
     """Keep only these: numbers from 0 (3), ranges with both ends (3..7), or names (demo_12)."""
     drop: tuple[str, ...] = ()
-    """Leave these out, given in the same way."""
+    """Leave these out; same notation."""
     only: Literal["success", "failure"] | None = None
     """Keep only demonstrations that succeed, or only those that fail."""
     success_rule: Literal["auto", "last", "any"] = "auto"
-    """Which demonstrations succeed: by the last step, or any step. auto: as the recorded environment counts, else by
-    the last."""
+    """Which demonstrations succeed: by the last step, or any step. auto: as the recorded environment counts,
+    otherwise by the last."""
     min_length: int | None = None
-    """Least number of steps."""
+    """Minimum number of steps."""
     max_length: int | None = None
-    """Largest number of steps."""
+    """Maximum number of steps."""
     min_return: float | None = None
-    """Least sum of rewards."""
+    """Minimum sum of rewards."""
     max_return: float | None = None
-    """Largest sum of rewards."""
+    """Maximum sum of rewards."""
     unique: bool = False
-    """Leave copies of an earlier demonstration out."""
+    """Leave out copies of earlier demonstrations."""
     cut_idle_start: bool = False
     """Cut off the steps before anything moves."""
     idle_share: float = IDLE
-    """With --cut-idle-start: share of an observation's range, over all demonstrations, up to which it has not moved."""
+    """With --cut-idle-start: movement of an observation that still counts as idle, as a share of its range over all
+    demonstrations."""
     rename: tuple[str, ...] = ()
     """Observations to rename, as OLD=NEW."""
     obs_keys: tuple[str, ...] = ()
@@ -97,8 +99,10 @@ def run(options: Options) -> None:
         )
         edited = _edited(reading, options, names)
         write(replace(reading, demos=edited), out, layout, overwrite=options.overwrite)
-    print(f"written: {out} ({len(edited)} of {len(reading.demos)} demonstrations, {edited.num_transitions} of "
-          f"{reading.demos.num_transitions} steps)")  # fmt: skip
+    print(
+        f"written: {out} ({len(edited)} of {len(reading.demos)} demonstrations, {edited.num_transitions} of "
+        f"{reading.demos.num_transitions} steps)"
+    )
 
 
 def _edited(reading: Reading, options: Options, names: dict[str, str]) -> Demonstrations:
@@ -112,9 +116,14 @@ def _edited(reading: Reading, options: Options, names: dict[str, str]) -> Demons
 
         rule = rule_of(reading.demos) if options.only else "last"
     choice = Choice(
-        options.keep, options.drop, options.only, rule, (options.min_length, options.max_length),
-        (options.min_return, options.max_return), options.unique,
-    )  # fmt: skip
+        options.keep,
+        options.drop,
+        options.only,
+        rule,
+        (options.min_length, options.max_length),
+        (options.min_return, options.max_return),
+        options.unique,
+    )
     demos, left_out = choose_episodes(reading.demos, choice)
     for reason, count in left_out.items():
         print(f"left out: {count} {reason}")

@@ -16,7 +16,8 @@ class Options:
     """
 
     data: Positional[str]
-    """robomimic, D4RL or Minari HDF5, OGBench .npz, Zarr store (file or folder), minari:NAMESPACE/ID. Several: A,B."""
+    """robomimic, D4RL or Minari HDF5; OGBench .npz; Zarr store; LeRobot folder; or the name of a published data set,
+    such as minari:NAMESPACE/ID. Several: A,B."""
     filter_key: str | None = None
     """Only the demonstrations listed under `mask/<filter_key>` (robomimic files)."""
     episode_length: int | None = None

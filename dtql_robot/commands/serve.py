@@ -29,17 +29,17 @@ class Options:
     port: int = 8000
     """TCP port; 0 takes a free one and prints it."""
     host: str = "127.0.0.1"
-    """Address to listen on. Other machines reach 0.0.0.0, or one of this machine's own addresses."""
+    """Address to listen on. Other machines can reach 0.0.0.0, or this machine's own addresses."""
     token: str | None = None
-    """What clients must present. Default: the environment variable DTQL_ROBOT_TOKEN, which `ps` does not show."""
+    """Token that clients must send. Default: the environment variable DTQL_ROBOT_TOKEN, which `ps` does not show."""
     without_token: bool = False
-    """Let everyone in who can reach --host."""
+    """Accept every client that can reach --host."""
     max_clients: int = 64
-    """Connections at one time."""
+    """Maximum number of simultaneous connections."""
     n_action_steps: int | None = None
-    """Actions of each chunk that are executed. Default: as trained."""
+    """Number of actions executed from each chunk. Default: same as in training."""
     act: Literal["mean", "sample", "best", "softmax", "diffusion", "diffusion-best"] | None = None
-    """How it chooses actions. Default: as trained."""
+    """How actions are chosen. Default: same as in training."""
     device: str = "cpu"
     """Where images and candidates are computed: cpu, cuda."""
 

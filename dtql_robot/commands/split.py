@@ -71,10 +71,16 @@ def _split(options: Options) -> None:
     if rule == "auto":
         rule = recorded_rule(options.data) if options.only_success else "last"
     masks = split_demos(
-        options.data, train=options.train, within=options.within, only_success=options.only_success,
+        options.data,
+        train=options.train,
+        within=options.within,
+        only_success=options.only_success,
         success_rule=rule,
-        subsets=options.subsets, seed=options.seed, overwrite=options.overwrite, problems=left_out,
-    )  # fmt: skip
+        subsets=options.subsets,
+        seed=options.seed,
+        overwrite=options.overwrite,
+        problems=left_out,
+    )
     for problem in left_out:
         print(f"left out: {problem}", file=sys.stderr)
     for key, names in masks.items():
@@ -107,6 +113,8 @@ def rule_of(demos: Demonstrations) -> Literal["last", "any"]:
         pass  # not installed here, or not to be imported because a file names it
     ends, ever = (sum(flags) for flags in zip(*((e.ends_in_success, e.succeeds) for e in demos.episodes), strict=True))
     if ends < ever:
-        print(f"note: {ends} demonstrations end in success, {ever} succeed at some step; taken are the {ends}. Where "
-              "any step counts: --success-rule any.")  # fmt: skip
+        print(
+            f"note: {ends} demonstrations end in success, {ever} succeed at some step; taken are the {ends}. Where "
+            "any step counts: --success-rule any."
+        )
     return "last"

@@ -36,7 +36,8 @@ class Options:
     out: Path
     """Run folder to write."""
     data: str | None = None
-    """robomimic, D4RL or Minari HDF5, OGBench .npz, Zarr store (file or folder), minari:NAMESPACE/ID."""
+    """robomimic, D4RL or Minari HDF5; OGBench .npz; Zarr store; LeRobot folder; or the name of a published data set,
+    such as minari:NAMESPACE/ID."""
     env: str | None = None
     """Environment to evaluate in, such as AdroitHandDoor-v1. Default: the one named in the data."""
     preset: str | None = None
@@ -45,14 +46,14 @@ class Options:
     max_episode_steps: int | None = None
     """Time limit of evaluation episodes, in steps. Default: the environment's own."""
     config: Path | None = None
-    """Take the settings from this .yaml or .json file; options that are given replace its own. The config.json of a run
+    """Read settings from this .yaml or .json file; options on the command line override them. The config.json of a run
     repeats that run."""
     init_from: Path | None = None
-    """Begin with the weights of this run folder, or of a checkpoint of it (RUN@best), and with its settings."""
+    """Start from the weights and settings of this run folder, or of one of its checkpoints (RUN@best)."""
     init_norm: Literal["keep", "refit"] = "keep"
-    """With --init-from, scale observations and actions as that run does, or as suits the data."""
+    """With --init-from: keep the scaling of observations and actions of that run, or refit it to the data."""
     resume: bool = False
-    """Continue the run in --out with its own settings, up to --steps updates. Starts it where there is none."""
+    """Continue the run in --out with its own settings, up to --steps updates. If there is none yet, start it."""
     overwrite: bool = False
     """Replace the run in --out."""
     seeds: tuple[str, ...] = ()
@@ -71,7 +72,7 @@ def defaults(arguments: Sequence[str]) -> Options | None:
         return found
     file, origin, name = (_value(arguments, flag) for flag in ("--config", "--init-from", "--preset"))
     if name is not None and origin is not None:
-        raise InputError("--init-from begins with a run's settings, and --preset with a recipe's; give one of them.")
+        raise InputError("--init-from starts from a run's settings, --preset from a recipe's; use only one of them.")
     config = _begun(origin, name)
     if file is None:
         return None if config is None else Options(out=out, preset=name, settings=config)
@@ -84,9 +85,16 @@ def defaults(arguments: Sequence[str]) -> Options | None:
         _check_recorded_data(read.data, path)
     norm: Any = read.init_norm or "keep"
     return Options(
-        out=out, data=read.data, env=read.env, preset=name, max_episode_steps=recorded_kwargs(read.env_args)[1],
-        config=path, init_from=Path(read.init_from) if read.init_from else None, init_norm=norm, settings=read.config,
-    )  # fmt: skip
+        out=out,
+        data=read.data,
+        env=read.env,
+        preset=name,
+        max_episode_steps=recorded_kwargs(read.env_args)[1],
+        config=path,
+        init_from=Path(read.init_from) if read.init_from else None,
+        init_norm=norm,
+        settings=read.config,
+    )
 
 
 def _begun(origin: str | None, name: str | None) -> Config | None:
@@ -119,9 +127,14 @@ def _resumed(arguments: Sequence[str], out: Path) -> Options | None:
         _check_recorded_data(saved["data"], out)
     limit = recorded_kwargs(saved["env_args"])[1]
     return Options(
-        out=out, data=saved["data"], env=saved["env"], max_episode_steps=limit, resume=True,
-        seeds=tuple(str(seed) for seed in runs), settings=config,
-    )  # fmt: skip
+        out=out,
+        data=saved["data"],
+        env=saved["env"],
+        max_episode_steps=limit,
+        resume=True,
+        seeds=tuple(str(seed) for seed in runs),
+        settings=config,
+    )
 
 
 def _check_recorded_data(data: str, run: Path) -> None:
@@ -136,8 +149,10 @@ def _check_recorded_data(data: str, run: Path) -> None:
         if added is not None:
             require_consent([(DATASETS, added[0])], run)
         if is_published(source) and not place(source).exists():
-            raise InputError(f"{run} was trained on {source}, which is not here. If you trust {run}, fetch it with "
-                             f"`dtql-robot data fetch {source}`, or name the data with --data.")  # fmt: skip
+            raise InputError(
+                f"{run} was trained on {source}, which is not on this machine. If you trust {run}, fetch it with "
+                f"`dtql-robot data fetch {source}`, or name the data with --data."
+            )
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
@@ -159,9 +174,9 @@ def run(options: Options) -> None:
     out, seeds = expanded(options.out), parse_seeds(options.seeds)
     if options.data is None:
         nothing = f"; there is no run in {out} to continue" if options.resume else ""
-        raise InputError(f"--data is missing{nothing}; give a demonstration file (see --help).")
+        raise InputError(f"--data is missing{nothing}; pass a demonstration file (see --help).")
     if options.init_norm != "keep" and options.init_from is None:
-        raise InputError("--init-norm says how the run of --init-from scales; give that too.")
+        raise InputError("--init-norm only applies to --init-from; pass that too.")
     from dtql_robot.api.training import Training, run_training
     from dtql_robot.metrics import overfitting
     from dtql_robot.run_folder import METRICS, read_metrics
@@ -169,9 +184,18 @@ def run(options: Options) -> None:
 
     origin = None if options.init_from is None else expanded(options.init_from)
     how = Training(
-        out, options.settings, seeds, options.env, _typed_env(options), options.max_episode_steps, options.resume,
-        options.overwrite, origin, options.init_norm, options.preset,
-    )  # fmt: skip
+        out,
+        options.settings,
+        seeds,
+        options.env,
+        _typed_env(options),
+        options.max_episode_steps,
+        options.resume,
+        options.overwrite,
+        origin,
+        options.init_norm,
+        options.preset,
+    )
 
     def then(cfg: Config) -> None:
         if sentence := overfitting(read_metrics(out / METRICS)):

@@ -20,7 +20,7 @@ class Options:
     """Look at demonstrations, or at what a policy does, in the browser: in 3-D, by camera, with states and actions.
 
     A slider scrubs through the episode. Demonstrations are shown by their recorded states, else by their actions, else
-    by their recorded images. A policy's episodes are played when they are chosen. Ctrl-C stops it.
+    by their recorded images. A policy's episodes are run when you select them. Ctrl-C stops it.
     Example: dtql-robot view demos/pick.hdf5
     """
 
@@ -31,13 +31,13 @@ class Options:
     filter_key: str | None = None
     """Only the demonstrations listed under `mask/<filter_key>`."""
     episodes: int = 50
-    """Episodes to choose from, at most."""
+    """Maximum number of episodes to list."""
     seed: int = 0
     """Seed of a policy's episodes, as in `eval`."""
     port: int = 8080
     """TCP port; 0 takes a free one and prints it."""
     host: str = "127.0.0.1"
-    """Address to listen on. Whoever reaches it may look."""
+    """Address to listen on. Anyone who can reach it can watch."""
 
 
 def run(options: Options) -> None:

@@ -40,8 +40,8 @@ def parse_seeds(words: Sequence[str]) -> tuple[int, ...]:
             raise InputError(f"--seeds has {word!r}; expected seeds like 0..7, 0 1 2 or 0,1,2.")
         found = range(int(first), int(last if dots else first) + 1)
         if not found:
-            raise InputError(f"--seeds has {word!r}, which names no seed; expected the smaller one first.")
+            raise InputError(f"--seeds has {word!r}, which is an empty range; put the smaller seed first.")
         seeds += found
     if len(set(seeds)) < len(seeds):
-        raise InputError(f"--seeds names a seed twice: {' '.join(words)}.")
+        raise InputError(f"--seeds lists a seed twice: {' '.join(words)}.")
     return tuple(seeds)

@@ -49,7 +49,7 @@ FORMER: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Config:
-    """The whole recipe: what `train` uses and `config.json` holds."""
+    """The whole recipe, as `train` uses it and `config.json` records it."""
 
     steps: int = 6_000
     """Training updates, not counting those of --pretrain-steps."""
@@ -95,12 +95,12 @@ class Config:
 
     @property
     def draws_behaviour(self) -> bool:
-        """Is a batch of two halves, samples of all episodes and of the behaviour to learn (`data.behaviour`)?"""
+        """Whether a batch has two halves: samples of all episodes, and of the behaviour to learn (`data.behaviour`)."""
         return self.data.behaviour not in ("auto", "all") and self.policy.uses_all_episodes
 
     @property
     def regularizes_all(self) -> bool:
-        """Does the regularizer hold the policy at all states where its behaviour comes from some of the episodes?"""
+        """Whether the regularizer applies at all states although the policy imitates only some of the episodes."""
         return self.draws_behaviour and self.policy.regularizes_all
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,7 +123,9 @@ def _build(cls: type, values: Any, where: str) -> Any:
     known = {f.name: f for f in dataclasses.fields(cls)}
     if not isinstance(values, dict) or not set(values) <= set(known):
         found = sorted(set(values) - set(known)) if isinstance(values, dict) else type(values).__name__
-        raise InputError(f"{where} holds what this version does not know ({found}); use the version that trained it.")
+        raise InputError(
+            f"{where} has settings that this version does not know ({found}); use the version that trained it."
+        )
     made = {}
     for name in values:
         f, value = known[name], values[name]

@@ -99,36 +99,37 @@ class PolicyConfig:
 
     @property
     def trains_noise(self) -> bool:
-        """Does any term of the loss read the policy's noise: the standard deviation, or an implicit policy's input?"""
+        """Whether any term of the loss reads the policy's noise: the standard deviation, or an implicit policy's
+        input."""
         likelihood = self.policy == "gaussian" and self.nll == "tanh" and self.nll_weight > 0
         return likelihood or (self.tr_at == "sample" and (self.trust_region_weight > 0 or self.q_weight > 0))
 
     @property
     def compares_candidates(self) -> bool:
-        """Is the action one of several candidates?"""
+        """Whether the action is one of several candidates."""
         return self.act in ("best", "softmax", "diffusion-best")
 
     @property
     def samples_denoiser(self) -> bool:
-        """Does the denoiser act, sampled in many steps?"""
+        """Whether the denoiser acts, sampled in many steps."""
         return self.act in ("diffusion", "diffusion-best")
 
     @property
     def uses_critic(self) -> bool:
-        """Does any term of the loss, or the choice of actions, read Q?"""
+        """Whether any term of the loss, or the choice of actions, reads Q."""
         return self.q_weight > 0 or bool(self.awr_temperature) or self.compares_candidates
 
     @property
     def regularizes_all(self) -> bool:
-        """Does a regularizer hold the policy at the states of all episodes?"""
+        """Whether a regularizer applies at the states of all episodes."""
         return self.trust_region_weight > 0 and self.tr_states == "all"
 
     @property
     def uses_all_episodes(self) -> bool:
-        """Does anything read the episodes that the policy is not to imitate?"""
+        """Whether anything reads the episodes that the policy does not imitate."""
         return self.uses_critic or self.regularizes_all
 
     @property
     def uses_denoiser(self) -> bool:
-        """Does the regularizer, the choice of actions, or the policy's start read the denoiser?"""
+        """Whether the regularizer, the choice of actions, or the policy's initial weights read the denoiser."""
         return self.trust_region_weight > 0 or self.samples_denoiser or self.policy == "denoiser"

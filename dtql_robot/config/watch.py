@@ -1,4 +1,4 @@
-"""Settings: what is seen of a training while it goes on, and which checkpoints it leaves."""
+"""Settings: what is measured during training, and which checkpoints are kept."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ TRACKERS = ("tensorboard", "wandb", "mlflow")
 
 @dataclass(frozen=True)
 class WatchConfig:
-    """What is seen of a training while it goes on, and which checkpoints it leaves."""
+    """What is measured during training, and which checkpoints are kept."""
 
     eval_every: int | None = None
-    """Updates between two evaluations in simulation while training. They start from states of their own, which no
-    evaluation by `eval` uses. Default: none."""
+    """Evaluate in simulation every this many updates, from start states that `eval` never uses. Default: never."""
     eval_episodes: int = 20
-    """Episodes of each evaluation while training; the same ones each time."""
+    """Number of episodes in each evaluation during training; the same ones each time."""
     valid_fraction: float | None = None
-    """Hold this share of the demonstrations out of training, and measure the loss on them. Default: none."""
+    """Hold out this fraction of the demonstrations, and measure the loss on them. Default: none."""
     valid_key: str | None = None
-    """Hold the demonstrations listed under `mask/<valid_key>` out instead (robomimic files). Default: valid, where
-    filter_key is used and the file has such a list."""
+    """Hold out the demonstrations listed under `mask/<valid_key>` instead (robomimic files). Default: valid, if
+    filter_key is used and the file has that list."""
     valid_data: str | None = None
-    """Measure the loss on the demonstrations of this source instead, and train on all. Default: the part -val of an
-    OGBench data set, where it lies beside it."""
+    """Measure the loss on the demonstrations of this source instead, and train on all others. Default: the -val part of
+    an OGBench data set, if it is in the same folder."""
     keep: str = "last"
-    """Checkpoints to keep, by commas: last (it always is), best (by the evaluations while training), every:N."""
+    """Checkpoints to keep, separated by commas: last (always kept), best (by the evaluations during training),
+    every:N."""
     log: str = ""
-    """Log to these too, by commas: tensorboard, wandb, mlflow. Default: metrics.csv alone."""
+    """Also log to these, separated by commas: tensorboard, wandb, mlflow. Default: metrics.csv only."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -44,15 +44,18 @@ class WatchConfig:
             require(self.valid_fraction is None, "valid_fraction", self.valid_fraction, "None with {valid_data}")
         for word in words(self.keep):
             require(
-                word in ("last", "best") or _period(word) > 0, "keep", self.keep, "last, best or every:N, by commas"
+                word in ("last", "best") or _period(word) > 0,
+                "keep",
+                self.keep,
+                "last, best or every:N, separated by commas",
             )
         require(not self.keeps_best or self.eval_every is not None, "keep", self.keep, "best only with {eval_every}")
         for word in words(self.log):
-            require(word in TRACKERS, "log", self.log, f"{', '.join(TRACKERS)}, by commas")
+            require(word in TRACKERS, "log", self.log, f"{', '.join(TRACKERS)}, separated by commas")
 
     @property
     def keeps_best(self) -> bool:
-        """Is the checkpoint with the best evaluation kept?"""
+        """Whether the checkpoint with the best evaluation is kept."""
         return "best" in words(self.keep)
 
     @property

@@ -120,7 +120,7 @@ def _limit() -> float:
     with contextlib.suppress(ValueError):
         if float(chosen) >= 0:
             return float(chosen) * 1e9
-    raise InputError(f"{LIMIT} is {chosen!r}; a number of gigabytes was expected.")
+    raise InputError(f"{LIMIT} is {chosen!r}; expected a number of gigabytes.")
 
 
 def _sidecar(path: Path) -> str:

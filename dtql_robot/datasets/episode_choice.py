@@ -71,12 +71,14 @@ def _numbers(words: Sequence[str], demos: Demonstrations) -> set[int]:
         if word in names:
             found.add(names[word])
         elif span is None:
-            raise InputError(f"{demos.source} has no episode {word!r}; a number from 0 to {len(demos) - 1}, a range "
-                             f"like 3..7, or a name like {demos.episodes[0].name} was expected.")  # fmt: skip
+            raise InputError(
+                f"{demos.source} has no episode {word!r}; expected a number from 0 to {len(demos) - 1}, a "
+                f"range like 3..7, or a name like {demos.episodes[0].name}."
+            )
         else:
             first, last = int(span[1]), int(span[2] or span[1])
             if first > last or last >= len(demos):
-                raise InputError(f"{demos.source} has episodes 0 to {len(demos) - 1}, and {word} was asked for.")
+                raise InputError(f"{demos.source} has episodes 0 to {len(demos) - 1}, and {word} was requested.")
             found |= set(range(first, last + 1))
     return found
 
@@ -88,7 +90,7 @@ def _by_success(demos: Demonstrations, choice: Choice) -> list[_Test]:
     if choice.only is None:
         return []
     if all(e.success is None for e in demos.episodes):
-        raise InputError(f"{demos.source} has no success signal to choose by (--only); --success-reward makes one.")
+        raise InputError(f"{demos.source} has no success signal to choose by (--only); --success-reward defines one.")
     wanted = choice.only == "success"
 
     def fits(episode: Episode) -> bool:

@@ -21,12 +21,16 @@ def cut_idle_starts(demos: Demonstrations, share: float) -> tuple[Demonstrations
     nothing moves is left as it is.  InputError where there are only images, or for a share outside (0, 1).
     """
     if not 0 < share < 1:
-        raise InputError(f"The share of an observation's range that counts as idle is {share:g}; expected a number "
-                         "between 0 and 1, such as 0.01.")  # fmt: skip
+        raise InputError(
+            f"The share of an observation's range that counts as idle is {share:g}; expected a number "
+            "between 0 and 1, such as 0.01."
+        )
     keys = [k for k, shape in demos.obs_shapes.items() if not is_image(shape, demos.episodes[0].obs[k].dtype)]
     if not keys:
-        raise InputError(f"{demos.source} has only images, in which no movement is looked for; convert it with its "
-                         "low-dimensional observations.")  # fmt: skip
+        raise InputError(
+            f"{demos.source} has only images, where idle starts cannot be detected; convert it with its "
+            "low-dimensional observations."
+        )
     bounds = {k: share * _range(demos, k) for k in keys}
     episodes, cut = [], {}
     for episode in demos.episodes:

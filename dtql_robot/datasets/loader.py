@@ -179,7 +179,7 @@ def detect(file: h5py.File) -> str:
         return "d4rl"
     found = f"its top level holds {', '.join(map(repr, keys[:8]))}{', ...' if len(keys) > 8 else ''}"
     raise InputError(
-        f"{file_name(file)} has no known layout: {found if keys else 'it holds nothing'}. Understood are "
+        f"{file_name(file)} has no known layout: {found if keys else 'it contains nothing'}. Supported layouts: "
         "robomimic (data/demo_N), Minari (episode_N) and D4RL (observations, actions, terminals)."
     )
 
@@ -191,7 +191,7 @@ def split_sources(data: str | Path) -> list[str]:
         return [text]
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise InputError(f"{text!r} names an empty dataset between its commas; A,B was expected.")
+        raise InputError(f"{text!r} names an empty dataset between its commas; expected A,B.")
     return parts
 
 

@@ -161,7 +161,7 @@ def _refuse_damage(demos: Sequence[_Demo], problems: Sequence[str], path: Path) 
     """InputError where bytes of the file are damaged, or no demo is good: `inspect` refuses it as well."""
     damage = [p for p in problems if DAMAGED in p]
     if damage or not demos:
-        raise InputError([*damage, *problems, f"{path.name} holds no demonstrations."][0])
+        raise InputError([*damage, *problems, f"{path.name} contains no demonstrations."][0])
 
 
 def _groups(demos: Sequence[_Demo], success: str | None, path: Path) -> list[list[str]]:
@@ -212,7 +212,7 @@ def write_masks(path: Path, masks: Mapping[str, Sequence[str]], remove: Sequence
     """Add or replace filter keys in a copy of the file, and remove some; the copy then takes the file's place."""
     for key in masks:
         if not re.fullmatch(r"[\w.-]+", key):
-            raise InputError(f"Filter key {key!r} is no name; letters, digits, _, - and . were expected.")
+            raise InputError(f"Filter key {key!r} is not valid; use letters, digits, _, - and . only.")
     with new_file(path, overwrite=True) as temporary:
         shutil.copyfile(path, temporary)
         shutil.copymode(path, temporary)

@@ -150,7 +150,7 @@ def _warnings(demos: Demonstrations, summary: dict[str, Any], lengths: Array) ->
     found = []
     missing = sum(bool(e.attrs.get("rewards_missing")) for e in demos.episodes)
     if missing:
-        found.append(f"{missing} of {count} episodes have no rewards; zeros stand in for them.")
+        found.append(f"{missing} of {count} episodes have no rewards; zeros are used instead.")
     elif not any(e.rewards.any() for e in demos.episodes):
         found.append("all rewards are zero.")
     if summary["success"] is None:

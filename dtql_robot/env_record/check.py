@@ -46,16 +46,31 @@ def check_record(env_args: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 def _check_arguments(kwargs: dict[str, Any], place: str) -> None:
     """The arguments that this package or robosuite computes with."""
-    _expect(kwargs, "max_episode_steps", place, f"a whole number from 1 to {MAX_STEPS}",
-            lambda v: _is_number(v) and v == int(v) and 1 <= v <= MAX_STEPS)  # fmt: skip
-    _expect(kwargs, "control_freq", place, f"a number above 0 and up to {MAX_FREQUENCY} (Hz)",
-            lambda v: _is_number(v) and 0 < v <= MAX_FREQUENCY)  # fmt: skip
+    _expect(
+        kwargs,
+        "max_episode_steps",
+        place,
+        f"a whole number from 1 to {MAX_STEPS}",
+        lambda v: _is_number(v) and v == int(v) and 1 <= v <= MAX_STEPS,
+    )
+    _expect(
+        kwargs,
+        "control_freq",
+        place,
+        f"a number above 0 and up to {MAX_FREQUENCY} (Hz)",
+        lambda v: _is_number(v) and 0 < v <= MAX_FREQUENCY,
+    )
     _expect(kwargs, "robots", place, "a name or a list of names", _is_names)
     _expect(kwargs, "camera_names", place, "a name or a list of names", _is_names)
     _expect(kwargs, "controller_configs", place, "an object or a list of objects", _is_configs)
     for key in ("camera_heights", "camera_widths"):
-        _expect(kwargs, key, place, f"a whole number from 1 to {MAX_PIXELS}, or one for each of camera_names",
-                lambda v: _is_sizes(v, kwargs.get("camera_names")))  # fmt: skip
+        _expect(
+            kwargs,
+            key,
+            place,
+            f"a whole number from 1 to {MAX_PIXELS}, or one for each of camera_names",
+            lambda v: _is_sizes(v, kwargs.get("camera_names")),
+        )
 
 
 def _expect(values: Mapping[str, Any], key: str | None, place: str, what: str, holds: Any) -> None:
@@ -63,7 +78,7 @@ def _expect(values: Mapping[str, Any], key: str | None, place: str, what: str, h
     for name in list(values) if key is None else [key]:
         value = values.get(name)
         if value is not None and not holds(value):
-            raise InputError(f"{place}: {name!r} is {_short(value)}; expected {what}. Mend the record.")
+            raise InputError(f"{place}: {name!r} is {_short(value)}; expected {what}. Fix the record.")
 
 
 def _short(value: Any) -> str:
@@ -109,7 +124,7 @@ def _finite(value: Any, place: str, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item, place, depth + 1) for item in value]
     if isinstance(value, float) and math.isnan(value):
-        raise InputError(f"{place} holds a NaN; expected numbers. Mend the record.")
+        raise InputError(f"{place} holds a NaN; expected numbers. Fix the record.")
     if isinstance(value, float) and math.isinf(value):
         return math.copysign(sys.float_info.max, value)
     return value

@@ -45,7 +45,7 @@ class EnvChoice:
         if self.refusal is not None:
             raise InputError(self.refusal)
         if self.spec is None:
-            raise InputError(f"{self.source} names no environment; give the one it was recorded in with --env.")
+            raise InputError(f"{self.source} names no environment; pass the one it was recorded in with --env.")
         return self.spec
 
 
@@ -127,8 +127,10 @@ def _not_used(asked: str, recorded: str, env_args: Mapping[str, Any], source: st
         lost.append(f"the layout of robosuite {env_args['env_version']}")
     if not lost:
         return ()
-    return (f"{source} was recorded in {recorded}, not in {asked}: what it records of that environment is not used "
-            f"({', '.join(lost)}).",)  # fmt: skip
+    return (
+        f"{source} was recorded in {recorded}, not in {asked}: what it records of that environment is not used "
+        f"({', '.join(lost)}).",
+    )
 
 
 def _refusal(recorded: str, env_args: Mapping[str, Any], source: str) -> str | None:

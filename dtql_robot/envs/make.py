@@ -62,8 +62,10 @@ def as_spec(env: str | Callable[..., Any]) -> str:
         return env
     module, name = getattr(env, "__module__", None), getattr(env, "__qualname__", "")
     if not callable(env) or not module or module == "__main__" or not name.isidentifier():
-        raise InputError(f"The environment is {env!r}; a name was expected, or a function at the top of a module that "
-                         "worker processes can import (not of a notebook or of the script that runs).")  # fmt: skip
+        raise InputError(
+            f"The environment is {env!r}; expected a name, or a function at the top of a module that "
+            "worker processes can import (not one in a notebook or in the running script)."
+        )
     return f"{module}:{name}"
 
 

@@ -22,8 +22,10 @@ def as_flag(value: Any, name: str, env: gymnasium.Env) -> bool:
         spec = getattr(env.unwrapped, "spec", None)
         where = spec.id if spec is not None else type(env.unwrapped).__name__
         found = f"an array of shape {value.shape}" if getattr(value, "shape", ()) else repr(value)[:60]
-        raise InputError(f"{where} gives info[{name!r}] = {found}; expected True or False after every step. Mend the "
-                         "environment, or wrap it so that it tells its success.")  # fmt: skip
+        raise InputError(
+            f"{where} returned info[{name!r}] = {found}; expected True or False after every step. Fix the "
+            "environment, or wrap it so that it reports success."
+        )
     return bool(value)
 
 

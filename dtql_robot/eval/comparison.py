@@ -1,4 +1,4 @@
-"""Is one policy better than another?  Success rates side by side and a paired test over the episodes both played.
+"""Whether one policy is better than another: success rates side by side, and a paired test over shared episodes.
 
 Policies that were evaluated with the same seeds met the same start states, so that the difference is tested where
 it shows: in the episodes that one of them solves and the other does not.  If neither is better, such an episode is as
@@ -145,8 +145,10 @@ class Comparison:
         shown = (HEADER, _cells) if self.by_success else (RETURN_HEADER, _return_cells)
         table = [shown[0], *(shown[1](row) for row in self.rows)]
         widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-        lines = ["  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip()
-                 for line in table]  # fmt: skip
+        lines = [
+            "  ".join(_pad(cell, w, i) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+            for line in table
+        ]
         return "\n".join([*lines, "", *(pair.verdict for pair in self.pairs)])
 
 

@@ -201,7 +201,7 @@ def _first_obs(pool: EnvPool, seeds: Sequence[int], facts: EnvInfo) -> Obs:
             if bad_key(reply) is None:
                 return reply
     if not found:
-        raise InputError(f"{facts.spec} begins no episode. {reason}")
+        raise InputError(f"{facts.spec} cannot start an episode. {reason}")
     return found[0]
 
 
@@ -213,7 +213,7 @@ def _check(policy: Policy, facts: EnvInfo) -> int:
             f"{policy.action_dim}; evaluate it in the environment of its data set."
         )
     if facts.horizon is None:
-        raise InputError(f"{facts.spec} has no time limit of its own; give one (max_episode_steps).")
+        raise InputError(f"{facts.spec} has no time limit of its own; set max_episode_steps.")
     return facts.horizon
 
 

@@ -1,4 +1,4 @@
-"""Does one policy earn more than another?  Returns of the episodes that both played, where no success is told.
+"""Whether one policy earns more than another: returns of the episodes that both played, without a success signal.
 
 The interval of the mean difference is the bootstrap's over pairs.  The test is the sign-flip test, of which McNemar's
 exact test is the case of yes and no: if neither policy is better, each difference is as likely to be its negative.

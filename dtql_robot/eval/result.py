@@ -182,8 +182,11 @@ class EvalResult:
         """The content of results.json; `normalized_score` is there only where it is known."""
         score, low_high = self.normalized_score, (self.ci95, self.return_ci95)
         ci95, return_ci95 = (None if pair is None else list(pair) for pair in low_high)
-        known = {} if score is None or self.reference is None else {
-            "normalized_score": score, "normalized_by": self.reference.to_dict()}  # fmt: skip
+        known = (
+            {}
+            if score is None or self.reference is None
+            else {"normalized_score": score, "normalized_by": self.reference.to_dict()}
+        )
         return {
             "env": self.env,
             "success_rate": self.success_rate,

@@ -108,7 +108,7 @@ class RolloutEnv:
     def render(self, mode: str = "human", height: Any = None, width: Any = None, camera_name: Any = None) -> Any:
         """The scene as (height, width, 3) uint8, for mode "rgb_array" alone."""
         if mode != "rgb_array":
-            raise InputError(f"{self.name} is drawn as an array only (mode 'rgb_array'), found {mode!r}.")
+            raise InputError(f"{self.name} is drawn only as an array (mode 'rgb_array'), found {mode!r}.")
         return self.env.render()
 
     def reset_to(self, state: dict[str, Any]) -> None:

@@ -77,8 +77,10 @@ class Rollout:
         """An episode that failed is no failure of the policy where no episode tells success."""
         told = {result.success is not None for result in results if not result.error}
         if told == {True, False}:
-            raise InputError(f"{self.facts.spec} reports success in some episodes only; wrap the environment so that "
-                             "it does in each or in none.")  # fmt: skip
+            raise InputError(
+                f"{self.facts.spec} reports success in some episodes only; wrap the environment so that "
+                "it does in each or in none."
+            )
         return [replace(result, success=None) for result in results] if told == {False} else results
 
     def _decide(self, deciding: Sequence[tuple[int, Obs]], report: Report) -> None:
@@ -126,8 +128,10 @@ class Rollout:
         self._end(env, EpisodeResult(episode.seed, False, 0.0, 0, None, error=lost.reason), report)
         failed = len(self.results)
         if all(result.error for result in self.results.values()) and failed in (HOPELESS, len(self.seeds)):
-            raise InputError(f"{self.facts.spec} cannot be evaluated: {failed} of {failed} episodes cannot be played "
-                             f"to their end. {lost.reason}")  # fmt: skip
+            raise InputError(
+                f"{self.facts.spec} cannot be evaluated: {failed} of {failed} episodes cannot be played "
+                f"to their end. {lost.reason}"
+            )
 
     def _end(self, env: int, result: EpisodeResult, report: Report) -> None:
         del self._running[env]

@@ -144,7 +144,7 @@ def evaluated(job: Job) -> int | None:
 
 
 def write_tables(jobs: Sequence[Job], out: Path) -> str:
-    """table.md, table.csv, figure.png, a small file a run, and summary.md where tasks are in groups.
+    """table.md, table.csv, figure.png, a small file per run, and summary.md where tasks are in groups.
 
     Returns the tables.
     """

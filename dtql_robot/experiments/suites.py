@@ -195,7 +195,7 @@ SIZES = {
     "d4rl": Size(_OGBENCH_METHODS, (0, 1, 2), 20, ("--steps=20000",)),
     "d4rl-full": Size(_OGBENCH_METHODS, (0, 1, 2), 100, ("--steps=1000000", "--batch-size=256")),
 }
-"""Suite -> its size, where that is not the full one.  smoke: does everything work here?  In two minutes.  ogbench: on
+"""Suite -> its size, where that is not the full one.  smoke: checks in two minutes that everything works.  ogbench: on
 150,000 steps of data a scene, which are recorded first.  -full: the published data and number of updates."""
 
 

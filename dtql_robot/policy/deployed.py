@@ -27,9 +27,9 @@ class DeployedPolicy(nn.Module):
         face = policy.interface
         self.act = act or policy.choice.cfg.act
         if self.act in ("diffusion", "diffusion-best"):
-            raise InputError(f"act={self.act} samples in many steps and is not exported; choose another --act.")
+            raise InputError(f"act={self.act} needs many sampling steps and cannot be exported; choose another --act.")
         if policy.encoder is not None:
-            raise InputError("Policies that see images are not exported; act with `load_policy(run).act(obs)`.")
+            raise InputError("Policies that see images cannot be exported; use `load_policy(run).act(obs)`.")
         self.network = policy.network
         self.critic = policy.choice.critic if self.act in ("best", "softmax") else None
         self.chunk = (policy.horizon, face.action_dim)

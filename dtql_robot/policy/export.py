@@ -127,6 +127,6 @@ def _compare(run: export_formats.Runner, module: DeployedPolicy, policy: OneStep
         limit = TOLERANCE * max(1.0, float(np.abs(expected).max()))
         if found.shape != expected.shape or not np.abs(found - expected).max() <= limit:
             raise InputError(
-                f"{out} was not written: loaded again, it does not give the policy's actions. Try the other --format, "
-                f"or act with `dtql_robot.load_policy`."
+                f"{out} was not written: loaded again, it does not reproduce the policy's actions. Try the other "
+                f"--format, or act with `dtql_robot.load_policy`."
             )

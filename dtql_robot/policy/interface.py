@@ -89,7 +89,7 @@ class Interface:
             return concatenate(dict(obs), self.low_keys)
         except (TypeError, ValueError) as error:
             kinds = ", ".join(f"{k}: {np.asarray(obs[k]).dtype}" for k in self.low_keys)
-            raise InputError(f"observations must be numbers, one row a robot; found {kinds} ({error}).") from error
+            raise InputError(f"observations must be numbers, one row per robot; found {kinds} ({error}).") from error
 
     def _not_finite(self, obs: Obs) -> str:
         """Names the first entry that is to blame."""

@@ -141,7 +141,7 @@ class OneStepPolicy:
         InputError for a policy without images, or an encoder without keypoints.
         """
         if self.encoder is None:
-            raise InputError("The policy sees no images, so there is nothing to show of where it looks.")
+            raise InputError("The policy sees no images, so where it looks cannot be shown.")
         batch = {k: np.asarray(v)[None] for k, v in obs.items()}
         low = torch.from_numpy(self.interface.read(batch, self._reader.frames)).to(self._reader.device)
         images = self._reader.images(batch, 0)

@@ -14,7 +14,7 @@ def plan_weights(data: DataConfig, interface: Interface) -> tuple[float, ...] | 
     if coeff != "fit":
         return None if coeff is None else exponential_weights(coeff, data.horizon, n)
     if not interface.chunk_weights:
-        raise InputError("This run has no fitted chunk weights; give --temporal-ensemble-coeff a number or off.")
+        raise InputError("This run has no fitted chunk weights; set --temporal-ensemble-coeff to a number or off.")
     found = [len(weights) for weights in interface.chunk_weights]
     expected = [-(-data.horizon // count) for count in range(1, data.horizon + 1)]
     if found != expected:

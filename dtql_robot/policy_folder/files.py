@@ -128,11 +128,11 @@ def load_numpy_policy(path: str | Path) -> NumpyPolicy:
     """
     folder = Path(path)
     if not is_policy_folder(folder):
-        raise InputError(f"{folder} holds no {SETTINGS}; give the folder of `export --format safetensors`.")
+        raise InputError(f"{folder} contains no {SETTINGS}; pass a folder written by `export --format safetensors`.")
     policy = read_policy_folder(folder).in_numpy()
     if policy is None:
         raise InputError(
-            f"{folder} acts by more than the mean of an MLP; use `dtql_robot.load_policy`, which has torch."
+            f"{folder} needs more than the mean of an MLP to act; use `dtql_robot.load_policy`, which uses torch."
         )
     return policy
 

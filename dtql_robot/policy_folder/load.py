@@ -33,7 +33,7 @@ def _model(found: PolicyFolder, device: torch.device) -> Model:
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{found.path / WEIGHTS} does not fit its settings ({reason[:200]}); export it again."
+            f"{found.path / WEIGHTS} does not match its settings ({reason[:200]}); export it again."
         ) from error
     model.absent = frozenset(model.networks) - found.weights.keys()
     return model

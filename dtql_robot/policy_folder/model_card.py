@@ -88,8 +88,11 @@ def _data(run: Path | None, settings: RunSettings | None) -> Iterator[str]:
         yield "Not recorded."
         return
     summary: dict[str, Any] = read_summary(run) or {}
-    size = [f"{summary[k]} {word}" for k, word in (("episodes", "episodes"), ("transitions", "transitions"))
-            if isinstance(summary.get(k), int)]  # fmt: skip
+    size = [
+        f"{summary[k]} {word}"
+        for k, word in (("episodes", "episodes"), ("transitions", "transitions"))
+        if isinstance(summary.get(k), int)
+    ]
     yield f"`{_plain(settings['data'])}`" + (f": {', '.join(size)}." if size else ".")
     if settings["decisions"]:
         yield "\nWhat training decided from it:\n"
@@ -104,8 +107,10 @@ def _interface(policy: OneStepPolicy) -> Iterator[str]:
         yield f"| `{_plain(key)}` | {shape} | {'uint8, 0 to 255' if key in face.image_keys else 'float32'} |"
     frames = policy.image_obs.frames if policy.image_obs else 1
     seen = f" Of each image the last {frames} are seen." if frames > 1 else ""
-    yield (f"\nActions: {face.action_dim} numbers in the environment's units, in chunks of {policy.horizon}, of which "
-           f"{policy.n_action_steps} are executed.{seen} They are chosen by act={policy.choice.cfg.act}.")  # fmt: skip
+    yield (
+        f"\nActions: {face.action_dim} numbers in the environment's units, in chunks of {policy.horizon}, of which "
+        f"{policy.n_action_steps} are executed.{seen} They are chosen by act={policy.choice.cfg.act}."
+    )
 
 
 def _versions(versions: dict[str, str]) -> str:

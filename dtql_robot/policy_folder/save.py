@@ -77,4 +77,4 @@ def _compare(loaded: OneStepPolicy, policy: OneStepPolicy, out: Path) -> None:
         with torch.random.fork_rng(devices=[]):
             expected, found = (p.predict(obs, [np.random.default_rng(seed)]) for p in (policy, loaded))
         if not np.array_equal(expected, found):
-            raise InputError(f"{out} was not written: loaded again, it does not give the policy's actions.")
+            raise InputError(f"{out} was not written: loaded again, it does not reproduce the policy's actions.")

@@ -86,8 +86,9 @@ def _robosuite_version() -> str:
     try:
         return version("robosuite")
     except ImportError as error:
-        raise InputError("Replaying states needs the package robosuite: `pip install 'dtql-robot[robosuite]'`."
-                         ) from error  # fmt: skip
+        raise InputError(
+            "Replaying states needs the package robosuite: `pip install 'dtql-robot[robosuite]'`."
+        ) from error
 
 
 def _prepare(parts: Path, recipe: dict[str, Any]) -> None:
@@ -96,8 +97,10 @@ def _prepare(parts: Path, recipe: dict[str, Any]) -> None:
     if recorded.exists():
         if json.loads(recorded.read_text()) == recipe:
             return
-        raise InputError(f"{parts} holds parts of another conversion (other cameras, size, file or robosuite). Repeat "
-                         "that one, or delete the folder to start over.")  # fmt: skip
+        raise InputError(
+            f"{parts} holds parts of another conversion (other cameras, size, file or robosuite). Repeat "
+            "that one, or delete the folder to start over."
+        )
     parts.mkdir(parents=True, exist_ok=True)
     recorded.write_text(json.dumps(recipe))
 

@@ -44,7 +44,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Playback:
-    """What `play_back` found.  video: the mp4, None where none was asked for."""
+    """What `play_back` found.  video: the mp4, None where none was requested."""
 
     env: str
     use: Use
@@ -73,8 +73,10 @@ class Playback:
         if changed:
             lines.append(f"  other than recorded: {', '.join(changed[:8])}{', ...' if len(changed) > 8 else ''}")
         if self.use == "actions" and self.disturbed:
-            lines.append(f"  noise disturbed the robot in {self.disturbed}, which their actions do not repeat "
-                         "(collect --record intended)")  # fmt: skip
+            lines.append(
+                f"  noise disturbed the robot in {self.disturbed}, which their actions do not repeat "
+                "(collect --record intended)"
+            )
         agrees = [e.agrees for e in self.episodes if e.agrees is not None]
         if agrees:
             steps = f"{np.median(agrees):g} of {np.median([e.steps for e in self.episodes]):g}"
@@ -127,8 +129,9 @@ def play_back(
         return Playback(player.facts.spec, use, tuple(outcomes), path, disturbed, chosen.notes)
 
 
-def _replay(player: Player, episode: Episode, use: Use, frames: list[tuple[int, Array]] | None = None,
-            stride: int = 1) -> Replayed:  # fmt: skip
+def _replay(
+    player: Player, episode: Episode, use: Use, frames: list[tuple[int, Array]] | None = None, stride: int = 1
+) -> Replayed:
     """One demonstration; every `stride`-th frame goes into `frames`, where given."""
 
     def draw(step: int) -> None:

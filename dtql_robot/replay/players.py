@@ -151,9 +151,11 @@ class GymPlayer:
         model = getattr(self._sim, "model", None)
         expected = (getattr(model, "nq", None), getattr(model, "nv", None))
         if (*qpos.shape, *qvel.shape) != expected or not hasattr(self._sim, "set_state"):
-            raise InputError(f"{episode.name}: its recorded state does not fit {self._spec}: qpos and qvel have "
-                             f"{qpos.shape} and {qvel.shape} entries, the environment's {expected}; give the "
-                             "environment it was recorded in with --env.")  # fmt: skip
+            raise InputError(
+                f"{episode.name}: its recorded state does not fit {self._spec}: qpos and qvel have "
+                f"{qpos.shape} and {qvel.shape} entries, the environment's {expected}; give the "
+                "environment it was recorded in with --env."
+            )
         if hasattr(self._sim, "set_env_state"):
             self._sim.set_env_state(self._adroit_state(episode, step, qpos, qvel))
         else:
@@ -175,13 +177,17 @@ class GymPlayer:
                 state[key] = self._door_position(episode, step, qpos, qvel)
                 continue
             if recorded is None:
-                raise InputError(f"{episode.name}: {key!r} was not recorded (infos/{key}), so the scene "
-                                 f"of {self._spec} cannot be put together again.")  # fmt: skip
+                raise InputError(
+                    f"{episode.name}: {key!r} was not recorded (infos/{key}), so the scene "
+                    f"of {self._spec} cannot be restored."
+                )
             # The environment takes obj_pos for the place that the object's joints count from: where it lay at first.
             state[key] = np.asarray(recorded[0 if key == "obj_pos" else step], np.float64)
             if state[key].shape != space.shape:
-                raise InputError(f"{episode.name}: infos/{key} has shape {state[key].shape}, {self._spec} expects "
-                                 f"{space.shape}; give the environment it was recorded in with --env.")  # fmt: skip
+                raise InputError(
+                    f"{episode.name}: infos/{key} has shape {state[key].shape}, {self._spec} expects "
+                    f"{space.shape}; pass the environment it was recorded in with --env."
+                )
         return state
 
     def _door_position(self, episode: Episode, step: int, qpos: Array, qvel: Array) -> Array:
@@ -225,6 +231,8 @@ def recorded_seed(episode: Episode) -> int:
     if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"{episode.name}: the recorded seed of its reset is {seed}; expected 0 to {LARGEST_SEED}.")
     if isinstance(seed, bool) or not isinstance(seed, int):
-        raise InputError(f"{episode.name}: neither its simulator states nor the seed of its reset were recorded, so it "
-                         "cannot be replayed.")  # fmt: skip
+        raise InputError(
+            f"{episode.name}: neither its simulator states nor the seed of its reset were recorded, so it "
+            "cannot be replayed."
+        )
     return seed

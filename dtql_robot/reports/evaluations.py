@@ -74,7 +74,7 @@ def keep(run: Path, result: Mapping[str, Any], videos: Sequence[Path] = ()) -> K
 
 
 def _headline(run: Path, file: Path) -> dict[str, Any] | None:
-    """What results.json holds; None where it holds nothing, or nothing that can be read."""
+    """What results.json holds; None where it contains nothing, or nothing that can be read."""
     try:
         found = read_results(file)
     except InputError:

@@ -53,10 +53,19 @@ class PolicyServer:
         self.batcher = Batcher(self._served.policy, executor)
         try:
             async with serve(
-                self._converse, host, port, process_request=self._admit, origins=[None], compression=None, logger=quiet,
-                max_size=self._served.largest_message, max_queue=2, open_timeout=SLOW, close_timeout=1,
+                self._converse,
+                host,
+                port,
+                process_request=self._admit,
+                origins=[None],
+                compression=None,
+                logger=quiet,
+                max_size=self._served.largest_message,
+                max_queue=2,
+                open_timeout=SLOW,
+                close_timeout=1,
                 server_header=None,
-            ) as server:  # fmt: skip
+            ) as server:
                 yield server
         except OSError as error:
             raise InputError(

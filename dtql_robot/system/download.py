@@ -174,8 +174,10 @@ def _fetch(remote: Remote, target: Path, pauses: Sequence[float], show: bool) ->
                 right = _is_right(partial)
         if not right:
             partial.remove()
-            raise InputError(f"{remote.url} is not the file that it should be: its SHA-256 is not {partial.sha256}. It "
-                             "was changed or damaged.")  # fmt: skip
+            raise InputError(
+                f"{remote.url} is not the expected file: its SHA-256 is not {partial.sha256}. It "
+                "was changed or damaged."
+            )
         _place(partial, target)
     except OSError as error:
         kept = " What has arrived is kept." if partial_files(target) else ""
@@ -197,7 +199,7 @@ def _receive_all(remote: Remote, partial: _Partial, pauses: Sequence[float], bar
             return pieces > 0
         except RangeError:
             if not before:
-                raise InputError(f"{remote.url} is answered with a part that was not asked for.") from None
+                raise InputError(f"{remote.url} returned a part that was not requested.") from None
             partial.remove()
         except InterruptedDownloadError as error:
             pieces += 1
@@ -232,14 +234,14 @@ def _receive(remote: Remote, partial: _Partial, bar: _Bar) -> None:
     if partial.size is not None and partial.have > partial.size:
         expected = partial.size
         partial.remove()
-        raise InputError(f"{remote.url} has more than the {expected} bytes that it should have.")
+        raise InputError(f"{remote.url} has more than the expected {expected} bytes.")
     partial.size = partial.have
 
 
 def _begin(remote: Remote, partial: _Partial, answer: Answer) -> None:
     """Take note of what the server says of the file; refuse one of another size, or larger than the disk."""
     if remote.size is not None and answer.size not in (None, remote.size):
-        raise InputError(f"{remote.url} has {answer.size} bytes, and {remote.size} were expected: it has changed.")
+        raise InputError(f"{remote.url} has {answer.size} bytes instead of {remote.size}: it has changed.")
     if answer.start == 0:
         partial.have, partial.validator = 0, answer.validator
         partial.size, partial.sha256 = remote.size or answer.size, remote.sha256 or answer.sha256
@@ -248,8 +250,9 @@ def _begin(remote: Remote, partial: _Partial, answer: Answer) -> None:
         partial.size = answer.size
     free = shutil.disk_usage(partial.path.parent).free
     if partial.size is not None and partial.size - partial.have > free:
-        raise InputError(f"{remote.url} takes {partial.size / 1e9:.3g} GB, and {partial.path.parent} has "
-                         f"{free / 1e9:.3g} GB free.")  # fmt: skip
+        raise InputError(
+            f"{remote.url} takes {partial.size / 1e9:.3g} GB, and {partial.path.parent} has {free / 1e9:.3g} GB free."
+        )
     partial.remember(remote.url)
 
 
@@ -263,7 +266,7 @@ def _timeout() -> float:
     with contextlib.suppress(ValueError):
         if 0 < float(text) < 1e6:
             return float(text)
-    raise InputError(f"{TIMEOUT} is {text!r}; a number of seconds was expected.")
+    raise InputError(f"{TIMEOUT} is {text!r}; expected a number of seconds.")
 
 
 def _is_right(partial: _Partial) -> bool:

@@ -28,7 +28,7 @@ def new_file(path: Path, overwrite: bool, suffix: str = "") -> Iterator[Path]:
     with _as_input_error(path):
         check_is_no_folder(path)
         if path.exists() and not path.is_file():
-            raise InputError(f"{path} is no ordinary file (a device or a pipe), which cannot be replaced by a new one.")
+            raise InputError(f"{path} is not a regular file (a device or a pipe) and cannot be replaced by a new one.")
         if path.exists() and not overwrite:
             raise InputError(f"{path} exists already. Choose another name or allow overwriting.")
         target = _real(path)
@@ -49,8 +49,9 @@ def expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise InputError(f"{path} names the home folder of a user that does not exist; write ./{path} for a folder of "
-                         "that name.") from error  # fmt: skip
+        raise InputError(
+            f"{path} names the home folder of a user that does not exist; write ./{path} for a folder of that name."
+        ) from error
 
 
 def hidden_sibling(path: Path, purpose: str) -> Path:
@@ -72,7 +73,7 @@ def _real(path: Path) -> Path:
 def check_is_no_folder(path: Path) -> None:
     """InputError where `path` is a folder."""
     if path.is_dir():
-        raise InputError(f"{path} is a folder; the name of a file to write was expected.")
+        raise InputError(f"{path} is a folder; expected the name of a file to write.")
 
 
 def check_writable(path: Path) -> None:
@@ -84,7 +85,7 @@ def check_writable(path: Path) -> None:
         check_is_no_folder(path)
         if path.exists() and not path.is_file():
             if not os.access(path, os.W_OK):
-                raise InputError(f"{path} cannot be written: it takes no data from this user.")
+                raise InputError(f"{path} cannot be written: this user may not write to it.")
             return
         with temporary_sibling(_real(path), "") as temporary:
             temporary.touch(exist_ok=False)
@@ -112,12 +113,12 @@ def new_folder(path: Path, marker: str, overwrite: bool) -> Iterator[Path]:
     """As `new_file` for a folder.  An existing one is replaced only if empty, or if it holds the file `marker`."""
     with _as_input_error(path):
         if path.exists() and not path.is_dir():
-            raise InputError(f"{path} is a file; the name of a folder to write was expected.")
+            raise InputError(f"{path} is a file; expected the name of a folder to write.")
         if path.is_dir() and any(path.iterdir()):
             if not overwrite:
                 raise InputError(f"{path} exists already. Choose another name or allow overwriting.")
             if not (path / marker).is_file():
-                raise InputError(f"{path} is not overwritten: it holds no {marker}. Choose another name.")
+                raise InputError(f"{path} is not overwritten: it contains no {marker}. Choose another name.")
         target = _real(path)
         with temporary_sibling(target, "") as temporary:
             temporary.mkdir()
@@ -149,4 +150,4 @@ def _as_input_error(path: Path) -> Iterator[None]:
     except ValueError as error:
         if "null byte" not in str(error) and "null character" not in str(error):
             raise
-        raise InputError(f"{str(path)!r} cannot be written: a file's name has no null bytes.") from error
+        raise InputError(f"{str(path)!r} cannot be written: file names cannot contain null bytes.") from error

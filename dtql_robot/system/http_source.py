@@ -36,8 +36,12 @@ class InterruptedDownloadError(Exception):
         self.pause, self.offline = pause, offline
 
 
+class DeniedError(InputError):
+    """The server keeps the file to itself, or from those it does not know (401, 403)."""
+
+
 class RangeError(Exception):
-    """The server has no bytes from the place on that was asked for."""
+    """The server has no bytes from the place on that was requested."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class _Linked(urllib.request.HTTPRedirectHandler):
         self.found |= {k.lower(): v for k, v in headers.items() if k.lower().startswith("x-linked-")}
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if after.scheme not in ("http", "https") or (before.scheme, after.scheme) == ("https", "http"):
-            raise InputError(f"{req.full_url} leads to {newurl}, which is not safe to follow; use another mirror.")
+            raise InputError(f"{req.full_url} redirects to {newurl}, which is not safe to follow; use another mirror.")
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
         if new is not None and before.netloc != after.netloc:
             new.remove_header("Authorization")
@@ -106,19 +110,26 @@ def open_at(
 def _check_address(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{url!r} is no address that files are fetched from; http://... or https://... was expected.")
+        raise InputError(
+            f"{url!r} is not an address that files can be fetched from; expected http://... or https://...."
+        )
     if "@" in parts.netloc:
-        raise InputError(f"The address of {parts.hostname} holds a name or password, which is not supported; leave it "
-                         "out.")  # fmt: skip
+        raise InputError(
+            f"The address of {parts.hostname} contains a name or password, which is not supported; leave it out."
+        )
 
 
 def _described(url: str, stream: Any, start: int, said: Mapping[str, str]) -> Answer:
     if said.get("content-encoding", "identity").lower() not in ("identity", ""):
-        raise InputError(f"{url} is sent compressed ({said['content-encoding']}), though it was asked for as it is; "
-                         "use another mirror.")  # fmt: skip
+        raise InputError(
+            f"{url} was sent compressed ({said['content-encoding']}), although it was requested uncompressed; "
+            "use another mirror."
+        )
     if said.get("content-type", "").lower().startswith("text/html"):
-        raise InputError(f"{url} is answered with a web page instead of the file, as networks with a login page do; "
-                         "log in, or use another mirror.")  # fmt: skip
+        raise InputError(
+            f"{url} returned a web page instead of the file, as networks with a login page do; "
+            "log in, or use another mirror."
+        )
     begins, size = 0, _number(said.get("content-length"))
     if stream.status == http.client.PARTIAL_CONTENT:
         place = re.fullmatch(r"bytes (\d+)-\d*/(\d+|\*)", said.get("content-range", "").strip())
@@ -153,7 +164,7 @@ def network_errors(url: str) -> Iterator[None]:
         words = (reason.strerror if isinstance(reason, OSError) else None) or str(reason)
         raise InterruptedDownloadError(words, offline=not reached) from error
     except http.client.InvalidURL as error:
-        raise InputError(f"{url!r} is no address: {error}.") from error
+        raise InputError(f"{url!r} is not a valid address: {error}.") from error
     except TimeoutError as error:
         raise InterruptedDownloadError("the server has stopped answering") from error
     except http.client.HTTPException as error:
@@ -170,7 +181,7 @@ def _refused(url: str, code: int, reason: str, headers: Message) -> None:
         pause = None if seconds is None else min(float(seconds), LONGEST_PAUSE)
         raise InterruptedDownloadError(f"the server answers {code} {reason}", pause=pause)
     if code in (401, 403):
-        raise InputError(f"{url}: the server does not let you have it ({code} {reason}).")
+        raise DeniedError(f"{url}: the server denied access ({code} {reason}).")
     if code in (404, 410):
         raise InputError(f"{url}: there is no such file ({code} {reason}).")
     raise InputError(f"{url}: the server answers {code} {reason}.")

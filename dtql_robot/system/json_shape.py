@@ -1,4 +1,4 @@
-"""Does a value read from JSON have the shape that its reader relies on?"""
+"""Checks that a value read from JSON has the shape that its reader relies on."""
 
 from __future__ import annotations
 

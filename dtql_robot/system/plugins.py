@@ -52,11 +52,12 @@ def load(group: str, name: str, own: Iterable[str]) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # of somebody else's package, whatever it raises
-        raise InputError(f"The plugin {name!r} ({_package(point)}) cannot be imported: {describe(error)}. Mend or "
-                         "uninstall that package.") from error  # fmt: skip
+        raise InputError(
+            f"The plugin {name!r} ({_package(point)}) cannot be imported: {describe(error)}. Fix or "
+            "uninstall that package."
+        ) from error
     if not callable(found):
-        raise InputError(f"The plugin {name!r} ({_package(point)}) is {point.value}, which cannot be called; a function"
-                         " was expected.")  # fmt: skip
+        raise InputError(f"The plugin {name!r} ({_package(point)}) is {point.value}; expected a function.")
     _asked_for.add((group, name))
     return found
 
@@ -108,8 +109,10 @@ def _declared(group: str, name: str, own: Iterable[str]) -> metadata.EntryPoint 
     if not points:
         return None
     if name in own:
-        raise InputError(f"{name!r} is a name of this package, and {_package(points[0])} adds it to {group} too; "
-                         "uninstall that package, or rename its entry point.")  # fmt: skip
+        raise InputError(
+            f"{name!r} is a name of this package, and {_package(points[0])} adds it to {group} too; "
+            "uninstall that package, or rename its entry point."
+        )
     if len(points) > 1:
         both = " and ".join(sorted(map(_package, points)))
         raise InputError(f"{name!r} is added to {group} by {both}; uninstall one of them.")

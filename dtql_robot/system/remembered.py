@@ -33,7 +33,7 @@ def cache_folder() -> Path | None:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtql_robot"
     except RuntimeError as error:  # no HOME, and no entry among the system's users
         if chosen:
-            raise InputError(f"DTQL_ROBOT_CACHE is {chosen!r}, and there is no such home folder.") from error
+            raise InputError(f"DTQL_ROBOT_CACHE is {chosen!r}, but there is no such home folder.") from error
         return None
 
 

@@ -85,9 +85,14 @@ class WandB:
         project = os.environ.get("WANDB_PROJECT", PROJECT)
         self.wandb = wandb
         self.run = wandb.init(
-            project=project, dir=str(run), name=str(run), id=known or None, config=dict(config),
-            resume="allow" if known else None, reinit="create_new",
-        )  # fmt: skip
+            project=project,
+            dir=str(run),
+            name=str(run),
+            id=known or None,
+            config=dict(config),
+            resume="allow" if known else None,
+            reinit="create_new",
+        )
         self.id = str(self.run.id)
 
     def numbers(self, step: int, values: Mapping[str, float]) -> None:
@@ -185,7 +190,5 @@ def as_gif(video: Path) -> bytes:
     size = (width, max(1, round(frames[0].height * width / frames[0].width)))
     small = [frame.resize(size) for frame in frames]
     content = io.BytesIO()
-    small[0].save(
-        content, "GIF", save_all=True, append_images=small[1:], duration=round(1000 * stride / rate), loop=0
-    )  # fmt: skip
+    small[0].save(content, "GIF", save_all=True, append_images=small[1:], duration=round(1000 * stride / rate), loop=0)
     return content.getvalue()

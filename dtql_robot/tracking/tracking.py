@@ -82,8 +82,11 @@ def log_evaluation(run: Path, results: Mapping[str, Any], videos: Sequence[Path]
     """
     told, at = [], step or 0
     for name, known in tracked(run).items():
-        numbers = {f"final/{k}": float(v) for k in ("success_rate", "mean_return", "episodes", "normalized_score")
-                   if (v := results.get(k)) is not None}  # fmt: skip
+        numbers = {
+            f"final/{k}": float(v)
+            for k in ("success_rate", "mean_return", "episodes", "normalized_score")
+            if (v := results.get(k)) is not None
+        }
 
         if _trying(name, _log, name, run, known, numbers, videos, at):
             told.append(name)

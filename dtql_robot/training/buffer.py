@@ -124,7 +124,7 @@ def resolve_reward(demos: Demonstrations, choice: Reward) -> Reward:
 
 
 def episode_rewards(episode: Episode, reward: Reward) -> Array:
-    """(T,) rewards for learning: as recorded, or success - 1, a cost of 1 a step until the task is done."""
+    """(T,) rewards for learning: as recorded, or success - 1, a cost of 1 per step until the task is done."""
     if reward == "dataset":
         return episode.rewards
     assert episode.success is not None
@@ -234,7 +234,7 @@ def _worth_after(succeeded: bool, cfg: DataConfig, discount: float) -> float:
     """What is earned after a step with which all is over.
 
     With recorded rewards nothing more.  A reward for success goes on as in the last step, for ever: 0 where the task is
-    done, -1 a step where it ended in failure (ending at once must not look better than going on), each scaled and
+    done, -1 per step where it ended in failure (ending at once must not look better than going on), each scaled and
     shifted as the others are.
     """
     if cfg.reward == "dataset" or discount == 1:

@@ -41,7 +41,7 @@ def claimed(
     Folders that were made and stay empty are gone afterwards.
     """
     if resume and overwrite:
-        raise InputError("--resume goes on with the run in --out and --overwrite replaces it; give one of them.")
+        raise InputError("--resume continues the run in --out and --overwrite replaces it; use only one of them.")
     _refuse_mixing(out, bool(seeds))
     folders = {s: seed_folder(out, s) for s in seeds} or {seed: out}
     if not (resume or overwrite):
@@ -61,7 +61,7 @@ def _refuse_run(folder: Path) -> None:
     with _as_input_error(folder):
         if (folder / CHECKPOINT).exists():
             raise InputError(
-                f"{folder} already holds a run; continue it with --resume, replace it with --overwrite, or choose "
+                f"{folder} already contains a run; continue it with --resume, replace it with --overwrite, or choose "
                 "another --out."
             )
 
@@ -78,7 +78,7 @@ def _refuse_mixing(out: Path, several: bool) -> None:
     """A folder holds one run, or the runs of several seeds."""
     with _as_input_error(out):
         if several and (out / CONFIG).exists():
-            raise InputError(f"{out} holds a single run; choose another --out for the runs of several seeds.")
+            raise InputError(f"{out} contains a single run; choose another --out for the runs of several seeds.")
         if not several and seed_runs(out):
             raise InputError(f"{out} holds the runs of several seeds; choose another --out for a single run.")
 
@@ -92,7 +92,7 @@ def _made(folder: Path) -> Iterator[None]:
             if path.is_dir():
                 break
             if path.exists() or path.is_symlink():
-                raise InputError(f"{path} is no folder; --out names the folder that the run is written to.")
+                raise InputError(f"{path} is not a folder; --out names the folder that the run is written to.")
             missing.append(path)
     try:
         with _as_input_error(folder):

@@ -35,8 +35,10 @@ class Group(Peers):
         """batch_size: of the whole batch, which `count` must divide."""
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
         if batch_size % self.count:
-            raise InputError(f"batch_size is {batch_size}, which {self.count} processes cannot share equally; choose a "
-                             f"multiple of {self.count}.")  # fmt: skip
+            raise InputError(
+                f"batch_size is {batch_size}, which {self.count} processes cannot share equally; choose a "
+                f"multiple of {self.count}."
+            )
         self.whole, self.part = batch_size, batch_size // self.count
 
     def share(self, rows: Tensor, axis: int = 0) -> Tensor:
@@ -93,8 +95,10 @@ class Group(Peers):
             dist.all_gather_object(found, value)
         other = next((rank for rank, theirs in enumerate(found) if theirs != found[0]), None)
         if other is not None:
-            raise InputError(f"The processes of this training differ in {what}: process 0 has {found[0]}, process "
-                             f"{other} has {found[other]}; give all of them the same.")  # fmt: skip
+            raise InputError(
+                f"The processes of this training differ in {what}: process 0 has {found[0]}, process "
+                f"{other} has {found[other]}; start all of them alike."
+            )
 
     def from_first(self, make: Callable[[], T]) -> T:
         """What `make` returns in the first process, in all of them; its InputError too."""
@@ -160,8 +164,9 @@ def group_of(cfg: Config, seeds: int = 1) -> Iterator[Group | None]:
     try:
         dist.init_process_group("nccl" if on_gpu else "gloo")
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"torchrun's variables name processes that cannot be reached ({error}); start the training "
-                         "with torchrun.") from error  # fmt: skip
+        raise InputError(
+            f"torchrun's variables name processes that cannot be reached ({error}); start the training with torchrun."
+        ) from error
     try:
         yield Group(cfg.optim.batch_size)
     finally:
@@ -173,6 +178,6 @@ def _check(cfg: Config, seeds: int) -> None:
     o = cfg.optim
     wrong = [f"{name}=on" for name in ("compile", "cuda_graph") if getattr(o, name) == "on"]
     if seeds > 1:
-        raise InputError("--seeds trains several policies in one process, and torchrun one on several; choose one.")
+        raise InputError("--seeds trains several policies in one process, torchrun one policy in several; choose one.")
     if wrong:
         raise InputError(f"{' and '.join(wrong)} cannot be combined with torchrun; leave it out.")

@@ -64,12 +64,12 @@ def _suitable_threads(default: int) -> int:
 
 
 def has_compiler() -> bool:
-    """Is there what torch.compile needs on a CPU?"""
+    """Whether torch.compile has what it needs on a CPU."""
     return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))
 
 
 def should_compile(cfg: Config, updates: int) -> bool:
-    """Is compiling worth it for this many updates?  "auto" decides by their number."""
+    """Whether compiling pays off for this many updates.  "auto" decides by their number."""
     if cfg.optim.compile != "auto":
         return cfg.optim.compile == "on"
     ready = has_compiler() or resolve_device(cfg.device).type == "cuda"

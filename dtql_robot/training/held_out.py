@@ -83,11 +83,11 @@ def measured_on(valid: Demonstrations, prepared: Prepared, settings: Resolved, d
         raise InputError(f"{valid.source}: what is held out has no {missing or 'actions'} like what is trained on.")
     valid = replace(valid, episodes=tuple(_shown(valid, settings)))
     if not valid.episodes:
-        raise InputError(f"No demonstration that is held out of {valid.source} shows the behaviour that is learned "
-                         f"({cfg.data.behaviour}); hold out more, or give --behaviour all.")  # fmt: skip
-    low = make_buffer(
-        valid, cfg.data, cfg.critic.discount, face.low_keys, face.obs_norm, face.action_norm, device
-    )  # fmt: skip
+        raise InputError(
+            f"No held-out demonstration of {valid.source} shows the behaviour to learn "
+            f"({cfg.data.behaviour}); hold out more, or give --behaviour all."
+        )
+    low = make_buffer(valid, cfg.data, cfg.critic.discount, face.low_keys, face.obs_norm, face.action_norm, device)
     if not face.image_keys:
         return HeldOut(low, prepared.buffer)
     held = make_pixel_buffer(valid, low, face.image_keys, cfg.encoder.frame_stack, False, device)

@@ -44,14 +44,20 @@ class Origin:
             found = demos.obs_shapes.get(wrong[0])
             what = "has no such observation" if found is None else f"has it in shape {found}"
             expected = dict(zip(face.obs_keys, face.obs_shapes, strict=True))[wrong[0]]
-            raise InputError(f"{self.run} reads observation {wrong[0]!r} in shape {expected}; {demos.source} "
-                             f"{what}, so that a training cannot begin with its weights.")  # fmt: skip
+            raise InputError(
+                f"{self.run} reads observation {wrong[0]!r} in shape {expected}; {demos.source} "
+                f"{what}, so that a training cannot begin with its weights."
+            )
         if cfg.data.obs_keys != face.obs_keys:
-            raise InputError(f"{self.run} reads the observations {', '.join(face.obs_keys)}, this training "
-                             f"{', '.join(cfg.data.obs_keys)}; give the same --obs-keys.")  # fmt: skip
+            raise InputError(
+                f"{self.run} reads the observations {', '.join(face.obs_keys)}, this training "
+                f"{', '.join(cfg.data.obs_keys)}; pass the same --obs-keys."
+            )
         if demos.action_dim != face.action_dim:
-            raise InputError(f"{self.run} has actions with {face.action_dim} entries, {demos.source} with "
-                             f"{demos.action_dim}; a training cannot begin with its weights.")  # fmt: skip
+            raise InputError(
+                f"{self.run} has actions with {face.action_dim} entries, {demos.source} with "
+                f"{demos.action_dim}; a training cannot begin with its weights."
+            )
 
     def give(self, agent: DTQL) -> None:
         """Put the weights into an agent whose optimizers are new.  InputError where one has another shape."""
@@ -60,11 +66,15 @@ class Origin:
             for key in own:
                 mine, other = tuple(own[key].shape), tuple(theirs[key].shape) if key in theirs else None
                 if mine != other:
-                    raise InputError(f"{self.run} has other networks: {name}'s {key} has shape {other} there, "
-                                     f"here {mine}; leave out the settings that size networks.")  # fmt: skip
+                    raise InputError(
+                        f"{self.run} has different networks: {name}'s {key} has shape {other} there, "
+                        f"here {mine}; leave out the settings that change network sizes."
+                    )
             if set(theirs) - set(own):
-                raise InputError(f"{self.run} has other networks: its {name} has {len(theirs)} tensors, here it has "
-                                 f"{len(own)}; leave out the settings that size networks.")  # fmt: skip
+                raise InputError(
+                    f"{self.run} has different networks: its {name} has {len(theirs)} tensors, here it has "
+                    f"{len(own)}; leave out the settings that change network sizes."
+                )
             network.load_state_dict(theirs)
 
     def sentences(self, demos: Demonstrations) -> tuple[str, ...]:
@@ -78,8 +88,11 @@ class Origin:
         if not beyond.any():
             return (note,)
         which = ", ".join(map(str, np.flatnonzero(beyond)))
-        return (note, f"warning: actions of this data leave the range of {self.run} in dimension {which}, which its "
-                      "scaling cannot reach: --init-norm refit can.")  # fmt: skip
+        return (
+            note,
+            f"warning: actions of this data leave the range of {self.run} in dimension {which}, which its "
+            "scaling cannot reach: --init-norm refit can.",
+        )
 
 
 def read_origin(run: Path, norm: InitNorm, device: torch.device) -> Origin:

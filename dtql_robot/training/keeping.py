@@ -23,7 +23,7 @@ class Keeper:
         self._rows = {run.folder: self._known(run) for run in runs} if self.cfg.keeps_best else {}
 
     def due(self, step: int) -> bool:
-        """Is there a checkpoint to keep because of this update's number?"""
+        """Whether a checkpoint is to be kept because of this update's number."""
         return any(step % period == 0 for period in self.cfg.keeps_every)
 
     def keep(self, step: int) -> Iterator[tuple[Run, Path]]:

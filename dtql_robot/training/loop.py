@@ -201,7 +201,8 @@ def _train(
     callbacks: Sequence[Callback],
     group: Group | None,
 ) -> bool:
-    """Update until the last step or an interrupt, of any process of the group, and save.  Returns: was it one?"""
+    """Update until the last step or an interrupt, of any process of the group, and save.  Returns whether it was an
+    interrupt."""
     cfg, saved = learner.cfg, learner.step if all(run.resumed for run in runs) else None
     stopped = False
     with ExitStack() as stack:

@@ -35,7 +35,7 @@ def memory_budget(device: torch.device) -> int:
     try:
         return int(float(chosen) * 1e9)
     except ValueError as error:
-        raise InputError(f"{LIMIT} is {chosen!r}; a number of gigabytes was expected.") from error
+        raise InputError(f"{LIMIT} is {chosen!r}; expected a number of gigabytes.") from error
 
 
 def allocate_rows(rows: int, size: int, dtype: DType, device: torch.device, memory_limit: int | None = None) -> Array:
@@ -55,8 +55,10 @@ def allocate_rows(rows: int, size: int, dtype: DType, device: torch.device, memo
                 states._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined] # samples are scattered
             return states
     except OSError as error:
-        raise InputError(f"The observations need {needed / 1e9:.1f} GB on disk in {folder or tempfile.gettempdir()}: "
-                         f"{error.strerror}. Name a larger disk with DTQL_ROBOT_CACHE.") from error  # fmt: skip
+        raise InputError(
+            f"The observations need {needed / 1e9:.1f} GB on disk in {folder or tempfile.gettempdir()}: "
+            f"{error.strerror}. Set DTQL_ROBOT_CACHE to a folder on a larger disk."
+        ) from error
 
 
 class MappedStates:

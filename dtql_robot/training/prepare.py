@@ -104,9 +104,7 @@ def prepare(
         cfg = dataclasses.replace(cfg, diffusion=dataclasses.replace(cfg.diffusion, sigma_data=sigma_data))
         decisions += (f"sigma_data {sigma_data:.3g}: the standard deviation of the scaled actions.",)
     shapes = tuple(demos.obs_shapes[k] for k in cfg.data.obs_keys)
-    face = Interface(
-        cfg.data.obs_keys, shapes, obs_norm, action_norm, demos.action_dim, sigma_data, found.image_keys
-    )  # fmt: skip
+    face = Interface(cfg.data.obs_keys, shapes, obs_norm, action_norm, demos.action_dim, sigma_data, found.image_keys)
     cfg, graph = resolve_graph(cfg, device, on_device=not found.image_keys and not isinstance(buffer, DiskChunkBuffer))
     decisions += graph
     if not found.image_keys:
@@ -117,7 +115,7 @@ def prepare(
 
 
 def resolve_graph(cfg: Config, device: torch.device, *, on_device: bool) -> tuple[Config, tuple[str, ...]]:
-    """Turn cuda_graph=auto into on or off, and say so where a GPU is at work.  on_device: is all the data there?"""
+    """Turn cuda_graph=auto into on or off, and say so on a GPU.  on_device: whether all the data is there."""
     if cfg.optim.cuda_graph != "auto":
         return cfg, ()
     graph = device.type == "cuda" and on_device
@@ -154,8 +152,10 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
         said.append(f"the trust region also holds at the states {why}")
     unused = [k for k in demos.obs_shapes if k not in resolved.data.obs_keys]
     if not asked.data.obs_keys and unused:
-        said.append(f"observations {', '.join(resolved.data.obs_keys)}: all but images ({', '.join(unused)}), which "
-                    "are used where --obs-keys names them.")  # fmt: skip
+        said.append(
+            f"observations {', '.join(resolved.data.obs_keys)}: all but images ({', '.join(unused)}), which "
+            "are used where --obs-keys names them."
+        )
     if asked.data.reward == "auto" and resolved.data.reward == "success":
         said.append("reward 0 at a successful step and -1 elsewhere: the data says which steps succeed.")
     elif asked.data.reward == "auto":

@@ -118,7 +118,7 @@ class Saver:
                 if strict and error.errno in NO_ROOM:
                     raise InputError(
                         f"{run.folder}: there is no room for a checkpoint of {size / 1e6:.0f} MB "
-                        f"({error.strerror}); free some, or choose another --out."
+                        f"({error.strerror}); free some space, or choose another --out."
                     ) from error
                 if strict and run.folder not in self._files:
                     raise InputError(f"{run.folder} cannot be written: {error.strerror}.") from error

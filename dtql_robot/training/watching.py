@@ -45,12 +45,12 @@ class Watch:
         return every * max(1, round(self.cfg.updates / LOOKS / every))
 
     def due(self, step: int) -> bool:
-        """Is there something to look at after this update?"""
+        """Whether an evaluation or a measurement is due after this update."""
         period = self.period
         return period is not None and (step % period == 0 or step == self.cfg.updates)
 
     def missed(self, step: int, row: Mapping[str, float]) -> bool:
-        """Was a training that goes on from `step` interrupted before it was looked at there?  row: what was logged."""
+        """Whether a training resumed at `step` was interrupted before its evaluation there.  row: what was logged."""
         judged = math.isfinite(row.get(RETURNED, math.nan))
         return self.judge is not None and step > 0 and self.due(step) and not judged
 

@@ -123,7 +123,7 @@ class Demonstrations:
     def from_arrays(
         cls, episodes: Iterable[Mapping[str, Any]], *, env: str | None = None, source: str = "arrays"
     ) -> Demonstrations:
-        """Demonstrations from arrays in memory, one mapping an episode of T steps.
+        """Demonstrations from arrays in memory, one mapping per episode of T steps.
 
         observations       an array, or a mapping of arrays, with T rows, or T + 1: the last one after the last action
         actions            (T, A)

@@ -41,13 +41,15 @@ def image_fault(shape: Sequence[int], dtype: np.dtype[Any]) -> str | None:
         if dtype == np.uint8:
             return None
         scaled = "scaled to 0 to 255 as uint8 in a new file"
-        return f"{found}; uint8 images, 0 to 255, were expected. Write them {scaled}, or leave the key out."
+        return f"{found}; expected uint8 images, 0 to 255. Write them {scaled}, or leave the key out."
     if len(shape) == 3 and shape[0] in (1, 3):
-        return f"{found}, channels first; (height, width, channels) was expected. Write np.moveaxis(images, 1, -1)."
+        return f"{found}, channels first; expected (height, width, channels). Write np.moveaxis(images, 1, -1)."
     if len(shape) == 2 and dtype == np.uint8:
-        return f"{found}, without channels; (height, width, 1) was expected. Write images[..., None]."
-    return (f"{found}; images are (height, width, 1 or 3) uint8. Leave the key out; where these are plain numbers and "
-            "no picture, write them flat, with one axis a step.")  # fmt: skip
+        return f"{found}, without channels; expected (height, width, 1). Write images[..., None]."
+    return (
+        f"{found}; images are (height, width, 1 or 3) uint8. Leave the key out; where these are plain numbers and "
+        "no picture, write them flat, with one axis a step."
+    )
 
 
 def is_constant(spread: Array | float, largest: Array | float) -> Array:

@@ -41,7 +41,7 @@ class Source(Protocol):
 
     title   what is shown
     names   of the episodes
-    fps     steps a second of simulated time
+    fps     steps per second of simulated time
     shapes  the scene of the episode that was made last; empty where there is no simulator
     """
 

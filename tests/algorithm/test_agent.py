@@ -297,5 +297,5 @@ def test_config_survives_json():
     former = cfg.to_dict()
     del former["data"]["temporal_ensemble_coeff"]  # as written before there was one
     assert Config.from_dict(former).data.temporal_ensemble_coeff is None
-    with pytest.raises(InputError, match=r"config.optim holds what this version does not know \(\['rate'\]\)"):
+    with pytest.raises(InputError, match=r"config.optim has settings that this version does not know \(\['rate'\]\)"):
         Config.from_dict({"optim": {"rate": 1}})

@@ -47,10 +47,10 @@ def test_yaml_has_numbers_and_words_as_people_write_them(tmp_path):
         ("a.yaml", "stepps: 5", "there is no setting 'stepps'. Did you mean steps"),
         ("a.yaml", "policy: {q_wait: 1}", "there is no setting 'q_wait'. Did you mean q_weight"),
         ("a.yaml", "steps: many", "steps is 'many'; expected a whole number"),
-        ("a.yaml", "- 1", "holds no settings by name"),
-        ("a.yaml", "a: [", "is no valid YAML"),
-        ("a.yaml", "a: !!python/object/apply:os.system [ls]", "is no valid YAML"),
-        ("a.json", "{", "is no valid JSON"),
+        ("a.yaml", "- 1", "contains no settings by name"),
+        ("a.yaml", "a: [", "is not valid YAML"),
+        ("a.yaml", "a: !!python/object/apply:os.system [ls]", "is not valid YAML"),
+        ("a.json", "{", "is not valid JSON"),
         ("a.json", '{"config": {}, "dat": 1}', "there is no setting 'dat'. Did you mean data"),
         ("a.json", '{"data": 5}', "data is 5, expected text"),
         ("a.toml", "", "settings are read from .yaml, .yml and .json files"),
@@ -115,9 +115,9 @@ def test_data_or_networks_of_another_form_are_refused(demos, tmp_path):
     )  # fmt: skip
     with pytest.raises(InputError, match="state"):
         train(renamed, tmp_path / "x", init_from=first, progress=False)
-    with pytest.raises(InputError, match=r"has other networks: .* leave out the settings that size networks"):
+    with pytest.raises(InputError, match=r"has different networks: .* leave out the settings that change"):
         train(demos, tmp_path / "x", init_from=first, policy_hidden=(8,), progress=False)
-    with pytest.raises(InputError, match="holds no checkpoint"):
+    with pytest.raises(InputError, match="contains no checkpoint"):
         train(demos, tmp_path / "x", Config(), init_from=tmp_path, progress=False)
     assert not (tmp_path / "x").exists()
 
@@ -136,7 +136,7 @@ def test_overwrite_replaces_the_run_and_nothing_else(demos, tmp_path):
     assert sorted(p.name for p in run.iterdir()) == [
         *("checkpoint.pt", "config.json", "dataset.json", "metrics.csv", "mine.txt", "rollouts.mp4")
     ]
-    with pytest.raises(InputError, match="give one of them"):
+    with pytest.raises(InputError, match="use only one of them"):
         train(demos, run, **SMALL, overwrite=True, resume=True)
 
 

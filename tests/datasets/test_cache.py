@@ -188,7 +188,7 @@ def test_no_home_is_no_reason_to_fail(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense(tmp_path: Path, small_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_robomimic(make_demos(2), tmp_path / "f.hdf5")
     monkeypatch.setenv("DTQL_ROBOT_CACHE", str(path / "below a file"))
-    with pytest.raises(InputError, match="Name a larger disk with DTQL_ROBOT_CACHE"):
+    with pytest.raises(InputError, match="Set DTQL_ROBOT_CACHE to a folder on a larger disk"):
         allocate_rows(10, 10, np.float32, torch.device("cpu"), memory_limit=0)
     monkeypatch.setenv("DTQL_ROBOT_CACHE", "~nosuchuser/copies")
     with pytest.raises(InputError, match="no such home folder"):
@@ -198,7 +198,7 @@ def test_settings_that_make_no_sense(tmp_path: Path, small_cache: Path, monkeypa
     monkeypatch.setenv("DTQL_ROBOT_CACHE", str(small_cache))
     for limit in ("much", "nan", "-1"):
         monkeypatch.setenv("DTQL_ROBOT_CACHE_GB", limit)
-        with pytest.raises(InputError, match=f"DTQL_ROBOT_CACHE_GB is '{limit}'; a number of gigabytes was expected"):
+        with pytest.raises(InputError, match=f"DTQL_ROBOT_CACHE_GB is '{limit}'; expected a number of gigabytes"):
             load(path)
 
 

@@ -108,28 +108,28 @@ CIRCLE["a"] = CIRCLE
     ("bad", "sentence"),
     [
         ({"actions": ...}, r"episode_1: there are no 'actions' \(only observations, rewards\)"),
-        ({"actions": NAN}, r"episode_1: 'actions' is nan at \[4, 1\], which is no finite float32, in arrays"),
+        ({"actions": NAN}, r"episode_1: 'actions' is nan at \[4, 1\], which is not a finite float32, in arrays"),
         ({"actions": np.ones(6)}, r"episode_1: 'actions' has shape \(6,\)"),
         ({"actions": np.ones((6, 2), int) * 3}, "categories or switches"),
         ({"actions": np.ones((6, 3))}, "actions have 3 dims, those of episode_0 2"),
-        ({"actions": [["a"]] * 6}, "'actions' has dtype <U1; numbers were expected"),
-        ({"actions": [[1], [1, 2]]}, "'actions' is no array of one shape"),
+        ({"actions": [["a"]] * 6}, "'actions' has dtype <U1; expected numbers"),
+        ({"actions": [[1], [1, 2]]}, "'actions' is not an array of one shape"),
         ({"rewards": np.ones(5)}, "'actions' has 6 rows, 'rewards' has 5"),
         ({"observations": np.ones((8, 3))}, r"'actions' has 6 rows and observations have 'observation' 8"),
         ({"observations": {"a": np.ones((6, 3)), "b": np.ones((7, 3))}}, "'a' 6, 'b' 7.*All must have 6, or all 7"),
         ({"observations": {}}, "'observations' is empty"),
         ({"observations": {"a/b": ROWS, "a": {"b": ROWS}}}, "'observations' has 'a/b' twice"),
-        ({"observations": CIRCLE}, "'observations' has mappings 8 deep or holds itself"),
+        ({"observations": CIRCLE}, "'observations' has mappings 8 deep or contains itself"),
         ({"rewards": np.ma.masked_equal(np.arange(6.0), 3)}, "'rewards' has masked entries"),
-        ({"observations": {3: ROWS}}, "has the key 3; text was expected"),
+        ({"observations": {3: ROWS}}, "has the key 3; expected text"),
         ({"observations": {"robot": ROWS}}, "observations are .*, those of episode_0"),
         ({"observations": ROWS[:6], "next_observations": ROWS[:6]}, "at step 0 is not the observation of step 1"),
         ({"observations": ROWS, "next_observations": ROWS[1:] + np.eye(6, 3, -5)}, "at step 5 is not the observation"),
-        ({"next_observations": {"robot": np.ones((6, 4))}}, "Both need one row a step"),
-        ({"success": [0, 0, 2, 0, 0, 0]}, "'success' holds other values than true and false"),
+        ({"next_observations": {"robot": np.ones((6, 4))}}, "Both need one row per step"),
+        ({"success": [0, 0, 2, 0, 0, 0]}, "'success' has values other than true and false"),
         ({"success": [0, 1]}, "'actions' has 6 rows, 'success' has 2"),
         ({"terminated": [0, 0, 1, 0, 0, 0]}, "'terminated' is set at step 2, before the last"),
-        ({"masks": [1, 1, 2, 1, 1, 1]}, "'masks' is 2 at step 2; 1 .* or 0 .* was expected"),
+        ({"masks": [1, 1, 2, 1, 1, 1]}, "'masks' is 2 at step 2; expected 1 .* or 0 .*"),
         ({"masks": [1, 1, 0, 1, 1]}, "'actions' has 6 rows, 'masks' has 5"),
         ({"masks": [np.nan] * 6}, "'masks' is nan at"),
         ({"masks": [1, 1, 1, 1, 1, 0], "terminated": False}, "'masks' and 'terminated' disagree"),
@@ -147,12 +147,12 @@ def test_a_bad_episode_is_named_with_its_key(bad: dict[str, Any], sentence: str)
 
 @pytest.mark.parametrize("bad", [{"observations": ROWS, "actions": ROWS}, "episodes", 3, [], [1]])
 def test_what_are_no_episodes(bad: Any) -> None:
-    with pytest.raises(InputError, match=r"one mapping an episode|holds no episodes|where a mapping"):
+    with pytest.raises(InputError, match=r"one mapping per episode|contains no episodes|where a mapping"):
         Demonstrations.from_arrays(bad)
 
 
 def test_an_environment_is_a_name() -> None:
-    with pytest.raises(InputError, match="its name was expected"):
+    with pytest.raises(InputError, match="expected its name"):
         Demonstrations.from_arrays([episode()], env=3)  # type: ignore[arg-type]
 
 

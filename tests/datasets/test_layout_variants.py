@@ -101,7 +101,7 @@ def test_robosuite_info_of_old_collections(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not name its environment"):
         _ = open_recording(tmp_path / "demo.hdf5").robosuite_spec
     assert open_recording(tmp_path / "demo.hdf5", "robosuite:Door").robosuite_spec == "robosuite:Door"
-    with pytest.raises(InputError, match="replayed in robosuite only, not in FetchPush-v4"):
+    with pytest.raises(InputError, match="replayed only in robosuite, not in FetchPush-v4"):
         _ = open_recording(tmp_path / "demo.hdf5", "FetchPush-v4").robosuite_spec
 
 

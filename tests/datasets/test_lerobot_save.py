@@ -139,7 +139,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
         save_lerobot(picture_demos(), folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine").write_text("x")
-    with pytest.raises(InputError, match=r"holds no meta/info\.json"):
+    with pytest.raises(InputError, match=r"contains no meta/info\.json"):
         save_lerobot(picture_demos(), tmp_path / "other", overwrite=True)
     bad = replace(picture_demos().episodes[0], rewards=np.zeros(3, np.float32))
     with pytest.raises(InputError):

@@ -170,7 +170,7 @@ def test_dataset_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ):
         load("minari:D4RL/door/human-v2")
     for bad in ("minari:", "minari:../x-v0", "minari:door"):
-        with pytest.raises(InputError, match="is no Minari dataset id"):
+        with pytest.raises(InputError, match="is not a valid Minari dataset ID"):
             load(bad)
     assert not [path for path in tmp_path.rglob("*") if not path.is_dir()]
 
@@ -227,14 +227,14 @@ def test_overwriting_and_names(tmp_path: Path) -> None:
     (tmp_path / "precious-v0" / "thesis.tex").write_text("...")
     with pytest.raises(InputError, match="is not overwritten"):
         save_minari(make_demos(1), tmp_path / "precious-v0", overwrite=True)
-    with pytest.raises(InputError, match=r"'set' is no Minari dataset id.*e\.g\. set-v0"):
+    with pytest.raises(InputError, match=r"'set' is not a valid Minari dataset ID.*e\.g\. set-v0"):
         save_minari(make_demos(1), tmp_path / "set")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["precious-v0", "set-v0"]
 
 
 def test_failure_leaves_nothing_behind_and_keeps_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_minari(make_demos(1), tmp_path / "set-v0")
-    with pytest.raises(InputError, match="cannot be a name"):
+    with pytest.raises(InputError, match="is not a valid name"):
         save_minari(make_demos(1, extras={"a": np.ones(5), "a/b": np.ones(5)}), path, overwrite=True)
     monkeypatch.setitem(sys.modules, "minari", None)
     with pytest.raises(InputError, match=r'pip install "minari\[hdf5\]"'):
@@ -245,11 +245,11 @@ def test_failure_leaves_nothing_behind_and_keeps_the_old(tmp_path: Path, monkeyp
 
 def test_extras_whose_names_would_meet(tmp_path: Path) -> None:
     for extras in ({"q": np.ones(5), "infos/q": np.ones(5)}, {"infos/success": np.ones(5)}):
-        with pytest.raises(InputError, match="would get one name"):
+        with pytest.raises(InputError, match="would get the same name"):
             save_minari(make_demos(1, extras=extras), tmp_path / "set-v0")
     path = save_minari(make_demos(1, extras={"q": np.ones(5)}), tmp_path / "set-v0")
     edit_attr(path, "dtql_robot_extras", "{")
-    with pytest.raises(InputError, match="episode_0: attribute 'dtql_robot_extras' is no JSON list"):
+    with pytest.raises(InputError, match="episode_0: attribute 'dtql_robot_extras' is not a JSON list"):
         load(path)
 
 

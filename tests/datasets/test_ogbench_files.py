@@ -141,7 +141,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "cube-single-play-v0.npz")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="damaged or cut short"):
+    with pytest.raises(InputError, match="damaged or truncated"):
         load(path)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as other:
@@ -249,7 +249,7 @@ def test_solved_at_the_edges(
 @pytest.mark.parametrize(
     ("masks", "sentence"),
     [
-        ([1, 0.5, *[1] * 18], "episode_0: 'masks' is 0.5 at step 1; 1 .* or 0 .* was expected"),
+        ([1, 0.5, *[1] * 18], "episode_0: 'masks' is 0.5 at step 1; expected 1 .* or 0 .*"),
         ([1] * 19, "'actions' has 20 rows, 'masks' has 19"),
         ([[1, 1]] * 20, r"'masks' has shape \(20, 2\)"),
     ],
@@ -290,7 +290,7 @@ def test_tasks_that_cannot_be_made(tmp_path: Path, target: np.ndarray) -> None:
         load(tmp_path / f"{TASK}.npz")
     write_npz(tmp_path / "cube-single-play-v0.npz")
     write_npz(tmp_path / "scene-play-v0.npz")
-    with pytest.raises(InputError, match=r"has shape \(20, 21\); \(rows, 25\) was expected"):
+    with pytest.raises(InputError, match=r"has shape \(20, 21\); expected \(rows, 25\)"):
         load(tmp_path / "scene-play-singletask-v0.npz")
     with pytest.raises(InputError, match="no environment 'cube-single-singletask-task9-v0' for"):
         load(tmp_path / "cube-single-play-singletask-task9-v0.npz")
@@ -299,7 +299,7 @@ def test_tasks_that_cannot_be_made(tmp_path: Path, target: np.ndarray) -> None:
 def test_without_ogbench_a_task_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ogbench.relabel_utils", None)
     write_npz(tmp_path / "cube-single-play-v0.npz")
-    with pytest.raises(InputError, match=r"are made by the package ogbench: `pip install 'dtql-robot\[ogbench\]'`"):
+    with pytest.raises(InputError, match=r"are computed by the package ogbench: `pip install 'dtql-robot\[ogbench\]'`"):
         load(tmp_path / f"{TASK}.npz")
 
 
@@ -311,7 +311,7 @@ def test_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         InputError, match=rf"/cube-single-play-v0-val.npz cannot be fetched.*put it at {tmp_path}/.cache/"
     ):
         load("ogbench:cube-single-play-v0-val")
-    with pytest.raises(InputError, match=r"'\.\./x' is no data set of OGBench"):
+    with pytest.raises(InputError, match=r"'\.\./x' is not an OGBench data set"):
         load("ogbench:../x")
     folder = tmp_path / ".ogbench" / "data"
     folder.mkdir(parents=True)

@@ -63,7 +63,7 @@ def test_d4rl_names_the_environment_that_its_files_do_not(server, real_data, tmp
     assert (len(both), both.env_spec) == (50, None)
     server.put("/hand_dapg/door-v0_demos_clipped.hdf5", made.read_bytes()[:-1])
     shutil.rmtree(tmp_path / "cache")
-    with pytest.raises(InputError, match="has 3118317 bytes, and 3118318 were expected: it has changed"):
+    with pytest.raises(InputError, match="has 3118317 bytes instead of 3118318: it has changed"):
         load("d4rl:door-human-v0")
     server.put("/hand_dapg/door-v0_demos_clipped.hdf5", made.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="SHA-256 is not 9df6345e28fc"):
@@ -167,7 +167,7 @@ def test_another_revision_is_not_mixed_with_what_had_come(server, folder, tmp_pa
 def test_files_outside_the_folder_are_refused(server, tmp_path, path):
     server.put("/api/datasets/org/name/revision/main", b'{"sha": "c0ffee"}')
     list_files(server, "/api/datasets/org/name/tree/c0ffee", [{"type": "file", "path": path, "size": 1}])
-    with pytest.raises(InputError, match="which no data set has; it is not fetched"):
+    with pytest.raises(InputError, match="which does not belong in a data set; it is not fetched"):
         fetch("lerobot:org/name")
     assert not (tmp_path / "cache").exists() or not list((tmp_path / "cache/lerobot/org").iterdir())
 
@@ -177,8 +177,8 @@ def test_files_outside_the_folder_are_refused(server, tmp_path, path):
     [
         (b"[]", "does not say which revision"),
         (b'{"sha": "../x"}', "does not say which revision"),
-        (b"<x", "not answered as Hugging Face's hub does"),
-        (b"[" * 99_999, "not answered as Hugging Face's hub does"),
+        (b"<x", "does not answer like Hugging Face's hub"),
+        (b"[" * 99_999, "does not answer like Hugging Face's hub"),
     ],
 )
 def test_answers_that_are_not_the_hubs(server, answer, words):
@@ -189,7 +189,7 @@ def test_answers_that_are_not_the_hubs(server, answer, words):
 
 def test_what_the_hub_refuses(server):
     server.put("/api/datasets/org/private/revision/main", b"", "401")
-    with pytest.raises(InputError, match=r"401.* does not exist is answered so too; for a private one, set HF_TOKEN"):
+    with pytest.raises(InputError, match=r"401.* if the data set does not exist; for a private one, set HF_TOKEN"):
         fetch("lerobot:org/private")
 
 
@@ -201,12 +201,12 @@ def test_what_the_hub_refuses(server):
         ("robomimic:can/ph/image", "publishes no images of can/ph: they are drawn from its states"),
         ("robomimic:../../x", "has no data set"),
         ("d4rl:door-human", "Did you mean door-human-v"),
-        ("ogbench:../x", "is no data set of OGBench"),
-        ("lerobot:pusht", "ORGANISATION/NAME was expected"),
-        ("lerobot:a/..", "ORGANISATION/NAME was expected"),
-        ("lerobot:../b", "ORGANISATION/NAME was expected"),
-        ("lerobot:a/b@../c", "ORGANISATION/NAME was expected"),
-        ("minari:door", "no Minari dataset id"),
+        ("ogbench:../x", "is not an OGBench data set"),
+        ("lerobot:pusht", "expected lerobot:ORGANISATION/NAME"),
+        ("lerobot:a/..", "expected lerobot:ORGANISATION/NAME"),
+        ("lerobot:../b", "expected lerobot:ORGANISATION/NAME"),
+        ("lerobot:a/b@../c", "expected lerobot:ORGANISATION/NAME"),
+        ("minari:door", "not a valid Minari dataset ID"),
     ],
 )
 def test_names_that_mean_nothing(server, name, words):

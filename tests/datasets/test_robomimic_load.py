@@ -136,7 +136,7 @@ def test_missing_rewards_are_zeros_and_told(tmp_path: Path) -> None:
     path = write(tmp_path / "f.hdf5", demo(rewards=None), demo())
     episode = load(path).episodes[0]
     np.testing.assert_array_equal(episode.rewards, np.zeros(T, np.float32))
-    assert "1 of 2 episodes have no rewards; zeros stand in for them." in inspect(path)["warnings"]
+    assert "1 of 2 episodes have no rewards; zeros are used instead." in inspect(path)["warnings"]
 
 
 def test_sparse_rewards_are_success(tmp_path: Path) -> None:
@@ -197,19 +197,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "nan action": ({"actions": np.where(np.eye(T, 2) > 0, np.nan, 0)}, r"^demo_1: 'actions' is nan at \[0, 0\]"),
     "inf reward": ({"rewards": np.array([0, 0, 0, np.inf, 0, 0])}, r"^demo_1: 'rewards' is inf at \[3\]"),
     "nan obs": ({"obs/eef": np.full((T, 2), np.nan)}, r"^demo_1: 'eef' is nan at \[0, 0\]"),
-    "overflow": ({"obs/eef": np.full((T, 2), 1e300)}, r"^demo_1: 'eef' is 1e\+300 at \[0, 0\], which is no finite"),
+    "overflow": ({"obs/eef": np.full((T, 2), 1e300)}, r"^demo_1: 'eef' is 1e\+300 at \[0, 0\], which is not a finite"),
     "nan final obs": ({"next_obs/eef": np.full((T, 2), np.nan)}, r"^demo_1: 'eef' is nan"),
     "no actions": ({"actions": None}, r"^demo_1: there are no 'actions' \(only dones, next_obs, "),
     "empty": ({"actions": np.zeros((0, 2))}, r"^demo_1: 'actions' has shape \(0, 2\)"),
     "discrete": ({"actions": np.zeros(T, int)}, r"'actions' has shape \(6,\).*Only continuous actions"),
     "text actions": ({"actions": np.full((T, 2), b"x")}, r"data/demo_1/actions in f\.hdf5 holds text"),
-    "object actions": ({"actions": ["a"] * T}, "holds objects or text; numbers were expected"),
+    "object actions": ({"actions": ["a"] * T}, "holds objects or text; expected numbers"),
     "complex": ({"actions": np.ones((T, 2), complex)}, "holds complex numbers"),
     "no obs": ({"obs/eef": None, "obs/object": None}, "^demo_1: there is no 'obs'"),
     "lacks a key": ({"obs/eef": None}, r"^demo_1: no observation 'eef' in 'obs' \(available: object\)"),
     "obs shape": ({"obs/eef": np.ones((T, 3)), "next_obs/eef": np.ones((T, 3))}, r"^demo_1: observations are .*demo_0"),
     "action dims": ({"actions": np.ones((T, 3))}, "^demo_1: actions have 3 dims, those of demo_0 2"),
-    "rewards shape": ({"rewards": np.ones((T, 2))}, r"'rewards' has shape \(6, 2\); \(6,\) was expected"),
+    "rewards shape": ({"rewards": np.ones((T, 2))}, r"'rewards' has shape \(6, 2\); expected \(6,\)"),
     "scalar": ({"rewards": 1.0}, r"'rewards' has shape \(\)"),
 }
 
@@ -242,5 +242,5 @@ def test_public_lift_file(real_file: Callable[[str], Path]) -> None:
 
 @pytest.mark.parametrize("name", ["robosuite_lift_v140/demo.hdf5", "robosuite_handover_2021/demo.hdf5"])
 def test_raw_robosuite_files_must_be_converted(real_file: Callable[[str], Path], name: str) -> None:
-    with pytest.raises(InputError, match=r"simulator states and no observations.*must be converted"):
+    with pytest.raises(InputError, match=r"simulator states but no observations.*must be converted"):
         load(real_file(name))

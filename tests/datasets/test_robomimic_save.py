@@ -126,7 +126,7 @@ def test_malformed_episodes_leave_nothing_behind(tmp_path: Path, changes: dict[s
 def test_bad_masks_and_no_episodes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'train' names episode 5"):
         save_robomimic(make_demos(2), tmp_path / "f.hdf5", masks={"train": [5]})
-    with pytest.raises(InputError, match="holds no episodes"):
+    with pytest.raises(InputError, match="contains no episodes"):
         save_robomimic(Demonstrations((), "made", "robomimic"), tmp_path / "f.hdf5")
     assert list(tmp_path.iterdir()) == []
 

@@ -71,21 +71,21 @@ def test_unknown_layouts_say_what_is_there(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "f.hdf5", "w") as file:
         file["joints"] = 1
         file["torques"] = 2
-    with pytest.raises(InputError, match=r"its top level holds 'joints', 'torques'\. Understood are robomimic"):
+    with pytest.raises(InputError, match=r"its top level holds 'joints', 'torques'\. Supported layouts: robomimic"):
         load(tmp_path / "f.hdf5")
     h5py.File(tmp_path / "g.hdf5", "w").close()
-    with pytest.raises(InputError, match="it holds nothing"):
+    with pytest.raises(InputError, match="it contains nothing"):
         load(tmp_path / "g.hdf5")
 
 
 def test_no_demonstrations(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "f.hdf5", "w") as file:
         file.create_group("data")
-    with pytest.raises(InputError, match="holds no demonstrations"):
+    with pytest.raises(InputError, match="contains no demonstrations"):
         load(tmp_path / "f.hdf5")
     with h5py.File(tmp_path / "g.hdf5", "w") as file:
         file["data"] = np.ones(3)
-    with pytest.raises(InputError, match=r"data in g\.hdf5 is an array; a group was expected"):
+    with pytest.raises(InputError, match=r"data in g\.hdf5 is an array; expected a group"):
         load(tmp_path / "g.hdf5")
 
 

@@ -189,7 +189,7 @@ def test_an_echo_of_the_last_action_is_none_of_it(kind: str) -> None:
 def test_success_that_is_always_on() -> None:
     demos = demos_of(lambda i: episode(i, success=np.ones(40, bool)))
     (finding,) = findings(demos, "always-success")
-    assert "8 of 8 episodes succeed from their first step" in finding.problem
+    assert "8 of 8 episodes succeed from the first step" in finding.problem
     assert not findings(demos_of(lambda i: episode(i, success=np.arange(40) > 3)), "always-success")
 
 
@@ -256,7 +256,7 @@ def test_demonstrations_slower_than_the_environments_limit() -> None:
     text = lengths_warning(succeeding_at(30, 51, 55, 59), 50, "AdroitHandDoor-v1")
     assert text is not None
     assert "3 of 4 demonstrations first succeed after the 50 steps that AdroitHandDoor-v1 allows" in text
-    assert "(at step 51 to 59)" in text
+    assert "(at steps 51 to 59)" in text
     assert "--max-episode-steps 100" in text
     assert lengths_warning(succeeding_at(30, 49, 50), 50) is None
     assert lengths_warning(succeeding_at(30, 59), None) is None

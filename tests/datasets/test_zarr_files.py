@@ -95,11 +95,11 @@ def test_an_archive_with_the_store_in_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"data/action": None}, r"has no 'data/action' \(it holds .*; a Zarr store of Diffusion Policy"),
+        ({"data/action": None}, r"has no 'data/action' \(it holds .*; expected a Zarr store of Diffusion Policy"),
         ({"meta/episode_ends": None}, "has no 'meta/episode_ends'"),
         ({"meta/episode_ends": np.array([6, 6, 20])}, "ends episode 1 at row 6, after 0 steps"),
-        ({"meta/episode_ends": np.array([6, 15, 21])}, r"shape \(20, 2\); 21 rows were expected"),
-        ({"meta/episode_ends": np.array([6.0, 20.0])}, "whole numbers, one an episode"),
+        ({"meta/episode_ends": np.array([6, 15, 21])}, r"shape \(20, 2\); expected 21 rows"),
+        ({"meta/episode_ends": np.array([6.0, 20.0])}, "expected one whole number per episode"),
         ({"data/state": np.full((20, 5), np.inf)}, r"episode_0: 'state' is inf at \[0, 0\]"),
         ({"data/state": np.ones((19, 5))}, r"'data/state' of a.zarr has shape \(19, 5\)"),
         ({"data/action": np.full((20, 2), 5)}, "categories or switches"),
@@ -125,14 +125,14 @@ def edited(path: Path, array: str, **changes: Any) -> Path:
         ({"shape": [20, 10**12]}, "claims far more values"),
         ({"chunks": [2**30, 5]}, "claims far more values"),
         ({"chunks": [4, 3]}, "is damaged: it claims"),
-        ({"shape": [20, "5"]}, "records no array"),
-        ({"shape": [-20, 5]}, "records no array"),
-        ({"chunks": [0, 5]}, "records no array"),
-        ({"dtype": "|O"}, "holds no low-dimensional observations"),
+        ({"shape": [20, "5"]}, "does not describe a Zarr version 2 array"),
+        ({"shape": [-20, 5]}, "does not describe a Zarr version 2 array"),
+        ({"chunks": [0, 5]}, "does not describe a Zarr version 2 array"),
+        ({"dtype": "|O"}, "contains no low-dimensional observations"),
         ({"compressor": {"id": "pickle"}}, "is compressed with pickle; .* are read"),
         ({"filters": [{"id": "pickle"}]}, "is filtered"),
         ({"fill_value": [1, 2]}, "is damaged"),
-        ({"zarr_format": 3}, "records no array"),
+        ({"zarr_format": 3}, "does not describe a Zarr version 2 array"),
     ],
 )
 def test_a_record_is_checked_before_anything_is_allocated(tmp_path: Path, changes: dict, sentence: str) -> None:
@@ -144,7 +144,7 @@ def test_a_record_is_checked_before_anything_is_allocated(tmp_path: Path, change
 def test_a_chunk_never_unpacks_to_more_than_it_should(name: str) -> None:
     bomb = bytes(COMPRESSORS[name].encode(np.zeros(10**7, np.uint8)))
     codec = {"id": name}
-    with pytest.raises(ChunkError, match=r"80 were expected"):
+    with pytest.raises(ChunkError, match=r"instead of 80"):
         decode(bomb, codec, 80)
     for damaged in (b"", bomb[:3], bomb[:-5], b"x" * 40):
         with pytest.raises(ChunkError):
@@ -162,7 +162,7 @@ def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
 def test_missing_chunks_without_a_fill_value_are_an_error(tmp_path: Path) -> None:
     path = edited(write_zarr(tmp_path / "a.zarr"), "data/action", fill_value=None)
     (path / "data" / "action" / "1.0").unlink()
-    with pytest.raises(InputError, match=r"1 chunks of data/action .* are not there"):
+    with pytest.raises(InputError, match=r"1 chunks of data/action .* are missing"):
         load(path)
 
 
@@ -173,16 +173,16 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     chunk = path / "data" / "state" / "1.0"
     chunk.rename(tmp_path / "outside")
     chunk.symlink_to(tmp_path / "outside")
-    with pytest.raises(InputError, match="is a link or no regular file"):
+    with pytest.raises(InputError, match="is a link or not a regular file"):
         load(path)
     chunk.unlink()
     os.mkfifo(chunk)
-    with pytest.raises(InputError, match="is a link or no regular file"):
+    with pytest.raises(InputError, match="is a link or not a regular file"):
         load(path)
 
 
 def test_version_3_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"version 3; version 2.* was expected. Write it with zarr_format=2"):
+    with pytest.raises(InputError, match=r"version 3; expected version 2.*. Write it with zarr_format=2"):
         load(write_zarr(tmp_path / "a.zarr", zarr_format=3))
 
 

@@ -49,7 +49,8 @@ def test_yes_and_no_in_every_form(flag, expected, key):
     ],
 )
 def test_anything_else_is_an_error_that_names_the_environment(flag, found, many):
-    with pytest.raises(InputError, match=rf"OddFlags-v0 gives info\['success'\] = .*{found}.*; expected True or False"):
+    said = rf"OddFlags-v0 returned info\['success'\] = .*{found}.*; expected True or False"
+    with pytest.raises(InputError, match=said):
         step(flag, many=many)
 
 
@@ -77,10 +78,10 @@ def test_frames_have_the_size_that_was_asked_for(frame, size):
 @pytest.mark.parametrize(
     ("frame", "sentence"),
     [
-        ("none", "gives NoneType"),
-        ("text", "gives str"),
-        ("empty", r"gives an array of shape \(0, 0, 3\)"),
-        ("empty list", "gives list"),
+        ("none", "returned NoneType"),
+        ("text", "returned str"),
+        ("empty", r"returned an array of shape \(0, 0, 3\)"),
+        ("empty list", "returned list"),
         ("five channels", r"shape \(60, 80, 5\)"),
         ("raises", "its own render failed: OSError: no window"),
     ],

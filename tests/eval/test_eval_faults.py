@@ -113,9 +113,9 @@ def test_a_process_that_dies_while_it_starts_is_replaced(sound, monkeypatch, tmp
     [
         ("raise_init", "in-process", "cannot be made: RuntimeError: boom in init"),
         ("raise_init", "processes", "cannot be made: RuntimeError: boom in init"),
-        ("die_init", "processes", "does not start, 3 times in turn: .*exit status 7"),
-        ("always_raise", "in-process", "begins no episode. .*failed in reset: RuntimeError: boom"),
-        ("always_raise", "processes", "begins no episode. .*failed in reset: RuntimeError: boom"),
+        ("die_init", "processes", "failed to start 3 times in a row: .*exit status 7"),
+        ("always_raise", "in-process", "cannot start an episode. .*failed in reset: RuntimeError: boom"),
+        ("always_raise", "processes", "cannot start an episode. .*failed in reset: RuntimeError: boom"),
     ],
 )
 def test_an_environment_that_never_works_is_one_sentence_with_the_cause(monkeypatch, fault, where, sentence):

@@ -78,14 +78,14 @@ def test_published_means_are_those_of_their_tasks():
 
 def test_files_in_a_folder_of_the_users(tmp_path):
     options = {"suite": "d4rl", "tasks": ("door-human-v1",), "data_dir": tmp_path}
-    with pytest.raises(InputError, match=r"holds no door-human-v1.hdf5 or d4rl/door-human-v1.hdf5 or hand_dapg_v1/"):
+    with pytest.raises(InputError, match=r"contains no door-human-v1.hdf5 or d4rl/door-human-v1.hdf5 or hand_dapg_v1/"):
         bench._choose(bench.Options(**options), tmp_path / "out")
     for place in ("hand_dapg_v1/door-human-v1.hdf5", "d4rl/door-human-v1.hdf5", "door-human-v1.hdf5"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).touch()
         assert bench._choose(bench.Options(**options), tmp_path / "out")[1] == {"door-human-v1": tmp_path / place}
     (tmp_path / "low_dim_v15.hdf5").touch()
-    with pytest.raises(InputError, match=r"holds no lift/mh/low_dim_v15.hdf5"):
+    with pytest.raises(InputError, match=r"contains no lift/mh/low_dim_v15.hdf5"):
         bench._choose(bench.Options(suite="robomimic", data_dir=tmp_path), tmp_path / "out")
 
 

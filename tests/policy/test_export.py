@@ -140,7 +140,7 @@ def test_onnx_says_the_same_of_itself(run, tmp_path):
 
 
 def test_the_many_step_baseline_is_not_exported(run, tmp_path):
-    with pytest.raises(InputError, match="many steps"):
+    with pytest.raises(InputError, match="many sampling steps"):
         export_policy(load_policy(run), tmp_path / "p", "torchscript", act="diffusion")
 
 

@@ -89,7 +89,7 @@ def test_a_good_checkpoint_is_not_replaced_by_nan_and_a_nan_one_says_so(tmp_path
     state["agent"]["networks"]["ema_policy"]["net.0.weight"][0, 0] = float("nan")
     torch.save(state, tmp_path / "checkpoint.pt")
     for read in (load_policy, lambda run: checkpoint.read(run, CPU)):
-        with pytest.raises(InputError, match=r"NaN or infinite \(in ema_policy\): the training diverged"):
+        with pytest.raises(InputError, match=r"NaN or infinite weights \(in ema_policy\): the training diverged"):
             read(tmp_path)
 
 

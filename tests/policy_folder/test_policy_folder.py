@@ -72,7 +72,7 @@ def test_a_folder_is_replaced_only_where_asked_and_only_a_policys(tmp_path, caps
     assert main([*export, "--overwrite"]) == 0
     (out / SETTINGS).unlink()
     assert main([*export, "--overwrite"]) == 2
-    assert "holds no policy.json" in capsys.readouterr().err
+    assert "contains no policy.json" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_damage_is_one_sentence(kind, saved, tmp_path):
 
 
 def test_a_folder_of_something_else_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"holds no policy\.json"):
+    with pytest.raises(InputError, match=r"contains no policy\.json"):
         load_numpy_policy(tmp_path)
 
 

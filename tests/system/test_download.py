@@ -95,10 +95,10 @@ def test_wrong_contents(server, tmp_path):
     url = server.put("/a.bin", CONTENT)
     with pytest.raises(InputError, match=r"its SHA-256 is not 0{64}"):
         get(url, tmp_path / "a.bin", sha256="0" * 64)
-    with pytest.raises(InputError, match="has 300000 bytes, and 299999 were expected: it has changed"):
+    with pytest.raises(InputError, match="has 300000 bytes instead of 299999: it has changed"):
         get(url, tmp_path / "a.bin", size=299_999)
     endless = server.put("/b.bin", CONTENT, headers={"Content-Length": None})
-    with pytest.raises(InputError, match="more than the 299999 bytes"):
+    with pytest.raises(InputError, match="more than the expected 299999 bytes"):
         get(endless, tmp_path / "b.bin", size=299_999)
     assert get(endless, tmp_path / "b.bin").read_bytes() == CONTENT
     assert os.listdir(tmp_path) == ["b.bin"]

@@ -125,7 +125,7 @@ def test_a_device_stays_one(tmp_path):
     write_text(pipe, "through")
     assert os.read(reader, 100) == b"through"
     os.close(reader)
-    with pytest.raises(InputError, match="no ordinary file"), new_file(pipe, overwrite=True):
+    with pytest.raises(InputError, match="not a regular file"), new_file(pipe, overwrite=True):
         pass
     assert pipe.is_fifo()
 

@@ -58,4 +58,4 @@ def test_the_home_folder_of_nobody_is_a_sentence(data, tmp_path, capsys, command
 def test_a_folder_is_no_file_to_write(data, tmp_path, capsys, out):
     words = ["export", "no-run-yet", "--format", "torchscript", "--out", out.replace("FOLDER", str(tmp_path))]
     assert main(words) == 2
-    assert "is a folder; the name of a file to write was expected" in capsys.readouterr().err
+    assert "is a folder; expected the name of a file to write" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_a_format(example, tmp_path):
     both = load(f"point-csv:{tmp_path / 'demos'},point-csv:{tmp_path / 'demos'}", obs_keys=["goal"])
     assert (len(both), list(both.obs_shapes)) == (6, ["goal"])
     assert inspect(f"point-csv:{tmp_path / 'demos'}")["episodes"] == 3
-    with pytest.raises(InputError, match="holds no CSV files"):
+    with pytest.raises(InputError, match="contains no CSV files"):
         load(f"point-csv:{tmp_path}")
     with pytest.raises(InputError, match="plugin, which has no --filter-key"):
         load(f"point-csv:{tmp_path / 'demos'}", filter_key="train")
@@ -122,7 +122,7 @@ def test_functions_that_make_no_environment(example, tmp_path):
         make_env(lambda: None)
     (example / "odd_module.py").write_text("def make():\n    return int\n")
     (example / "broken_module.py").write_text("1 / 0\n")
-    with pytest.raises(InputError, match=r"made by that function was type; a gymnasium\.Env was expected"):
+    with pytest.raises(InputError, match=r"made by that function is type; expected a gymnasium\.Env"):
         make_env("odd_module:make")
     with pytest.raises(InputError, match="package 'no_such_module' is missing"):
         make_env("no_such_module:make")
@@ -169,11 +169,11 @@ def faulty(site):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("raises", r"cannot be imported: RuntimeError: old library. Mend or uninstall that package"),
+        ("raises", r"cannot be imported: RuntimeError: old library. Fix or uninstall that package"),
         ("exits", r"cannot be imported: SystemExit: 3"),
         ("gone", r"cannot be imported: ModuleNotFoundError"),
         ("missing", r"cannot be imported: AttributeError"),
-        ("number", r"is faulty_number:value, which cannot be called"),
+        ("number", r"is faulty_number:value, expected a function"),
         ("fails", r"ZeroDivisionError"),
         ("other", r"int|cannot be made"),
     ],
@@ -195,7 +195,7 @@ def test_a_faulty_plugin_is_one_sentence_when_it_is_asked_for(faulty, name, word
 
 def test_a_faulty_plugin_disturbs_nothing_else(faulty):
     assert env_info("FetchReach-v4").action_dim == 4
-    with pytest.raises(InputError, match=r"gives list; Demonstrations were expected"):
+    with pytest.raises(InputError, match=r"returned list; expected Demonstrations"):
         load("lists:x")
     with pytest.raises(InputError, match=r"encoder is 'cnnn'; expected cnn, impala, .* did you mean cnn"):
         EncoderConfig(encoder="cnnn")

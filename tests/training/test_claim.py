@@ -22,9 +22,9 @@ def refused(capsys, *words: str) -> str:
 @pytest.mark.parametrize(
     ("out", "cause"),
     [
-        ("FOLDER/file", "is no folder"),
-        ("FOLDER/file/run", "is no folder"),
-        ("FOLDER/dangling", "is no folder"),
+        ("FOLDER/file", "is not a folder"),
+        ("FOLDER/file/run", "is not a folder"),
+        ("FOLDER/dangling", "is not a folder"),
         ("FOLDER/loop/run", "loop"),
         ("FOLDER/" + "n" * 300, "name too long"),
         ("FOLDER/nul\0run", "null"),

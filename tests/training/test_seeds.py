@@ -34,8 +34,8 @@ def test_seeds_as_people_write_them(words, seeds):
 
 
 @pytest.mark.parametrize(("words", "message"), [(("0..",), "expected seeds like"), (("a",), "expected seeds like"),
-                                                (("-1",), "expected seeds like"), (("3..1",), "names no seed"),
-                                                (("0..2", "1"), "names a seed twice")])  # fmt: skip
+                                                (("-1",), "expected seeds like"), (("3..1",), "an empty range"),
+                                                (("0..2", "1"), "lists a seed twice")])  # fmt: skip
 def test_other_seeds_are_input_errors(words, message):
     with pytest.raises(InputError, match=message):
         parse_seeds(words)
@@ -110,10 +110,10 @@ def test_a_folder_holds_one_run_or_several(demos, tmp_path):
     several = train(demos, tmp_path / "several", small(5), seeds=(0, 1), progress=False)
     assert run_folder.seed_runs(single) == {}
     assert run_folder.seed_runs(several) == {0: several / "seed0", 1: several / "seed1"}
-    with pytest.raises(InputError, match="holds a single run"):
+    with pytest.raises(InputError, match="contains a single run"):
         train(demos, single, small(5), seeds=(0, 1), progress=False)
     with pytest.raises(InputError, match="holds the runs of several seeds"):
         train(demos, several, small(5), progress=False)
-    with pytest.raises(InputError, match="already holds a run"):
+    with pytest.raises(InputError, match="already contains a run"):
         train(demos, several, small(5), seeds=(1, 2), progress=False)
     assert not (several / "seed2").exists()

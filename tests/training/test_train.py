@@ -119,7 +119,7 @@ def test_same_seed_same_weights_other_seed_other_weights(demos, tmp_path):
 def test_refusals_say_why_and_change_nothing(demos, tmp_path):
     run = train(demos, tmp_path / "run", small(10), progress=False)
     before = (run / "checkpoint.pt").read_bytes()
-    with pytest.raises(InputError, match="already holds a run"):
+    with pytest.raises(InputError, match="already contains a run"):
         train(demos, run, small(10), progress=False)
     other = dataclasses.replace(small(20), critic=CriticConfig(critic_hidden=(16, 16), expectile=0.9))
     with pytest.raises(InputError, match=r"critic\.expectile was 0\.7, now 0\.9"):

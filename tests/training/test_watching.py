@@ -129,7 +129,7 @@ def test_best_and_every_n_are_kept_and_load(demos, tmp_path):
     assert not torch.equal(*(next(iter(steps[n].ema_policy.parameters())) for n in ("best", "last")))
     with pytest.raises(InputError, match=r"no checkpoint-15\.pt; it has .*best"):
         load_policy(f"{run}@15")
-    with pytest.raises(InputError, match="names no checkpoint"):
+    with pytest.raises(InputError, match="does not name a checkpoint"):
         load_policy(f"{run}@bets")
 
 

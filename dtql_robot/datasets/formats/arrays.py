@@ -1,4 +1,4 @@
-"""Demonstrations from arrays in memory: one mapping an episode, with every check that the readers of files have."""
+"""Demonstrations from arrays in memory: one mapping per episode, with every check that the readers of files have."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def from_arrays(
     """See `Demonstrations.from_arrays`."""
     if isinstance(episodes, (Mapping, str, bytes)) or not isinstance(episodes, Iterable):
         raise InputError(
-            f"from_arrays takes a sequence with one mapping an episode, found {type(episodes).__name__}. Put a single "
+            f"from_arrays takes a sequence with one mapping per episode, found {type(episodes).__name__}. Put a single "
             "episode into a list."
         )
     if env is not None and not isinstance(env, str):
-        raise InputError(f"The environment is {env!r}; its name was expected, e.g. 'FetchPush-v4'.")
+        raise InputError(f"The environment is {env!r}; expected its name, e.g. 'FetchPush-v4'.")
     with watch() as ranges:
         found = tuple(_episode(index, episode, source) for index, episode in enumerate(episodes))
     check_alike(found, source)
@@ -58,8 +58,8 @@ def _episode(index: int, given: Any, source: str) -> Episode:
         raise place.error(f"{type(given).__name__} was found where a mapping with 'observations' and 'actions' belongs")
     unknown = next((k for k in given if k not in _KEYS), None)
     if unknown is not None:
-        hint = did_you_mean(str(unknown), _KEYS, otherwise=f"Known are {', '.join(_KEYS)}.")
-        raise place.error(f"there is no key {unknown!r}", f"{hint} Other arrays of T rows go below 'extras'.")
+        hint = did_you_mean(str(unknown), _KEYS, otherwise=f"Known keys: {', '.join(_KEYS)}.")
+        raise place.error(f"there is no key {unknown!r}", f"{hint} Put other arrays of T rows under 'extras'.")
     given = {k: v for k, v in given.items() if v is not None}
     missing = next((k for k in _NEEDED if k not in given), None)
     if missing is not None:
@@ -86,12 +86,12 @@ def _episode(index: int, given: Any, source: str) -> Episode:
 def _array(value: Any, label: str, place: Place) -> Array:
     """The array that `value` is: numpy's, nested lists, a tensor on the CPU."""
     if np.ma.is_masked(value):
-        raise place.error(f"{label!r} has masked entries,", "Repair them, or leave out that episode.")
+        raise place.error(f"{label!r} has masked entries,", "Repair them, or remove that episode.")
     try:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise place.error(f"{label!r} is no array of one shape ({reason}),") from error
+        raise place.error(f"{label!r} is not an array of one shape ({reason}),") from error
 
 
 def _by_key(value: Any, label: str, place: Place, prefix: str = "") -> dict[str, Array]:
@@ -99,17 +99,17 @@ def _by_key(value: Any, label: str, place: Place, prefix: str = "") -> dict[str,
     if not isinstance(value, Mapping):
         return {prefix or _OBS_KEY: _array(value, f"{label}/{prefix}" if prefix else label, place)}
     if prefix.count("/") >= _DEEPEST:
-        raise place.error(f"{label!r} has mappings {_DEEPEST} deep or holds itself")
+        raise place.error(f"{label!r} has mappings {_DEEPEST} deep or contains itself")
     found: dict[str, Array] = {}
     for key, part in value.items():
         if not isinstance(key, str) or not key:
-            raise place.error(f"{label!r} has the key {key!r}; text was expected")
+            raise place.error(f"{label!r} has the key {key!r}; expected text")
         below = _by_key(part, label, place, f"{prefix}/{key}" if prefix else key)
         if twice := found.keys() & below.keys():
             raise place.error(f"{label!r} has {min(twice)!r} twice")
         found |= below
     if not found:
-        raise place.error(f"{label!r} is empty; an array or a mapping of arrays was expected")
+        raise place.error(f"{label!r} is empty; expected an array or a mapping of arrays")
     return found
 
 
@@ -134,7 +134,7 @@ def _observations(
     }
     if {k: v.shape for k, v in following.items()} != {k: v.shape for k, v in obs.items()}:
         raise place.error(
-            f"next_observations are {_shapes(following)}, observations {_shapes(obs)},", "Both need one row a step."
+            f"next_observations are {_shapes(following)}, observations {_shapes(obs)},", "Both need one row per step."
         )
     for key, rows_after in following.items():
         _check_follows(arrays[key][1:], rows_after, key, place)
@@ -146,13 +146,13 @@ def _shapes(arrays: Mapping[str, Array]) -> str:
 
 
 def _check_follows(after: Array, following: Array, key: str, place: Place) -> None:
-    """InputError unless next_observations[t] is observations[t + 1]: an Episode holds no other."""
+    """InputError unless next_observations[t] is observations[t + 1]: an Episode contains no other."""
     same = np.isclose(following[: len(after)], after, *_SAME).reshape(len(after), -1).all(axis=1)
     if not same.all():
         step = int(np.flatnonzero(~same)[0])
         raise place.error(
             f"next_observations of {key!r} at step {step} is not the observation of step {step + 1},",
-            "Give every step, in order; an episode ends where its steps do not follow each other.",
+            "Include every step, in order, and end an episode where the next step does not follow.",
         )
 
 
@@ -160,7 +160,7 @@ def _flags(value: Any, label: str, steps: int, place: Place) -> Array | bool:
     """One bool, or (T,) bool."""
     array = _array(value, label, place)
     if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
-        raise place.error(f"{label!r} holds other values than true and false, or 0 and 1,")
+        raise place.error(f"{label!r} has values other than true and false, or 0 and 1,")
     if array.ndim == 0:
         return bool(array)
     return np.asarray(as_column(array, label, steps, place) != 0)
@@ -210,18 +210,18 @@ def _at_end(value: Any, label: str, steps: int, place: Place) -> bool:
         step = int(np.flatnonzero(flags)[0])
         raise place.error(
             f"{label!r} is set at step {step}, before the last ({steps - 1}),",
-            f"End the episode after step {step}, and begin another with what follows.",
+            f"End the episode after step {step}, and start another with what follows.",
         )
     return bool(flags[-1])
 
 
 def _extras(value: Any, steps: int, place: Place) -> dict[str, Array]:
     if not isinstance(value, Mapping):
-        raise place.error(f"'extras' is {type(value).__name__}; a mapping of arrays was expected")
+        raise place.error(f"'extras' is {type(value).__name__}; expected a mapping of arrays")
     found = _by_key(value, "extras", place) if value else {}
     for key, array in found.items():
         if array.dtype.kind not in "biuf" or array.ndim == 0:
-            raise place.error(f"{key!r} of 'extras' is {array.dtype} {array.shape}; numbers of T rows were expected")
+            raise place.error(f"{key!r} of 'extras' is {array.dtype} {array.shape}; expected numbers of T rows")
         check_rows(key, len(array), steps, place)
     return found
 
@@ -229,7 +229,7 @@ def _extras(value: Any, steps: int, place: Place) -> dict[str, Array]:
 def _attrs(value: Any, place: Place) -> dict[str, Any]:
     """A copy of the attributes, as JSON gives them back."""
     if not isinstance(value, Mapping):
-        raise place.error(f"'attrs' is {type(value).__name__}; a mapping was expected")
+        raise place.error(f"'attrs' is {type(value).__name__}; expected a mapping")
     try:
         found = json.loads(json.dumps(dict(value), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:

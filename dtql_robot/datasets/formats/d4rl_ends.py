@@ -69,9 +69,9 @@ def find_ends(
         found, note = _unmarked(flat, expected, marks, bool(cuts.any()), file)
         if not (marks | found).any():
             raise InputError(
-                f"{file} marks no end of an episode ('terminals' and 'timeouts' are never set) and its "
-                "observations show no reset: one episode cannot be told from many. Say how long they are "
-                "with --episode-length N."
+                f"{file} marks no ends of episodes ('terminals' and 'timeouts' are never set) and its "
+                "observations show no resets, so episodes cannot be told apart. Pass their length with "
+                "--episode-length N."
             )
     notes = (note,) if found.any() else ()
     if timeouts is None and not found.any():
@@ -88,7 +88,7 @@ def _ends(marks: Array, terminals: Array, cuts: Array, notes: tuple[str, ...]) -
 def _every(marks: Array, length: int) -> Array:
     """Ends after `length` steps without a marked one."""
     if length < 1:
-        raise InputError(f"The episode length is {length}; 1 or more steps were expected.")
+        raise InputError(f"The episode length is {length}; expected 1 or more steps.")
     rows = np.arange(len(marks))
     start = np.maximum.accumulate(np.where(np.r_[True, marks[:-1]], rows, 0))
     return np.asarray((rows - start + 1) % length == 0) & ~marks
@@ -104,7 +104,7 @@ def _unmarked(flat: Array | None, expected: Array | None, marks: Array, timed: b
         if breaks.mean() > _SHUFFLED and not marks[:-1].any():
             raise InputError(
                 f"Rows of {file} do not follow each other: next_observations[t] is observations[t + 1] "
-                f"in {1 - breaks.mean():.0%} of them. Single transitions in any order are no "
+                f"in {1 - breaks.mean():.0%} of them. Shuffled transitions are not "
                 "demonstrations; use the data set as it was recorded."
             )
         splits = marks[:-1]

@@ -26,7 +26,7 @@ def read(file: h5py.File, request: Request) -> Reading:
     """Adapter for D4RL files; see the module's docstring for the rules."""
     name = file_name(file)
     if request.filter_key is not None:
-        raise InputError(f"{name} is a D4RL file and has no filter keys; {request.filter_key!r} was asked for.")
+        raise InputError(f"{name} is a D4RL file, which has no filter keys; {request.filter_key!r} was requested.")
     keys = hdf5.children(file)
     place = Place("the file", name)
     missing = [k for k in ("rewards", "terminals") if k not in keys]

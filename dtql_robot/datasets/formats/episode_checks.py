@@ -27,7 +27,7 @@ class Place:
 def as_float32(array: Array, label: str, place: Place) -> Array:
     """Finite float32 copy of numeric `array` (any shape)."""
     if array.dtype.kind not in "biuf":
-        raise place.error(f"{label!r} has dtype {array.dtype}; numbers were expected")
+        raise place.error(f"{label!r} has dtype {array.dtype}; expected numbers")
     with np.errstate(over="ignore"):  # what overflows float32 is reported below
         converted = np.ascontiguousarray(array, dtype=np.float32)
     finite = np.isfinite(converted)
@@ -35,8 +35,8 @@ def as_float32(array: Array, label: str, place: Place) -> Array:
         index = tuple(int(i) for i in np.argwhere(~finite)[0])
         at = f" at {list(index)}" if index else ""
         raise place.error(
-            f"{label!r} is {np.asarray(array)[index]}{at}, which is no finite float32,",
-            "Repair or leave out that episode.",
+            f"{label!r} is {np.asarray(array)[index]}{at}, which is not a finite float32,",
+            "Repair or remove that episode.",
         )
     note_range(label, array)
     return converted
@@ -52,12 +52,12 @@ def as_actions(array: Array, place: Place) -> Array:
     """(T, A) float32 with T, A >= 1."""
     if array.ndim != 2 or 0 in array.shape:
         raise place.error(
-            f"'actions' has shape {array.shape}; (steps, dims) with at least one of each was expected",
+            f"'actions' has shape {array.shape}; expected (steps, dims) with at least one of each",
             "Only continuous actions are supported." if array.ndim < 2 else "",
         )
     if array.dtype.kind in "iub" and (array.dtype.kind == "b" or np.any((array < -1) | (array > 1))):
         raise place.error(
-            f"'actions' holds {array.dtype}, categories or switches; continuous actions were expected",
+            f"'actions' holds {array.dtype}, categories or switches; expected continuous actions",
             "Only continuous actions are supported; if these are, write them as float32.",
         )
     return as_float32(array, "actions", place)
@@ -66,7 +66,7 @@ def as_actions(array: Array, place: Place) -> Array:
 def as_column(array: Array, label: str, steps: int, place: Place) -> Array:
     """(T,) float32 from (T,) or (T, 1)."""
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != 1):
-        raise place.error(f"{label!r} has shape {array.shape}; ({steps},) was expected")
+        raise place.error(f"{label!r} has shape {array.shape}; expected ({steps},)")
     check_rows(label, len(array), steps, place)
     return as_float32(array.reshape(-1), label, place)
 
@@ -74,7 +74,7 @@ def as_column(array: Array, label: str, steps: int, place: Place) -> Array:
 def as_obs(array: Array, key: str, place: Place) -> Array:
     """(rows, ...) observation: images stay uint8, everything else becomes finite float32; (rows,) becomes (rows, 1)."""
     if array.ndim == 0 or array.size == 0:
-        raise place.error(f"observation {key!r} has shape {array.shape}, which holds no values,")
+        raise place.error(f"observation {key!r} has shape {array.shape}, which contains no values,")
     if array.dtype == np.uint8 and is_image(array.shape[1:], array.dtype):
         return np.ascontiguousarray(array)
     return as_float32(array.reshape(len(array), 1) if array.ndim == 1 else array, key, place)
@@ -86,17 +86,14 @@ def as_masks(array: Array, steps: int, place: Place) -> Array | None:
     other = np.flatnonzero((flags != 0) & (flags != 1))
     if len(other):
         step = int(other[0])
-        raise place.error(
-            f"'masks' is {flags[step]:g} at step {step}; 1 (go on) or 0 (the task is done, nothing more counts) was "
-            "expected"
-        )
+        raise place.error(f"'masks' is {flags[step]:g} at step {step}; expected 1 (continue) or 0 (the task is done)")
     return None if flags.all() else np.asarray(flags == 1)
 
 
 def check_alike(episodes: Sequence[Episode], file: str) -> None:
     """InputError unless all episodes have the first one's action size and observation shapes."""
     if not episodes:
-        raise InputError(f"{file} holds no episodes.")
+        raise InputError(f"{file} contains no episodes.")
     first = episodes[0]
     expected = {k: v.shape[1:] for k, v in first.obs.items()}
     for episode in episodes:
@@ -125,7 +122,7 @@ def check_episode(episode: Episode, file: str) -> None:
         *((("success", episode.success),) if episode.success is not None else ()),
     ):
         if np.asarray(rows).dtype.kind not in "biuf":
-            raise place.error(f"{label!r} has dtype {np.asarray(rows).dtype}; numbers were expected")
+            raise place.error(f"{label!r} has dtype {np.asarray(rows).dtype}; expected numbers")
         check_rows(label, len(np.atleast_1d(rows)), steps, place)
     if episode.masks is not None:
         as_masks(np.asarray(episode.masks), steps, place)

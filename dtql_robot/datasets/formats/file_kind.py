@@ -31,7 +31,7 @@ def kind_of(path: Path) -> Kind:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is a zip archive that is damaged or cut short ({error}). Fetch it again.") from error
+        raise InputError(f"{path} is a damaged or truncated zip archive ({error}). Fetch it again.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}.") from error
     if any(name.rsplit("/", 1)[-1] in _ZARR for name in names):
@@ -39,7 +39,7 @@ def kind_of(path: Path) -> Kind:
     if any(name.endswith(".npy") for name in names):
         return "npz"
     raise InputError(
-        f"{path} is a zip archive with neither NumPy arrays (.npz) nor a Zarr store in it; a dataset was expected. "
+        f"{path} is a zip archive with neither NumPy arrays (.npz) nor a Zarr store in it; expected a dataset. "
         "Unpack it, and name what is inside."
     )
 

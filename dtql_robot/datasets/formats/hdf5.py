@@ -39,7 +39,7 @@ def member(group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset:
     node: Any = group
     for part in key.split("/"):
         if not isinstance(node, h5py.Group):
-            raise InputError(f"{where(group, key)}: {part!r} was looked for inside an array. The layout is not known.")
+            raise InputError(f"{where(group, key)}: {part!r} leads into an array. The layout is not supported.")
         with reading(group, key):
             opened = _open(node.id, part.encode(), group, key, [_MAX_LINKS])
             if isinstance(opened, h5py.h5g.GroupID):
@@ -108,7 +108,7 @@ def subgroup(group: h5py.Group, key: str) -> h5py.Group:
     """Member `key`, which must be a group."""
     node = member(group, key)
     if not isinstance(node, h5py.Group):
-        raise InputError(f"{where(group, key)} is an array; a group was expected there.")
+        raise InputError(f"{where(group, key)} is an array; expected a group there.")
     return node
 
 
@@ -116,7 +116,7 @@ def dataset(group: h5py.Group, key: str) -> h5py.Dataset:
     """Member `key`, which must be an array stored in this file."""
     node = member(group, key)
     if not isinstance(node, h5py.Dataset):
-        raise InputError(f"{where(group, key)} is a group; an array was expected there.")
+        raise InputError(f"{where(group, key)} is a group; expected an array there.")
     with reading(group, key):
         stored = node.id.get_create_plist()
         outside = stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count() > 0
@@ -128,7 +128,7 @@ def dataset(group: h5py.Group, key: str) -> h5py.Dataset:
         )
     if compression is not None:
         raise InputError(
-            f"{where(group, key)} is compressed with {compression}, which HDF5 reads with a plugin only: "
+            f"{where(group, key)} is compressed with {compression}, which HDF5 reads only with a plugin: "
             "`pip install hdf5plugin`."
         )
     return node
@@ -142,7 +142,7 @@ def describe(group: h5py.Group, key: str) -> tuple[tuple[int, ...], np.dtype[Any
 def _describe(node: h5py.Dataset, group: h5py.Group, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     with reading(group, key):
         if node.id.get_space().get_simple_extent_type() == h5py.h5s.NULL:
-            raise InputError(f"{where(group, key)} holds no values.")
+            raise InputError(f"{where(group, key)} contains no values.")
         return node.id.shape, node.id.dtype
 
 
@@ -150,7 +150,7 @@ def _numeric(group: h5py.Group, key: str) -> tuple[h5py.Dataset, tuple[int, ...]
     node = dataset(group, key)
     shape, dtype = _describe(node, group, key)
     if dtype.kind not in "biuf":
-        raise InputError(f"{where(group, key)} holds {_kind(dtype)}; numbers were expected.")
+        raise InputError(f"{where(group, key)} holds {_kind(dtype)}; expected numbers.")
     _check_size(node, group, key)
     return node, shape, dtype
 
@@ -192,7 +192,7 @@ def read_row(group: h5py.Group, key: str, row: int) -> Array:
     """Row `row` of the numeric array `key`, as stored."""
     node, shape, dtype = _numeric(group, key)
     if not shape or not 0 <= row < shape[0]:
-        raise InputError(f"{where(group, key)} has shape {shape}; at least {row + 1} rows were expected.")
+        raise InputError(f"{where(group, key)} has shape {shape}; expected at least {row + 1} rows.")
     with reading(group, key):
         _take(group, key, node, shape, dtype, partly=True)
         return np.asarray(node[row])
@@ -205,7 +205,7 @@ def read_strings(group: h5py.Group, key: str) -> list[str]:
     if shape == (0,):
         return []  # of numbers, too: that is how NumPy writes an empty list
     if dtype.kind not in "SUO" or len(shape) != 1:
-        raise InputError(f"{where(group, key)} holds {_kind(dtype)} of shape {shape}; a list of names was expected.")
+        raise InputError(f"{where(group, key)} holds {_kind(dtype)} of shape {shape}; expected a list of names.")
     _check_size(node, group, key)
     longest = hdf5_budget.largest_text() if dtype.kind == "O" else dtype.itemsize
     at_once = max(1, _TEXTS_AT_ONCE // (longest + 1))
@@ -252,11 +252,11 @@ def array_keys(group: h5py.Group, prefix: str = "") -> list[str]:
 
 def _array_keys(group: h5py.Group, prefix: str, depth: int, seen: set[Any]) -> list[str]:
     if depth > _MAX_DEPTH:
-        raise InputError(f"{where(group)} is nested more than {_MAX_DEPTH} groups deep. The layout is not known.")
+        raise InputError(f"{where(group)} is nested more than {_MAX_DEPTH} groups deep. The layout is not supported.")
     with reading(group):
         identity = h5py.h5g.get_objinfo(group.id).objno
     if identity in seen:
-        raise InputError(f"{where(group)} is stored under two names, perhaps in a circle. The layout is not known.")
+        raise InputError(f"{where(group)} is stored under two names, perhaps in a circle. The layout is not supported.")
     seen.add(identity)
     found: list[str] = []
     for name in sorted(children(group)):

@@ -73,5 +73,5 @@ def parse_json_object(text: Any, place: str) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{place} is not JSON ({error}).") from error
     if not isinstance(value, dict):
-        raise InputError(f"{place} is JSON of type {type(value).__name__}; an object was expected.")
+        raise InputError(f"{place} is JSON of type {type(value).__name__}; expected an object.")
     return value

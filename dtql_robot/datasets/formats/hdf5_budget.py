@@ -42,13 +42,13 @@ class Budget:
         self._left[image] -= count
         if self._left[image] < 0:
             raise InputError(
-                f"{self.path} claims far more values than its {self._size} bytes can hold, at the latest with {place}: "
-                f"it is damaged, or made to exhaust the memory. {self._remedy}"
+                f"{self.path} claims far more values than its {self._size} bytes can hold (seen at {place}): it is "
+                f"damaged, or made to exhaust memory. {self._remedy}"
             )
         if count > _WORTH_ASKING and count > (free := free_memory()):
             raise InputError(
-                f"{place} needs {count / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Leave it "
-                "out, or read the file where there is more."
+                f"{place} needs {count / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free. Leave "
+                "it out, or use a machine with more memory."
             )
 
 

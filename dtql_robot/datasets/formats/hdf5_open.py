@@ -71,7 +71,7 @@ def check_is_hdf5(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path}: no such file. Check the path (relative paths start at {Path.cwd()}).")
     if not path.is_file():
-        raise InputError(f"{path} is not a regular file; a dataset file (.hdf5) was expected.")
+        raise InputError(f"{path} is not a regular file; expected a dataset file (.hdf5).")
     try:
         with path.open("rb") as stream:
             head = stream.read(64)
@@ -85,6 +85,6 @@ def check_is_hdf5(path: Path) -> None:
     if not is_hdf5:
         kind = next((kind for start, kind in _FOREIGN.items() if head.startswith(start)), "")
         raise InputError(
-            f"{path} is not an HDF5 file ({kind or f'it starts with {head[:12]!r}'}). A robomimic, Minari "
-            "or D4RL dataset file was expected."
+            f"{path} is not an HDF5 file ({kind or f'it starts with {head[:12]!r}'}). Expected a robomimic, "
+            "Minari or D4RL dataset file."
         )

@@ -27,9 +27,9 @@ def resolve(data: str | Path) -> Path:
         path = fetch(text)
         return path if path.is_file() else _in_folder(path)
     if not text.strip():
-        raise InputError("The dataset path is empty; a file, a Minari folder or minari:NAMESPACE/ID was expected.")
+        raise InputError("The dataset path is empty; expected a file, a Minari folder or minari:NAMESPACE/ID.")
     if "\0" in text:
-        raise InputError(f"The dataset path {text!r} holds a NUL character.")
+        raise InputError(f"The dataset path {text!r} contains a NUL character.")
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
@@ -47,7 +47,7 @@ def _in_folder(folder: Path) -> Path:
         return folder
     if (folder / "meta").is_dir() and any(folder.glob("data/chunk-*")):
         raise InputError(
-            f"{folder} is a LeRobot data set without its {INFO}, which says what is in it. Fetch it again."
+            f"{folder} is a LeRobot data set without its {INFO}, which describes its contents. Fetch it again."
         )
     for data in (folder / "data", folder):
         if (data / MAIN_FILE).exists():
@@ -61,8 +61,8 @@ def _in_folder(folder: Path) -> Path:
     files = sorted(p.name for pattern in ("*.hdf5", "*.h5") for p in folder.glob(pattern))
     hint = f" Name one of its files: {', '.join(files[:5])}." if files else ""
     raise InputError(
-        f"{folder} is a folder without a Minari dataset (data/{MAIN_FILE}); a dataset file or such a "
-        f"folder was expected.{hint}"
+        f"{folder} is a folder without a Minari dataset (data/{MAIN_FILE}); expected a dataset file or "
+        f"such a folder.{hint}"
     )
 
 

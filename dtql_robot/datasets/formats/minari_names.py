@@ -20,7 +20,7 @@ def minari_root() -> Path:
         return Path.home() / ".minari" / "datasets"
     except RuntimeError as error:
         raise InputError(
-            "There is no home folder to look for Minari's datasets in; name theirs with MINARI_DATASETS_PATH."
+            "There is no home folder to look for Minari's datasets in; set MINARI_DATASETS_PATH to their folder."
         ) from error
 
 
@@ -33,6 +33,7 @@ def minari_folder(dataset_id: str) -> Path:
     """Where Minari keeps the dataset NAMESPACE/NAME-vN.  InputError for anything else."""
     if not is_dataset_id(dataset_id):
         raise InputError(
-            f"{dataset_id!r} is no Minari dataset id; NAMESPACE/NAME-vN was expected, e.g. minari:D4RL/door/human-v2."
+            f"{dataset_id!r} is not a valid Minari dataset ID; expected NAMESPACE/NAME-vN, e.g. "
+            "minari:D4RL/door/human-v2."
         )
     return minari_root() / dataset_id

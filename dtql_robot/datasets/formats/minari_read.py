@@ -69,7 +69,7 @@ def read(file: h5py.File, request: Request) -> Reading:
     """Adapter for Minari files; see the module's docstring for the rules."""
     name = file_name(file)
     if request.filter_key is not None:
-        raise InputError(f"{name} is a Minari file and has no filter keys; {request.filter_key!r} was asked for.")
+        raise InputError(f"{name} is a Minari file and has no filter keys; {request.filter_key!r} was requested.")
     names = sorted((k for k in hdf5.children(file) if EPISODE.fullmatch(k)), key=lambda k: natural_order(k))
     record = _record(file)
     check_actions(record.get("action_space"), name)
@@ -184,7 +184,7 @@ def _plain_extras(attrs: dict[str, Any], place: Place) -> set[str]:
     try:
         return set(map(str, parse_json(attrs.get(PLAIN_EXTRAS, "[]"))))
     except (TypeError, ValueError) as error:
-        raise place.error(f"attribute {PLAIN_EXTRAS!r} is no JSON list ({error})") from error
+        raise place.error(f"attribute {PLAIN_EXTRAS!r} is not a JSON list ({error})") from error
 
 
 def _is_info(shape: tuple[int, ...], dtype: np.dtype[Any], steps: int) -> bool:

@@ -118,7 +118,7 @@ def minari_id(path: Path, dataset_id: str | None = None) -> str:
         dataset_id = absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else path.name
     if not is_dataset_id(dataset_id):
         raise InputError(
-            f"{dataset_id!r} is no Minari dataset id; NAME-vN was expected: letters, digits, - and _, "
+            f"{dataset_id!r} is not a valid Minari dataset ID; expected NAME-vN: letters, digits, - and _, "
             f"ending in a version. Name the folder e.g. {path.name.split('.')[0]}-v0."
         )
     return dataset_id
@@ -186,7 +186,7 @@ def _nested(obs: Mapping[str, Any], place: Place) -> Any:
         for part in parents:
             node = node.setdefault(part, {}) if isinstance(node, dict) else node
         if not isinstance(node, dict) or leaf in node or not all((*parents, leaf)):
-            raise place.error(f"{key!r} cannot be a name", "Rename it.")
+            raise place.error(f"{key!r} is not a valid name", "Rename it.")
         node[leaf] = value
     return tree
 
@@ -211,7 +211,7 @@ def _buffer(episode: Episode, place: Place) -> Any:
         name = key.removeprefix("infos/")
         taken = {"success": episode.success, "masks": episode.masks}.get(name) is not None
         if name in infos or taken:
-            raise place.error(f"extra arrays {name!r} and 'infos/{name}' would get one name")
+            raise place.error(f"extra arrays {name!r} and 'infos/{name}' would get the same name")
         infos[name] = value
     if episode.success is not None:
         infos["success"] = np.concatenate([[False], np.asarray(episode.success, bool).reshape(-1)])

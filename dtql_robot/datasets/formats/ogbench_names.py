@@ -61,8 +61,8 @@ def recording_name(name: str) -> str:
     found = _NAME.fullmatch(name)
     if found is None or dataset_name(name) is None:
         raise InputError(
-            f"{name!r} is no data set of OGBench; e.g. ogbench:cube-single-play-v0 or "
-            "ogbench:cube-single-play-singletask-task2-v0 was expected."
+            f"{name!r} is not an OGBench data set; expected e.g. ogbench:cube-single-play-v0 or "
+            "ogbench:cube-single-play-singletask-task2-v0."
         )
     return f"{_TASK.sub('', found['name'])}{found['val'] or ''}"
 

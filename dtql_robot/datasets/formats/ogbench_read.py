@@ -58,7 +58,7 @@ class _Span:
 def read(path: Path, dataset: str | None, request: Request) -> Reading:
     """Reader of OGBench files; see the module's docstring.  dataset: the data set's name, where it is known."""
     if request.filter_key is not None:
-        raise InputError(f"{path.name} is an .npz file and has no filter keys; {request.filter_key!r} was asked for.")
+        raise InputError(f"{path.name} is an .npz file and has no filter keys; {request.filter_key!r} was requested.")
     with open_npz(path) as archive:
         _check_layout(archive)
         return _read(archive, dataset, request)
@@ -69,8 +69,8 @@ def _check_layout(archive: NpzArchive) -> None:
     if missing:
         held = ", ".join([*archive.described, *archive.opaque][:8]) or "nothing"
         raise InputError(
-            f"{archive.path} has no array {missing[0]!r} (only {held}); OGBench's observations, actions and terminals "
-            "were expected. Hand arrays of your own to Demonstrations.from_arrays."
+            f"{archive.path} has no array {missing[0]!r} (only {held}); expected OGBench's observations, actions and "
+            "terminals. For your own arrays, use Demonstrations.from_arrays."
         )
     if "valids" in archive.described:
         raise InputError(
@@ -124,7 +124,7 @@ def _recordings(arrays: Mapping[str, Array], whole: Place) -> tuple[list[_Span],
     ends = np.asarray(as_column(arrays["terminals"], "terminals", len(arrays["actions"]), whole) != 0)
     notes = []
     if not ends.any():
-        raise whole.error("'terminals' is never set; 1 at the last row of each recording was expected")
+        raise whole.error("'terminals' is never set; expected 1 at the last row of each recording")
     if not ends[-1]:
         notes.append("the last recording is cut off: no terminal follows it.")
         ends[-1] = True
@@ -157,8 +157,10 @@ def _solved_text(spans: list[_Span], solved: Array) -> str:
     steps = sum(span.end - span.start for span in spans)
     done = sum(int(solved[span.start : span.end].sum()) for span in spans)
     often = sum(bool(solved[span.start : span.end + 1].any()) for span in spans)
-    return (f"{done} of {steps} steps begin where it is solved, so nothing counts after them, and {often} of "
-            f"{len(spans)} recordings solve it.")  # fmt: skip
+    return (
+        f"{done} of {steps} steps begin where it is solved, so nothing counts after them, and {often} of "
+        f"{len(spans)} recordings solve it."
+    )
 
 
 def _episode(name: str, span: _Span, contents: _Contents) -> Episode:

@@ -31,11 +31,13 @@ def relabel(name: str, recorded: Mapping[str, Array], file: str) -> TaskLabels:
         from ogbench.relabel_utils import relabel_dataset
     except ModuleNotFoundError as error:
         raise InputError(
-            f"The rewards of {name} are made by the package ogbench: `pip install 'dtql-robot[ogbench]'`."
+            f"The rewards of {name} are computed by the package ogbench: `pip install 'dtql-robot[ogbench]'`."
         ) from error
     env_id = environment_of(name)
     if "qpos" not in recorded:
-        raise InputError(f"{file} has no 'qpos', from which the rewards of {name} are made. Use the published file.")
+        raise InputError(
+            f"{file} has no 'qpos', from which the rewards of {name} are computed. Use the published file."
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Gymnasium, about the environment's own spaces
         try:
@@ -48,7 +50,7 @@ def relabel(name: str, recorded: Mapping[str, Array], file: str) -> TaskLabels:
             _check_scene(env.unwrapped, recorded["qpos"], name, file)
             relabel_dataset(env_id, env, labels)
         except KeyError as error:
-            raise InputError(f"{file} has no {error}, from which the rewards of {name} are made.") from error
+            raise InputError(f"{file} has no {error}, from which the rewards of {name} are computed.") from error
         except InputError:
             raise
         except (IndexError, ValueError, AssertionError) as error:
@@ -62,6 +64,6 @@ def _check_scene(sim: Any, qpos: Array, name: str, file: str) -> None:
     expected = sim.model.nq
     if qpos.ndim != 2 or qpos.shape[1] != expected:
         raise InputError(
-            f"'qpos' of {file} has shape {qpos.shape}; (rows, {expected}) was expected for {name}. "
+            f"'qpos' of {file} has shape {qpos.shape}; expected (rows, {expected}) for {name}. "
             "Name the data set that was recorded."
         )

@@ -34,15 +34,20 @@ def save_ogbench(demos: Demonstrations, path: str | Path, *, overwrite: bool = F
         check_episode(episode, path.name)
     check_alike(demos.episodes, path.name)
     if path.suffix != ".npz":
-        raise InputError(f"{path} does not end in .npz, by which OGBench's files are told.")
+        raise InputError(f"{path} must end in .npz, as OGBench's files do.")
     if len(demos.obs_shapes) > 1:
         raise InputError(
-            f"{path.name} has room for one observation; {demos.source} has {', '.join(demos.obs_shapes)}. "
+            f"{path.name} has room for one observation, but {demos.source} has {', '.join(demos.obs_shapes)}. "
             "Keep one with --obs-keys, or write another format."
         )
     columns = _columns(demos, path.name)
-    record = Record(demos.env_spec, demos.env_args, demos.attrs, dict(enumerate(map(_described, demos.episodes))),
-                    frozenset(k for k in demos.episodes[0].extras if not k.startswith("infos/")))  # fmt: skip
+    record = Record(
+        demos.env_spec,
+        demos.env_args,
+        demos.attrs,
+        dict(enumerate(map(_described, demos.episodes))),
+        frozenset(k for k in demos.episodes[0].extras if not k.startswith("infos/")),
+    )
     with new_file(path, overwrite) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
         for name, rows_of in columns.items():
             _put(archive, name, map(rows_of, demos.episodes), demos.num_transitions + len(demos))
@@ -70,8 +75,10 @@ def _columns(demos: Demonstrations, file: str) -> dict[str, Callable[[Episode], 
         columns["masks"] = lambda e: _with(_masks(e), not e.terminated)
     if labelled := [e for e in demos.episodes if e.success is not None]:
         if len(labelled) < len(demos):
-            raise InputError(f"{file} cannot hold success for some episodes alone; {len(labelled)} of {len(demos)} "
-                             "have it. Write another format, or leave those out.")  # fmt: skip
+            raise InputError(
+                f"{file} cannot hold success for only some of the episodes; {len(labelled)} of {len(demos)} have it. "
+                "Write another format, or leave out the others."
+            )
         columns["success"] = lambda e: _with(_flags(e.success), False)
     for extra in demos.episodes[0].extras:
         columns[_info_name(extra, columns, demos, file)] = lambda e, extra=extra: _with(
@@ -85,7 +92,7 @@ def _info_name(extra: str, taken: dict[str, Any], demos: Demonstrations, file: s
     name = extra.removeprefix("infos/")
     place = Place(demos.episodes[0].name, file)
     if name in taken or name in KNOWN | {RECORD} or "/" in name:
-        raise place.error(f"extra array {extra!r} cannot be written: {name!r} is no free name", "Rename it.")
+        raise place.error(f"extra array {extra!r} cannot be written: the name {name!r} is taken", "Rename it.")
     shape = demos.episodes[0].extras[extra].shape[1:]
     if any(extra not in e.extras or e.extras[extra].shape[1:] != shape for e in demos.episodes):
         raise place.error(f"not every episode has {extra!r} in one shape, as one array for all needs")

@@ -36,8 +36,9 @@ def read(name: str, where: str, request: Request) -> Reading:
     demos = plugins.call(plugins.DATASETS, name, SCHEMES, Path(where).expanduser())
     by = f"The plugin {name!r} ({plugins.named(plugins.DATASETS, name)})"
     if not isinstance(demos, Demonstrations):
-        raise InputError(f"{by} gives {type(demos).__name__}; Demonstrations were expected, as of "
-                         "Demonstrations.from_arrays.")  # fmt: skip
+        raise InputError(
+            f"{by} returned {type(demos).__name__}; expected Demonstrations, as of Demonstrations.from_arrays."
+        )
     file = f"{name}:{where}"
     for episode in demos.episodes:
         check_episode(episode, file)

@@ -27,7 +27,7 @@ class ObsArray:
 
     @property
     def is_numeric(self) -> bool:
-        """Numbers, at least one a step (JPEG files are none); the others are listed and never loaded."""
+        """Numbers, at least one per step (JPEG files are none); the others are listed and never loaded."""
         return not self.jpeg and self.dtype.kind in "biuf" and not self.is_empty
 
     @property
@@ -81,7 +81,7 @@ def choose(
     InputError for a key that is not there, listing those that are.
     """
     if not available:
-        raise InputError(f"{file} holds no observations.")
+        raise InputError(f"{file} contains no observations.")
     copied: frozenset[str] = frozenset()
     if requested is None:
         copied = copies()
@@ -90,16 +90,16 @@ def choose(
         if not keys:
             images = ", ".join(f"{k} ({v})" for k, v in available.items())
             what = "no observations but copies of the actions" if plain else "no low-dimensional observations"
-            raise InputError(f"{file} holds {what}: {images}. Name those to load with obs_keys.")
+            raise InputError(f"{file} contains {what}: {images}. Name the ones to load with obs_keys.")
     else:
         keys = tuple(dict.fromkeys([requested] if isinstance(requested, str) else requested))
         unknown = [k for k in keys if k not in available]
         if unknown or not keys:
-            what = f"no observation {unknown[0]!r}" if unknown else "no observation was asked for"
+            what = f"no observation {unknown[0]!r}" if unknown else "no observation was requested"
             raise InputError(f"{file}: {what}; available: {', '.join(available)}.")
         for key in keys:
             if available[key].is_empty:
-                raise InputError(f"{file}: observation {key!r} has shape {available[key].shape}, no values.")
+                raise InputError(f"{file}: observation {key!r} has shape {available[key].shape}, which is empty.")
             if available[key].jpeg:
                 raise InputError(
                     f"{file}: observation {key!r} is stored as JPEG images, which is lossy and not "

@@ -42,7 +42,7 @@ def available_obs(demo: h5py.Group, file: str) -> dict[str, ObsArray]:
             )
         if "states" in keys:
             raise InputError(
-                f"{file} holds simulator states and no observations ({name} has {', '.join(keys)}). It is "
+                f"{file} contains simulator states but no observations ({name} has {', '.join(keys)}). It is "
                 "a raw robosuite recording and must be converted to observations first: "
                 f"`dtql-robot convert {file} OUT.hdf5`."
             )

@@ -89,7 +89,7 @@ def read(file: h5py.File, request: Request) -> Reading:
     data = hdf5.subgroup(file, "data")
     names = demo_names(data)
     if not names:
-        raise InputError(f"{name} holds no demonstrations: its group 'data' has no demo_N.")
+        raise InputError(f"{name} contains no demonstrations: its group 'data' has no demo_N.")
     filters = read_filters(file)
     chosen = _select(names, filters, request.filter_key, name)
     first = hdf5.subgroup(data, chosen[0]) if request.problems is None else first_with_obs(data, chosen)

@@ -79,7 +79,7 @@ def save_robomimic_stream(
             _write_episode(data.create_group(f"demo_{count - 1}"), episode, path.name)
             total += len(episode)
         if not count:
-            raise InputError(f"{path.name} holds no episodes.")
+            raise InputError(f"{path.name} contains no episodes.")
         _put_attrs(data, {k: v for k, v in (attrs or {}).items() if k not in OWN_FILE_ATTRS})
         data.attrs["total"] = total
         data.attrs["env_args"] = json.dumps(env_args)
@@ -152,5 +152,5 @@ def _is_native(value: Any) -> bool:
 def _mask(key: str, indices: Sequence[int], count: int, file: str) -> Any:
     for index in indices:
         if not 0 <= index < count:
-            raise InputError(f"Filter key {key!r} names episode {index}, {file} has 0 to {count - 1}.")
+            raise InputError(f"Filter key {key!r} names episode {index}, but {file} has 0 to {count - 1}.")
     return np.array([f"demo_{index}" for index in indices], dtype="S")

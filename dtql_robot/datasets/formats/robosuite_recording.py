@@ -87,7 +87,7 @@ class StateRecording:
             )
         if not self.env_spec.startswith("robosuite:"):
             raise InputError(
-                f"{self.path.name}: states are replayed in robosuite only, not in {self.env_spec}. Name "
+                f"{self.path.name}: states can be replayed only in robosuite, not in {self.env_spec}. Name "
                 "one of its environments with --env robosuite:NAME."
             )
         return self.env_spec
@@ -117,7 +117,7 @@ def open_recording(data: str | Path, env: str | None = None) -> StateRecording:
         group = hdf5.subgroup(file, "data")
         names = demo_names(group)
         if not names:
-            raise InputError(f"{path.name} holds no demonstrations: its group 'data' has no demo_N.")
+            raise InputError(f"{path.name} contains no demonstrations: its group 'data' has no demo_N.")
         first = hdf5.subgroup(group, names[0])
         if "states" not in hdf5.children(first):
             raise InputError(f"{names[0]}: there are no 'states' in {path.name}, from which to draw observations.")
@@ -160,12 +160,12 @@ def _model_xml(model: str, path: Path, place: Place) -> str:
     file = folder / model.strip()
     if not file.is_file() or file.resolve().parent != folder:  # a link may lead anywhere
         raise place.error(
-            f"the model is said to be in models/{model.strip()}, which is not there",
-            "Put the folder 'models' of the recording beside the file.",
+            f"its model models/{model.strip()} is missing",
+            "Put the recording's 'models' folder next to the file.",
         )
     size = file.stat().st_size
     if size > _LARGEST_MODEL:
-        raise place.error(f"the model models/{model.strip()} has {size} bytes; up to {_LARGEST_MODEL} were expected")
+        raise place.error(f"the model models/{model.strip()} has {size} bytes; expected up to {_LARGEST_MODEL}")
     return file.read_text(encoding="utf-8", errors="replace")
 
 

@@ -34,12 +34,12 @@ def decode(raw: bytes, compressor: Mapping[str, Any] | None, count: int) -> byte
     else:
         claimed = _CLAIMS[name](raw)
         if claimed != count:
-            raise ChunkError(f"it claims {claimed} bytes, {count} were expected")
+            raise ChunkError(f"it claims {claimed} bytes instead of {count}")
         with_codec = codec(name)
         with _damage():
             found = bytes(with_codec.decode(raw))
     if len(found) != count:
-        raise ChunkError(f"it has {len(found)} bytes, {count} were expected")
+        raise ChunkError(f"it has {len(found)} bytes instead of {count}")
     return found
 
 

@@ -27,7 +27,7 @@ class ZarrFiles:
         """A file's bytes.  InputError where it has more than `most`, or cannot be read."""
         size = self.sizes[name]
         if size > most:
-            raise InputError(f"{name} in {self.path} has {size} bytes; at most {most} were expected: it is damaged.")
+            raise InputError(f"{name} in {self.path} has {size} bytes; expected at most {most}: it is damaged.")
         try:
             if isinstance(self._root, Path):
                 with (self._root / name).open("rb") as stream:
@@ -60,7 +60,7 @@ def _prefix(path: Path, members: dict[str, int]) -> str:
     """The folder in the archive that is the store, "" or ending in a slash."""
     found = sorted(n[: -len(MARK)] for n in members if n == MARK or n.endswith(f"/{MARK}"))
     if len(found) > 1:
-        raise InputError(f"{path} holds {len(found)} Zarr stores ({', '.join(found[:3])}). Unpack it and name one.")
+        raise InputError(f"{path} holds {len(found)} Zarr stores ({', '.join(found[:3])}). Unpack it and choose one.")
     return found[0] if found else ""
 
 
@@ -75,7 +75,7 @@ def _in_folder(root: Path) -> dict[str, int]:
                     sizes[path.relative_to(root).as_posix()] = kind.st_size
                 elif not stat.S_ISDIR(kind.st_mode):
                     raise InputError(
-                        f"{path} is a link or no regular file; nothing outside a Zarr store is read. Copy the store "
+                        f"{path} is a link or not a regular file; nothing outside a Zarr store is read. Copy the store "
                         "with its content first: `cp -rL`."
                     )
     except OSError as error:

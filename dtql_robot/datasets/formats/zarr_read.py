@@ -47,7 +47,7 @@ class _Roles:
 def read(path: Path, request: Request) -> Reading:
     """Reader of Zarr stores; see the module's docstring for the rules."""
     if request.filter_key is not None:
-        raise InputError(f"{path.name} is a Zarr store and has no filter keys; {request.filter_key!r} was asked for.")
+        raise InputError(f"{path.name} is a Zarr store and has no filter keys; {request.filter_key!r} was requested.")
     with open_store(path) as store:
         return _read(store, request)
 
@@ -61,8 +61,7 @@ def _read(store: ZarrStore, request: Request) -> Reading:
     for key, array in stored.items():
         if array.shape[:1] != (rows,):
             raise InputError(
-                f"'data/{key}' of {file} has shape {array.shape}; {rows} rows were expected, the last entry of "
-                f"'{_ENDS}'."
+                f"'data/{key}' of {file} has shape {array.shape}; expected {rows} rows, the last entry of '{_ENDS}'."
             )
     loaded: dict[str, Array] = {}
 
@@ -102,8 +101,8 @@ def _roles(stored: dict[str, ObsArray], store: ZarrStore) -> _Roles:
         missing = f"data/{_ACTIONS[0]}" if actions is None else _ENDS
         held = ", ".join(list(store.described)[:8]) or "no arrays"
         raise InputError(
-            f"{store.path} has no {missing!r} (it holds {held}); a Zarr store of Diffusion Policy (data/action, "
-            f"{_ENDS}) was expected."
+            f"{store.path} has no {missing!r} (it holds {held}); expected a Zarr store of Diffusion Policy "
+            f"(data/action, {_ENDS})."
         )
     notes = tuple(k for k in stored if k in _NOTES)
     taken = {actions, rewards, success, *notes}
@@ -115,14 +114,17 @@ def _ends(store: ZarrStore) -> Array:
     described = store.described[_ENDS]
     ends = store.read(_ENDS)
     if ends.ndim != 1 or not len(ends) or ends.dtype.kind not in "iu":
-        raise InputError(f"'{_ENDS}' of {store.path} is {described.dtype} {described.shape}; whole numbers, one an "
-                         "episode, were expected.")  # fmt: skip
+        raise InputError(
+            f"'{_ENDS}' of {store.path} is {described.dtype} {described.shape}; expected one whole number per episode."
+        )
     ends = ends.astype(np.int64)
     lengths = np.diff(ends, prepend=0)
     if lengths.min() < 1:
         bad = int(np.argmin(lengths))
-        raise InputError(f"'{_ENDS}' of {store.path} ends episode {bad} at row {ends[bad]}, after {lengths[bad]} "
-                         "steps; each must be larger than the one before.")  # fmt: skip
+        raise InputError(
+            f"'{_ENDS}' of {store.path} ends episode {bad} at row {ends[bad]}, after {lengths[bad]} "
+            "steps; each must be larger than the one before."
+        )
     return np.asarray(ends)
 
 

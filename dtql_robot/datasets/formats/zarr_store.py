@@ -63,7 +63,7 @@ class ZarrStore:
         self.path, self._files = files.path, files
         if "zarr.json" in files.sizes:
             raise InputError(
-                f"{files.path} is a Zarr store of version 3; version 2, as Diffusion Policy writes, was expected. "
+                f"{files.path} is a Zarr store of version 3; expected version 2, as Diffusion Policy writes. "
                 "Write it with zarr_format=2."
             )
         self._budget = Budget(files.path, size=sum(files.sizes.values()), remedy=_REMEDY)
@@ -97,7 +97,7 @@ class ZarrStore:
             missing -= self._place(array, file, file[len(name) + 1 :], record)
         if missing and count:
             if record.fill is None:
-                raise InputError(f"{missing} chunks of {name} in {self.path} are not there. Fetch or write it again.")
+                raise InputError(f"{missing} chunks of {name} in {self.path} are missing. Fetch or write it again.")
             self.notes.append(
                 f"{missing} of {math.prod(record.grid)} chunks of {name!r} are not stored and count as {record.fill}."
             )
@@ -128,7 +128,7 @@ class ZarrStore:
         except ValueError as error:
             raise InputError(f"{name} in {self.path} is not JSON ({error}): it is damaged.") from error
         if not isinstance(found, dict):
-            raise InputError(f"{name} in {self.path} is no JSON object: it is damaged.")
+            raise InputError(f"{name} in {self.path} is not a JSON object: it is damaged.")
         return found
 
     def _record(self, name: str) -> _Record:
@@ -136,7 +136,7 @@ class ZarrStore:
         shape, chunks = (_sizes(said.get(key), low) for key, low in (("shape", 0), ("chunks", 1)))
         compressor, dtype = said.get("compressor"), said.get("dtype")
         if shape is None or chunks is None or len(shape) != len(chunks) or said.get("zarr_format") != 2:
-            raise InputError(f"{name}{_RECORD} in {self.path} records no array of Zarr's version 2: it is damaged.")
+            raise InputError(f"{name}{_RECORD} in {self.path} does not describe a Zarr version 2 array: it is damaged.")
         plain = isinstance(dtype, str) and _DTYPE.fullmatch(dtype) is not None
         codec = compressor.get("id") if isinstance(compressor, dict) else compressor
         why = None if plain else f"holds {str(dtype)[:40]}, not numbers"

@@ -65,13 +65,13 @@ def cache_root() -> Path:
             return Path(os.path.abspath(Path(chosen).expanduser()))
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dtql-robot"
     except RuntimeError as error:
-        raise InputError(f"There is no home folder to keep data sets in; name a folder with {CACHE}.") from error
+        raise InputError(f"There is no home folder to keep data sets in; set {CACHE} to a folder.") from error
 
 
 def _split(name: str) -> tuple[str, str]:
     found = split_name(name)
     if found is None:
-        raise InputError(f"{name!r} is no published data set's name; e.g. robomimic:lift/mh/low_dim was expected.")
+        raise InputError(f"{name!r} is not the name of a published data set; expected e.g. robomimic:lift/mh/low_dim.")
     return found
 
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from dtql_robot.datasets.published.names import HUB, base_url
 from dtql_robot.errors import InputError
 from dtql_robot.system.download import PAUSES, Remote, alone, download
-from dtql_robot.system.http_source import Answer, InterruptedDownloadError, network_errors, open_at
+from dtql_robot.system.http_source import Answer, DeniedError, InterruptedDownloadError, network_errors, open_at
 from dtql_robot.system.json_text import parse_json
 from dtql_robot.system.progress import progress_bar
 
@@ -70,8 +70,9 @@ def fetch_folder(folder: HubFolder, target: Path, *, pauses: Sequence[float] = P
                 _fetch(folder, target, pauses, show)
             except InterruptedDownloadError as error:
                 again = "Without a network, fetch" if error.offline else "Try again to go on, or fetch"
-                raise InputError(f"{folder.page} cannot be fetched: {error}. {again} the files elsewhere and put them "
-                                 f"into {target}.") from error  # fmt: skip
+                raise InputError(
+                    f"{folder.page} cannot be fetched: {error}. {again} the files elsewhere and put them into {target}."
+                ) from error
     return target
 
 
@@ -119,11 +120,13 @@ def _files(folder: HubFolder, about: str, commit: str, pauses: Sequence[float]) 
             path = str(entry.get("path"))
             inside = path.removeprefix(f"{folder.below}/") if folder.below else path
             if not _is_safe(inside) or (folder.below and inside == path):
-                raise InputError(f"{about} lists a file {path!r}, which no data set has; it is not fetched.")
+                raise InputError(
+                    f"{about} lists a file {path!r}, which does not belong in a data set; it is not fetched."
+                )
             if not PurePosixPath(inside).name.startswith(".git"):
                 found[inside] = entry
     if not found:
-        raise InputError(f"{folder.page} holds no files.")
+        raise InputError(f"{folder.page} contains no files.")
     return found
 
 
@@ -149,11 +152,10 @@ def _get(url: str, pauses: Sequence[float]) -> tuple[Any, str | None]:
             if error.offline or pause is None:
                 raise
             time.sleep(pause if error.pause is None else error.pause)
-        except InputError as error:
-            if "not let you have it" in str(error):
-                raise InputError(f"{error} A data set that does not exist is answered so too; for a private one, set "
-                                 f"{TOKEN}.") from error  # fmt: skip
-            raise
+        except DeniedError as error:
+            raise InputError(
+                f"{error} The answer is the same if the data set does not exist; for a private one, set {TOKEN}."
+            ) from error
     raise AssertionError
 
 
@@ -163,7 +165,7 @@ def _parsed(url: str, text: bytes) -> Any:
             return parse_json(text)
     except ValueError:
         pass
-    raise InputError(f"{url} is not answered as Hugging Face's hub does; check the address of the mirror.")
+    raise InputError(f"{url} does not answer like Hugging Face's hub; check the address of the mirror.")
 
 
 def _next_page(answer: Answer) -> str | None:

@@ -201,6 +201,7 @@ def repository_of(name: str) -> tuple[str, str]:
     """("lerobot/pusht", "main") for "lerobot/pusht"; "@v2.1" behind it names another revision.  Else InputError."""
     found = _REPOSITORY.fullmatch(name)
     if found is None or ".." in name:
-        raise InputError(f"{name!r} is no data set of the hub; lerobot:ORGANISATION/NAME was expected, e.g. "
-                         "lerobot:lerobot/pusht.")  # fmt: skip
+        raise InputError(
+            f"{name!r} is not a data set on the hub; expected lerobot:ORGANISATION/NAME, e.g. lerobot:lerobot/pusht."
+        )
     return found["repository"], found["revision"] or "main"

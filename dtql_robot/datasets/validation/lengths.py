@@ -32,6 +32,6 @@ def lengths_warning(demos: Demonstrations, horizon: int | None, env: str | None 
     what = "first succeed" if won else "end"
     return (
         f"{len(late)} of {len(steps)} demonstrations {what} after the {horizon} steps that "
-        f"{env or 'the environment'} allows (at step {late.min()} to {late.max()}): a policy as slow as they are "
+        f"{env or 'the environment'} allows (at steps {late.min()} to {late.max()}): a policy as slow as they are "
         f"fails there. Evaluate with --max-episode-steps {enough}."
     )

@@ -47,8 +47,8 @@ def outside(reading: Reading, use: Use) -> list[Finding]:
         remedy = "Use --action-norm range."
         return [error("actions-outside", place, problem, remedy)]
     remedy = (
-        "Nothing needs to be done: the recorded range is rescaled, and the environment does with such an action "
-        "what it did in the recording (robosuite, Fetch and Adroit clip it to [-1, 1])."
+        "Nothing needs to be done: the recorded range is rescaled, and the environment treats such an action "
+        "as it did in the recording (robosuite, Fetch and Adroit clip it to [-1, 1])."
     )
     return [warning("actions-outside", place, problem, remedy)]
 
@@ -80,7 +80,7 @@ def says_absolute(env_args: Mapping[str, Any]) -> bool | None:
 def follows_pose(demos: Demonstrations) -> bool | None:
     """Whether the first three action entries are where the hand is.
 
-    None where that cannot be told: the data holds no hand position, the controller takes joint angles, or absolute
+    None where that cannot be told: the data contains no hand position, the controller takes joint angles, or absolute
     poses in the frame of the robot's base, which observations are not in.
     """
     record = controller(demos.env_args)
@@ -125,7 +125,7 @@ def absolute(reading: Reading, use: Use) -> list[Finding]:
         low, high = action_range(demos)
         beyond = bool((low < -1 - _TOLERANCE).any() or (high > 1 + _TOLERANCE).any())
         text = "the controller takes absolute targets" + (
-            ", some beyond [-1, 1], to which simulators clip." if beyond else "."
+            ", some beyond [-1, 1], where simulators clip them." if beyond else "."
         )
-        return [warning("absolute-actions", place, text, "Train on delta actions where the file has them.")]
+        return [warning("absolute-actions", place, text, "Train on delta actions if the file has them.")]
     return []

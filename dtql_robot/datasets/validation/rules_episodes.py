@@ -31,7 +31,7 @@ def endings(reading: Reading, use: Use) -> list[Finding]:
                 "terminal-and-cut",
                 f"{names(both)} in {demos.source}",
                 f"{len(both)} episodes are marked both terminal and cut off by time; they count as terminal.",
-                "If they were cut off: `convert --time-limit N`, N their length.",
+                "If they were cut off, run `convert --time-limit N`, where N is their length.",
             )
         )
     terminal = [e for e in demos.episodes if e.terminated and not e.ends_in_success]
@@ -45,7 +45,10 @@ def endings(reading: Reading, use: Use) -> list[Finding]:
     remedy = f"Mark them as cut off: `convert --time-limit {len(cut[0])}`."
     if limit is not None:
         return [*found, error("timeout-terminal", place, f"{problem}, the environment's time limit.", remedy)]
-    return [*found, warning("timeout-terminal", place, f"{problem}, the largest length: time-outs?", remedy)]
+    return [
+        *found,
+        warning("timeout-terminal", place, f"{problem}, the longest in the file: perhaps time-outs.", remedy),
+    ]
 
 
 def short(reading: Reading, use: Use) -> list[Finding]:
@@ -111,8 +114,8 @@ def next_obs(reading: Reading, use: Use) -> list[Finding]:
         warning(
             "next-obs",
             f"{names(differing)} in {demos.source}",
-            f"next_obs[t] of {key!r} is not obs[t + 1], which stands in for it inside an episode.",
-            "Where steps were left out, chunks of actions are not what happened: record every step; else "
+            f"next_obs[t] of {key!r} is not obs[t + 1], which is used instead inside an episode.",
+            "If steps were left out, record every step, since chunks of actions would not be what happened; otherwise "
             "repair next_obs.",
         )
     ]
@@ -129,10 +132,10 @@ def jumps(reading: Reading, use: Use) -> list[Finding]:
         warning(
             "jump",
             place,
-            "the observations jump there as at a reset, and so they do at "
-            f"{len(found)} places in {len({n for n, _ in found})} episodes: several episodes in one, or steps "
+            "the observations jump there as at a reset, as they do at "
+            f"{len(found)} places in {len({n for n, _ in found})} episodes: several episodes were joined, or steps "
             "are missing.",
-            "Write each as an episode of its own; of D4RL files, see --episode-length N.",
+            "Write each as its own episode; for D4RL files, see --episode-length N.",
         )
     ]
 
@@ -167,6 +170,6 @@ def sample_counts(reading: Reading, use: Use) -> list[Finding]:
             "num-samples",
             f"{names(wrong)} in {demos.source}",
             f"attribute num_samples says {wrong[0].attrs[CLAIMED_STEPS]}, the arrays have {len(wrong[0])} rows.",
-            "Readers that trust the attribute would cut or overrun; write the file anew with `convert`.",
+            "Readers that trust the attribute would read too few or too many rows; rewrite the file with `convert`.",
         )
     ]

@@ -25,7 +25,7 @@ def images(reading: Reading, use: Use) -> list[Finding]:
                 make(
                     "image-jpeg",
                     place,
-                    "the images are stored as JPEG, which is lossy and not read.",
+                    "the images are stored as JPEG, which is lossy and not supported.",
                     "Write the dataset with jpeg_encoding=False.",
                 )
             )
@@ -69,7 +69,7 @@ def filter_keys(reading: Reading, use: Use) -> list[Finding]:
                     "filter-key-leak",
                     f"mask/{a} and mask/{b} in {source}",
                     f"they share {len(shared)} episodes, so validation is not held out.",
-                    "Write them anew with `split`.",
+                    "Write them again with `split`.",
                 )
             )
     return found
@@ -104,8 +104,8 @@ def versions(reading: Reading, use: Use) -> list[Finding]:
                 warning(
                     "simulator-version",
                     place,
-                    "the version of robosuite it was recorded with is not named.",
-                    f"Compare success by `playback` with the installed {here}.",
+                    "the file does not say which version of robosuite recorded it.",
+                    f"Check with `playback` that demonstrations still succeed in the installed {here}.",
                 )
             ]
         if recorded != here:
@@ -113,8 +113,8 @@ def versions(reading: Reading, use: Use) -> list[Finding]:
                 warning(
                     "simulator-version",
                     place,
-                    f"recorded with robosuite {recorded}, installed is {here}.",
-                    "See how many demonstrations still succeed: `playback --use actions`.",
+                    f"recorded with robosuite {recorded}, but {here} is installed.",
+                    "Check how many demonstrations still succeed with `playback --use actions`.",
                 )
             ]
         return []
@@ -129,8 +129,8 @@ def _gymnasium_version(spec: str, place: str) -> list[Finding]:
             warning(
                 "simulator-version",
                 place,
-                f"{spec} is of an older Gymnasium-Robotics; its successor is {old[1]}-v4.",
-                f"Evaluate with --env {old[1]}-v4 and see `playback`.",
+                f"{spec} belongs to an older Gymnasium-Robotics; its successor is {old[1]}-v4.",
+                f"Evaluate with --env {old[1]}-v4, and check the data with `playback`.",
             )
         ]
     return []

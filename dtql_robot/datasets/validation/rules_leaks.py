@@ -57,7 +57,7 @@ def _finding(what: str, dims: Sequence[int], ahead: int, demos: Demonstrations) 
         "action-in-obs",
         f"{what} in {demos.source}",
         f"it determines {entries} {which} of the action of "
-        f"{when}: a policy learns to copy, and at evaluation there is nothing to copy.",
+        f"{when}: a policy learns to copy it, and in evaluation there is nothing to copy.",
         "Choose the other observations with --obs-keys.",
     )
 

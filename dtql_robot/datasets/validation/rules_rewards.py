@@ -30,12 +30,12 @@ def success(reading: Reading, use: Use) -> list[Finding]:
                 f"success: `train --success-reward {hint[0]:.9g}` (`convert` writes it to a file)."
             )
         if use.reward == "success":
-            return [error("no-success", where, "reward=success, and there is no success signal.", remedy)]
+            return [error("no-success", where, "reward=success, but there is no success signal.", remedy)]
         return [warning("no-success", where, "there is no success signal.", remedy)]
     if not any(bool(np.any(e.success)) for e in demos.episodes):
         text = "no episode ever succeeds."
         if use.reward == "success":
-            return [error("never-success", demos.source, f"reward=success, and {text}", "Use --reward dataset.")]
+            return [error("never-success", demos.source, f"reward=success, but {text}", "Use --reward dataset.")]
         return [warning("never-success", demos.source, text, "Check the success signal of the recording.")]
     return []
 
@@ -50,7 +50,7 @@ def rewards(reading: Reading, use: Use) -> list[Finding]:
             warning(
                 "no-rewards",
                 f"{names(missing)} in {demos.source}",
-                "there are no rewards; zeros stand in, so the critic learns nothing.",
+                "there are no rewards; zeros are used instead, so the critic learns nothing.",
                 "Train with --q-weight 0, or record rewards.",
             )
         ]
@@ -62,8 +62,8 @@ def rewards(reading: Reading, use: Use) -> list[Finding]:
                 warning(
                     "constant-rewards",
                     demos.source,
-                    f"every reward is {low:g}: the critic learns how long an episode lasts, and nothing else.",
-                    "Train with --q-weight 0 where that is not the aim.",
+                    f"every reward is {low:g}: the critic learns only how long an episode lasts.",
+                    "Train with --q-weight 0 if that is not intended.",
                 )
             ]
         return [
@@ -89,8 +89,8 @@ def always_success(reading: Reading, use: Use) -> list[Finding]:
             "always-success",
             f"{names(on)} in {demos.source}",
             f"{len(on)} of {len(labelled)} episodes "
-            "succeed from their first step to their last: nothing is to be reached.",
-            "Check what the success signal of the recording means; where it is none, use --reward dataset.",
+            "succeed from the first step to the last, so there is nothing to achieve.",
+            "Check what the recording's success signal means; if it is not one, use --reward dataset.",
         )
     ]
 
@@ -109,8 +109,7 @@ def mixed_rewards(reading: Reading, use: Use) -> list[Finding]:
             _mixed(
                 dense,
                 sparse,
-                f"{values[0]:g} and {values[1]:g} alone in the latter, another value at nearly "
-                "every step in the former",
+                f"{values[0]:g} and {values[1]:g} only in the latter, another value at nearly every step in the former",
                 demos.source,
             )
         ]
@@ -127,7 +126,7 @@ def _mixed(one: Sequence[Episode], other: Sequence[Episode], how: str, source: s
     return warning(
         "mixed-rewards",
         f"{names(one)} and {names(other)} in {source}",
-        f"their rewards ({len(one)} and {len(other)} episodes) are of two formulas: {how}.",
+        f"their rewards ({len(one)} and {len(other)} episodes) follow two formulas: {how}.",
         "Train on one kind with --filter-key, or recompute the rewards; --reward success does not use them.",
     )
 

@@ -67,7 +67,7 @@ def constants(reading: Reading, use: Use) -> list[Finding]:
                     "constant-actions",
                     demos.source,
                     f"action entries never change: {which}.",
-                    "Expected where the robot does not use them: the policy repeats exactly these values.",
+                    "This is fine if the robot does not use them: the policy repeats exactly these values.",
                 )
             )
         else:
@@ -77,7 +77,7 @@ def constants(reading: Reading, use: Use) -> list[Finding]:
                     "constant-obs",
                     f"{name} in {demos.source}",
                     f"{text}.",
-                    "Harmless where the task leaves them fixed; else leave the key out.",
+                    "Harmless if the task keeps them fixed; otherwise leave the key out.",
                 )
             )
     return found
@@ -114,9 +114,9 @@ def _outlier(demos: Demonstrations, name: str, dim: int, values: Array, far: Arr
     return warning(
         "outlier",
         place,
-        f"entry {dim} is {values[row]:.4g} there, and spans {inner:.3g} at nine steps in "
+        f"entry {dim} is {values[row]:.4g} there, but spans {inner:.3g} at nine steps in "
         f"ten: scaled by {few}, all others look alike.",
-        "Repair the value, or leave the episode out with a filter key.",
+        "Repair the value, or leave out the episode with a filter key.",
     )
 
 

@@ -123,8 +123,9 @@ class Recording:
         """Note an episode that cannot be recorded.  WorkerError where more cannot than can."""
         self.missing[number] = reason
         if len(self.missing) >= TOO_MANY and len(self.missing) > len(self.episodes):
-            raise WorkerError(f"{len(self.missing)} episodes of {self.plan.task} could not be recorded; the last: "
-                               f"{reason}")  # fmt: skip
+            raise WorkerError(
+                f"{len(self.missing)} episodes of {self.plan.task} could not be recorded; the last: {reason}"
+            )
 
     def _counts(self, episode: Episode, tried: int) -> bool:
         """Whether the plan wants this episode.  InputError where hardly any succeeds, and successes are wanted."""
@@ -135,8 +136,9 @@ class Recording:
             return True
         found = len(self.episodes)
         if found * HOPELESS < tried - HOPELESS:
-            raise InputError(f"{self.plan.task}: only {found} of {tried} episodes succeed, too few to record successes "
-                             "only.")  # fmt: skip
+            raise InputError(
+                f"{self.plan.task}: only {found} of {tried} episodes succeed, too few to record successes only."
+            )
         return False
 
     def demonstrations(self) -> Demonstrations:

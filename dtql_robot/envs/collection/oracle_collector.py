@@ -37,9 +37,12 @@ class OracleCollector:
         self._plan, name = plan, plan.task.removeprefix(FAMILY)
         self._scene = name.partition("-")[0]
         self._env = gymnasium.make(
-            name, disable_env_checker=True, terminate_at_goal=False, mode="data_collection",
+            name,
+            disable_env_checker=True,
+            terminate_at_goal=False,
+            mode="data_collection",
             max_episode_steps=plan.steps + 1,
-        )  # fmt: skip
+        )
         self._sim: Any = self._env.unwrapped
         self._stacking = SCENES[name]
         self._oracles = _oracles(self._env, self._scene, plan.kind)

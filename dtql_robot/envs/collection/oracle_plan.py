@@ -45,8 +45,10 @@ class OraclePlan:
     def __post_init__(self) -> None:
         if not has_oracles(self.task):
             scenes = [f"{FAMILY}{name}" for name in SCENES]
-            raise InputError(f"OGBench has no scripted oracle for {self.task!r}. {did_you_mean(self.task, scenes)} "
-                             f"It has them for {', '.join(scenes)}.")  # fmt: skip
+            raise InputError(
+                f"OGBench has no scripted oracle for {self.task!r}. {did_you_mean(self.task, scenes)} "
+                f"It has them for {', '.join(scenes)}."
+            )
         check_run(self.seed, self.episodes)
         if not 2 <= self.steps <= 100_000:
             raise InputError(f"steps of an episode must be between 2 and 100000, found {self.steps}.")

@@ -72,7 +72,7 @@ def _wrapped(function: Callable[..., Any], arguments: tuple[str, ...], by: str, 
         shown = f" with arguments {kwargs}" if kwargs else ""
         raise InputError(f"{spec}: the environment cannot be made {by}{shown}: {describe(error)}.") from error
     if not isinstance(env, gymnasium.Env):
-        raise InputError(f"{spec}: made {by} was {type(env).__name__}; a gymnasium.Env was expected.")
+        raise InputError(f"{spec}: the environment made {by} is {type(env).__name__}; expected a gymnasium.Env.")
     if limit is not None:
         env = TimeLimit(env, int(limit))
     facts = _facts(env, spec)
@@ -84,7 +84,7 @@ def _wrapped(function: Callable[..., Any], arguments: tuple[str, ...], by: str, 
 def _facts(env: gymnasium.Env, spec: str) -> EnvInfo:
     rule = env.metadata.get("success_rule", success_rule(spec.partition(":")[2]))
     if rule not in RULES:
-        raise InputError(f"{spec}: its metadata has success_rule {rule!r}; 'last' or 'any' was expected.")
+        raise InputError(f"{spec}: its metadata has success_rule {rule!r}; expected 'last' or 'any'.")
     return EnvInfo(
         spec=spec,
         horizon=_limit_of(env),

@@ -87,8 +87,10 @@ def environment_kwargs(task: str, env_args: dict[str, Any]) -> tuple[dict[str, A
     old = versions.is_old(env_args)
     kwargs = {k: v for k, v in env_kwargs(env_args).items() if k not in DROPPED}
     if not 0 < (kwargs.get("control_freq") or 20) <= MAX_FREQUENCY:
-        raise InputError(f"robosuite:{task}: control_freq must be above 0 and up to {MAX_FREQUENCY} Hz, found "
-                         f"{kwargs['control_freq']}.")  # fmt: skip
+        raise InputError(
+            f"robosuite:{task}: control_freq must be above 0 and up to {MAX_FREQUENCY} Hz, found "
+            f"{kwargs['control_freq']}."
+        )
     kwargs.setdefault("robots", ["Panda"] * (2 if task.startswith("TwoArm") else 1))
     kwargs.setdefault("hard_reset", False)
     if old:

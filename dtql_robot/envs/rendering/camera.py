@@ -47,9 +47,10 @@ def _gl_context(backend: str, width: int, height: int) -> Any:
             from mujoco.glfw import GLContext
         return GLContext(width, height)
     except Exception as error:  # the three libraries raise errors of their own, or whatever ctypes does
-        raise InputError(f"Frames of {width}x{height} pixels cannot be drawn with {backend} ({type(error).__name__}: "
-                         f"{error}). Set MUJOCO_GL to osmesa (`{APT_LINE_OSMESA}`), or draw smaller frames."
-                         ) from error  # fmt: skip
+        raise InputError(
+            f"Frames of {width}x{height} pixels cannot be drawn with {backend} ({type(error).__name__}: "
+            f"{error}). Set MUJOCO_GL to osmesa (`{APT_LINE_OSMESA}`), or draw smaller frames."
+        ) from error
 
 
 class Camera:

@@ -81,8 +81,10 @@ def convention_warnings(
     for key, images in recorded.items():
         how = convention_of(images, [obs[key] for obs in starts])
         if how is not None:
-            told.append(f"The images {key!r} are {how} compared with what {spec} draws: a policy trained on "
-                        f"them sees other ones when it is evaluated. {_remedy(how)}")  # fmt: skip
+            told.append(
+                f"The images {key!r} are {how} compared with what {spec} draws: a policy trained on "
+                f"them sees other ones when it is evaluated. {_remedy(how)}"
+            )
     return told
 
 

@@ -27,8 +27,10 @@ def image_key(camera: str) -> str:
 def camera_of(key: str) -> str:
     """The camera of an image observation; InputError for a key that names none."""
     if not key.endswith(SUFFIX):
-        raise InputError(f"observation {key!r} is an image, but of which camera is not known: image observations are "
-                         f"named after one, as in 'front{SUFFIX}'. Rename it in the data.")  # fmt: skip
+        raise InputError(
+            f"observation {key!r} is an image, but of which camera is not known: image observations are "
+            f"named after theirs, as in 'front{SUFFIX}'. Rename it in the data."
+        )
     return key.rpartition("/")[2].removesuffix(SUFFIX)
 
 
@@ -59,12 +61,16 @@ def check_images(images: ImageObs, facts: EnvInfo, env_args: Mapping[str, Any]) 
             raise InputError(f"observation {key!r} has {channels} channels; {facts.spec} draws colour images (3).")
         recorded = _recorded_size(camera, env_args)
         if recorded is not None and recorded != (height, width):
-            raise InputError(f"observation {key!r} is {height}x{width} pixels, but the data's record of its cameras "
-                             f"says {recorded[0]}x{recorded[1]}; use the data's own images.")  # fmt: skip
+            raise InputError(
+                f"observation {key!r} is {height}x{width} pixels, but the data's record of its cameras "
+                f"says {recorded[0]}x{recorded[1]}; use the data's own images."
+            )
         view = (env_args.get(CAMERA_VIEWS) or {}).get(camera)
         if view is not None and view != json.loads(json.dumps(facts.camera_views.get(camera))):
-            raise InputError(f"camera {camera!r} of {facts.spec} stood elsewhere when the data was recorded ({view}); "
-                             "use the version of this package that recorded it, or record anew.")  # fmt: skip
+            raise InputError(
+                f"camera {camera!r} of {facts.spec} stood elsewhere when the data was recorded ({view}); "
+                "use the version of this package that recorded it, or record it again."
+            )
 
 
 def _recorded_size(camera: str, env_args: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""Frames of an environment that is not MuJoCo: what its own `render` returns, as the frame that was asked for."""
+"""Frames of an environment that is not MuJoCo: what its own `render` returns, as the frame that was requested."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ def as_picture(drawn: Any, spec: str) -> Frame:
     if picture.ndim == 2:
         picture = np.stack([picture] * 3, axis=-1)
     if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or not picture.size or picture.dtype.kind not in "buif":
-        raise InputError(f"{spec}: its own render gives {_describe(drawn)}; expected a picture "
-                         "(height, width, 3) with render_mode 'rgb_array'. Leave the video out.")  # fmt: skip
+        raise InputError(
+            f"{spec}: its own render returned {_describe(drawn)}; expected a picture "
+            "(height, width, 3) with render_mode 'rgb_array'. Leave out the video."
+        )
     if picture.dtype.kind == "f":
         picture = picture * 255 if float(np.nanmax(picture)) <= 1.0 else picture
     elif picture.dtype.kind == "b":

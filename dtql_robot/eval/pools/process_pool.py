@@ -144,7 +144,7 @@ class ProcessPool:
             starts = 1
             while isinstance(lost := answers[process], Lost):
                 if starts == MAX_STARTS:
-                    raise InputError(f"{self._spec} does not start, {starts} times in turn: {lost.reason}")
+                    raise InputError(f"{self._spec} failed to start {starts} times in a row: {lost.reason}")
                 starts += 1
                 answers[process] = self._ask(process, "facts")
         return answers[0]

@@ -33,7 +33,7 @@ def fitted(picture: Any, width: int, height: int) -> Frame:
     if frame.ndim == 2:
         frame = frame[..., None]
     if frame.ndim != 3 or frame.shape[2] not in (1, 3, 4) or frame.dtype != np.uint8 or not frame.size:
-        raise ValueError(f"expected a picture (height, width, 3) of type uint8, got {frame.shape} {frame.dtype}")
+        raise ValueError(f"expected an image (height, width, 3) of type uint8, got {frame.shape} {frame.dtype}")
     frame = np.repeat(frame, 3, axis=2) if frame.shape[2] == 1 else frame[..., :3]
     if frame.shape == (height, width, 3):
         return frame

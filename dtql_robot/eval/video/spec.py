@@ -86,7 +86,7 @@ def path_of_each_camera(path: Path, cameras: Sequence[str]) -> list[tuple[Path, 
 
 
 def pace(env_fps: int, horizon: int, spec: VideoSpec) -> Pace:
-    """Real time at no more than 30 frames a second, faster where the episode would exceed max_frames."""
+    """Real time at no more than 30 frames per second, faster where the episode would exceed max_frames."""
     real_time = math.ceil(env_fps / 30)
     stride = max(real_time, math.ceil(horizon / spec.max_frames))
     fps = spec.fps or max(1, round(env_fps / real_time))

@@ -18,7 +18,7 @@ def read(path: Path) -> Demonstrations:
     """The entry point of `dtql_robot.datasets`."""
     files = sorted(path.glob("*.csv"))
     if not files:
-        raise InputError(f"{path} holds no CSV files; a folder with one for each demonstration was expected.")
+        raise InputError(f"{path} contains no CSV files; expected a folder with one for each demonstration.")
     return Demonstrations.from_arrays([_episode(file) for file in files], env="point:reach", source=str(path))
 
 

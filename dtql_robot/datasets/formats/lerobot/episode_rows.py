@@ -71,14 +71,14 @@ class Rows:
         """(T, H, W, C) uint8."""
         if len(feature.shape) != 3 or feature.shape[2] not in (1, 3):
             raise InputError(
-                f"{INFO} of {self.meta.root} says shape {feature.shape} of {feature.name!r}; (height, width, 1 or 3) "
-                "was expected."
+                f"{INFO} of {self.meta.root} says shape {feature.shape} of {feature.name!r}; expected (height, width, "
+                "1 or 3)."
             )
         size = recording.steps * math.prod(feature.shape)
         if size > 2**26 and size > (free := free_memory()):
             raise InputError(
-                f"{key!r} of {recording.name} needs {size / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free. Leave "
-                "it out, or read it where there is more."
+                f"{key!r} of {recording.name} needs {size / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free. "
+                "Leave it out, or use a machine with more memory."
             )
         start, stop = self._range(recording)
         if feature.dtype == "video":
@@ -100,7 +100,7 @@ class Rows:
         if len(far) and self.meta.version in SINGLE:
             step = int(far[0])
             raise Place(recording.name, str(self.meta.root / recording.data)).error(
-                f"the timestamp of step {step} is {times[step]:.4f} s; {even[step]:.4f} s was expected at fps "
+                f"the timestamp of step {step} is {times[step]:.4f} s; expected {even[step]:.4f} s at fps "
                 f"{self.meta.fps:g} (within {TOLERANCE:g} s)",
                 f"Correct fps in {INFO}, or record it again.",
             )
@@ -120,17 +120,21 @@ class Rows:
         clip = recording.clips[feature.name]
         video = self._video(feature.name, clip.file)
         if video.size != feature.shape[:2]:
-            raise InputError(f"{video.shown} has frames of {video.size[0]} x {video.size[1]} pixels; {INFO} says "
-                             f"{feature.shape[0]} x {feature.shape[1]}. {FETCH}")  # fmt: skip
+            raise InputError(
+                f"{video.shown} has frames of {video.size[0]} x {video.size[1]} pixels; {INFO} says "
+                f"{feature.shape[0]} x {feature.shape[1]}. {FETCH}"
+            )
         uneven = self.uneven_times(recording)
         times = (self._even(recording) if uneven is None else uneven.astype(np.float64)) + (clip.start or 0.0)
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-            raise place.error("timestamps do not rise from step to step", FETCH)
+            raise place.error("timestamps do not increase from step to step", FETCH)
         out = np.empty((recording.steps, *feature.shape), np.uint8)
         video.read(times, out)
         if clip.start is None and (more := video.count_more()):
-            raise place.error(f"the video of {feature.name!r} has {recording.steps + more} frames, the table "
-                              f"{recording.steps} rows,", FETCH)  # fmt: skip
+            raise place.error(
+                f"the video of {feature.name!r} has {recording.steps + more} frames, the table {recording.steps} rows,",
+                FETCH,
+            )
         return out
 
     def _video(self, feature: str, name: str) -> Video:
@@ -165,9 +169,9 @@ class Rows:
         rows = np.flatnonzero(self._column("episode_index").reshape(-1) == recording.index)
         place = Place(recording.name, str(self.meta.root / recording.data))
         if len(rows) != recording.steps:
-            raise place.error(f"{len(rows)} rows of it were found, {recording.steps} were expected", FETCH)
+            raise place.error(f"it has {len(rows)} rows instead of {recording.steps}", FETCH)
         if rows[-1] - rows[0] + 1 != len(rows):
-            raise place.error("its rows are not in one piece", FETCH)
+            raise place.error("its rows are not contiguous", FETCH)
         if "frame_index" in table.columns:
             frames = self._column("frame_index").reshape(-1)[rows[0] : rows[-1] + 1]
             if (frames != np.arange(len(rows))).any():
@@ -179,7 +183,7 @@ class Rows:
         assert self._table is not None
         if name not in self._read:
             if name not in self._table.columns:
-                raise InputError(f"{self._table.path} has no column {name!r}, which {INFO} speaks of. {FETCH}")
+                raise InputError(f"{self._table.path} has no column {name!r}, which {INFO} lists. {FETCH}")
             feature = self.meta.features.get(name)
             shape = (1,) if feature is None else feature.shape
             shown = f"{name} in {self._table.path.name}"

@@ -122,8 +122,9 @@ def roles_of(features: Mapping[str, Feature], own: Mapping[str, Any], place: str
     actions = first(ACTIONS)
     if actions is None or not features[actions].is_number or len(features[actions].shape) != 1:
         found = "no feature 'action'" if actions is None else f"a feature {actions!r} of {features[actions].shape}"
-        raise InputError(f"{place} has {found} (only {', '.join(features) or 'nothing'}); a vector of numbers was "
-                         "expected.")  # fmt: skip
+        raise InputError(
+            f"{place} has {found} (only {', '.join(features) or 'nothing'}); expected a vector of numbers."
+        )
     rewards, success = first(REWARDS), first(SUCCESS)
     taken = {actions, rewards, success, DONE, TRUNCATED, *INDEX}
     taken |= {MASKS} if "extras" in own else set()  # as this package writes them; else anything may be called so
@@ -161,8 +162,8 @@ def _sources(feature: Feature, noted: Any, place: str) -> dict[str, Source]:
     for part in parts:
         if part is None or not _is_part(part):
             raise InputError(
-                f"meta/dtql_robot.json of {place} says {str(noted)[:80]!r} of {feature.name!r}; a name, or names with "
-                "shapes, were expected. Remove that file."
+                f"meta/dtql_robot.json of {place} says {str(noted)[:80]!r} of {feature.name!r}; expected a name, or "
+                "names with shapes. Remove that file."
             )
         key, shape = str(part[0]), tuple(part[1])
         stop = start + int(np.prod(shape, dtype=np.int64))
@@ -175,6 +176,10 @@ def _sources(feature: Feature, noted: Any, place: str) -> dict[str, Source]:
 
 def _is_part(part: Any) -> bool:
     return (
-        isinstance(part, list) and len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], list)
-        and 0 < len(part[1]) < 9 and all(type(n) is int and 0 < n < 2**31 for n in part[1])
-    )  # fmt: skip
+        isinstance(part, list)
+        and len(part) == 2
+        and isinstance(part[0], str)
+        and isinstance(part[1], list)
+        and 0 < len(part[1]) < 9
+        and all(type(n) is int and 0 < n < 2**31 for n in part[1])
+    )

@@ -30,13 +30,13 @@ def filled(template: str, values: Mapping[str, str | int], root: Path) -> str:
     def value(found: re.Match[str]) -> str:
         name, digits = found[1], found[2]
         if name not in values:
-            raise InputError(f"{INFO} of {root} has a path {template!r}; {name!r} in it is not known.")
+            raise InputError(f"{INFO} of {root} has a path {template!r} with the unknown field {name!r}.")
         given = values[name]
         return f"{given:0{int(digits)}d}" if digits and isinstance(given, int) else str(given)
 
     path = _FIELD.sub(value, template)
     if "{" in path or "\0" in path:
-        raise InputError(f"{INFO} of {root} has a path {template!r}, which is not understood.")
+        raise InputError(f"{INFO} of {root} has a malformed path {template!r}.")
     return path
 
 
@@ -50,15 +50,15 @@ def file_in(root: Path, name: str) -> Path:
         real, home = path.resolve(strict=True), root.resolve()
         kind = real.stat().st_mode
     except FileNotFoundError as error:
-        raise InputError(f"{root} has no {name}, which its {INFO} speaks of. {FETCH}") from error
+        raise InputError(f"{root} has no {name}, which its {INFO} lists. {FETCH}") from error
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}.") from error
     blobs = home.parent.parent / "blobs"
     cached = home.parent.name == "snapshots" and real.is_relative_to(blobs)
     if not (real.is_relative_to(home) or cached) or not stat.S_ISREG(kind):
         raise InputError(
-            f"{path} leads out of the data set or is no regular file; nothing outside it is read. Copy the data set "
-            "with its content first: `cp -rL`."
+            f"{path} points outside the data set or is not a regular file; nothing outside it is read. Copy the data "
+            "set with its content first: `cp -rL`."
         )
     return real
 
@@ -68,7 +68,7 @@ def read_text(root: Path, name: str) -> str:
     path = file_in(root, name)
     try:
         if path.stat().st_size > _LARGEST_JSON:
-            raise InputError(f"{root / name} has {path.stat().st_size} bytes, too many for notes on a data set.")
+            raise InputError(f"{root / name} has {path.stat().st_size} bytes, too many for metadata.")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{root / name} cannot be read ({error}). {FETCH}") from error
@@ -79,16 +79,16 @@ def parse(text: str, place: str) -> Any:
     try:
         return parse_json(text)
     except ValueError as error:
-        raise InputError(f"{place} is no JSON ({error}). {FETCH}") from error
+        raise InputError(f"{place} is not JSON ({error}). {FETCH}") from error
 
 
 def read_lines(root: Path, name: str) -> list[dict[str, Any]]:
-    """The objects of a .jsonl file, one a line."""
+    """The objects of a .jsonl file, one per line."""
     found = []
     for number, line in enumerate(read_text(root, name).split("\n"), 1):
         if line.strip():
             value = parse(line, f"line {number} of {root / name}")
             if not isinstance(value, dict):
-                raise InputError(f"line {number} of {root / name} holds no object. {FETCH}")
+                raise InputError(f"line {number} of {root / name} contains no object. {FETCH}")
             found.append(value)
     return found

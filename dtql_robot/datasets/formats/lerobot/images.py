@@ -32,12 +32,12 @@ def _decoded(stored: Any, shape: tuple[int, ...], label: str, place: Place) -> A
 
     content = stored.get("bytes") if isinstance(stored, dict) else stored
     if not isinstance(content, bytes):
-        raise place.error(f"{label} holds no picture (only the name of a file)", FETCH)
+        raise place.error(f"{label} contains no image (only a file name)", FETCH)
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if (image.height, image.width) != shape[:2]:
                 raise place.error(
-                    f"{label} is {image.height} x {image.width} pixels, {shape[0]} x {shape[1]} were expected,"
+                    f"{label} is {image.height} x {image.width} pixels instead of {shape[0]} x {shape[1]}"
                 )
             array = np.asarray(image.convert("L" if shape[2] == 1 else "RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -42,9 +42,15 @@ _SHAPE = js.object_of(
 )
 _OWN_SHAPE = js.object_of(
     {},
-    {"env_spec": js.optional(js.text), "env_args": js.mapping, "attrs": js.mapping, "obs": js.mapping,
-     "extras": js.mapping, "filter_keys": js.values_of(js.list_of(js.whole))},
-)  # fmt: skip
+    {
+        "env_spec": js.optional(js.text),
+        "env_args": js.mapping,
+        "attrs": js.mapping,
+        "obs": js.mapping,
+        "extras": js.mapping,
+        "filter_keys": js.values_of(js.list_of(js.whole)),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -108,9 +114,9 @@ def read_meta(root: Path) -> Meta:
     tasks = _tasks_of_table(root) if several else _tasks_of_lines(root)
     recordings = tuple((_of_tables if several else _of_lines)(root, info, features))
     if not recordings:
-        raise InputError(f"{root} holds no episodes.")
+        raise InputError(f"{root} contains no episodes.")
     if len({r.index for r in recordings}) < len(recordings):
-        raise InputError(f"The folder meta of {root} lists an episode twice. {FETCH}")
+        raise InputError(f"The meta folder of {root} lists an episode twice. {FETCH}")
     claimed = info.get("total_episodes", len(recordings))
     if claimed != len(recordings):
         raise InputError(f"{root / INFO} says {claimed} episodes, the folder meta lists {len(recordings)}. {FETCH}")
@@ -144,7 +150,7 @@ def _tasks_of_table(root: Path) -> dict[int, str]:
     table.close()
     sentences = next((v for k, v in columns.items() if k != "task_index" and all(isinstance(t, str) for t in v)), None)
     if sentences is None or "task_index" not in columns:
-        raise InputError(f"{table.path} has columns {table.columns}; task_index and sentences were expected. {FETCH}")
+        raise InputError(f"{table.path} has columns {table.columns}; expected task_index and sentences. {FETCH}")
     return dict(zip(columns["task_index"], sentences, strict=True))
 
 
@@ -178,7 +184,7 @@ def _of_tables(root: Path, info: dict[str, Any], features: dict[str, Feature]) -
             place = {k: _whole(row, f"videos/{key}/{k}", root) for k in ("chunk_index", "file_index")}
             start = row.get(f"videos/{key}/from_timestamp")
             if not isinstance(start, float) or not 0 <= start < 1e9:
-                raise InputError(f"meta/episodes of {root} has no time at which {key!r} of an episode begins. {FETCH}")
+                raise InputError(f"meta/episodes of {root} has no start time of {key!r} for an episode. {FETCH}")
             clips[key] = Clip(filled(_video_path(info, root), {**place, "video_key": key}, root), start)
         index = _whole(row, "episode_index", root)
         yield _recording(row, index, filled(info["data_path"], where, root), clips, root)
@@ -194,7 +200,7 @@ def _recording(row: dict[str, Any], index: int, data: str, clips: dict[str, Clip
     own = parse(noted, f"{OWN_COLUMN!r} of episode {index} in {root}") if isinstance(noted, str) else noted
     attrs = {k: v for k, v in row.items() if not _LAYOUT.fullmatch(k) and k != OWN_COLUMN and _is_plain(v)}
     if steps < 1:
-        raise InputError(f"meta of {root} says {steps} steps of episode {index}; at least one was expected. {FETCH}")
+        raise InputError(f"meta of {root} says {steps} steps of episode {index}; expected at least one. {FETCH}")
     sentences = tuple(str(t) for t in tasks) if isinstance(tasks, list) else ()
     return Recording(index, steps, data, clips, sentences, attrs, own if isinstance(own, dict) else None)
 
@@ -207,14 +213,14 @@ def _whole(row: dict[str, Any], key: str, root: Path) -> int:
     value = row.get(key)
     if type(value) is not int or not 0 <= value < 2**48:
         raise InputError(
-            f"meta of {root} has {str(value)[:40]!r} as {key!r} of an episode; a whole number was expected. {FETCH}"
+            f"meta of {root} has {str(value)[:40]!r} as {key!r} of an episode; expected a whole number. {FETCH}"
         )
     return value
 
 
 def _video_path(info: dict[str, Any], root: Path) -> str:
     if not isinstance(info.get("video_path"), str):
-        raise InputError(f"{root / INFO} names videos, and no video_path to find them by. {FETCH}")
+        raise InputError(f"{root / INFO} lists videos but no video_path to find them. {FETCH}")
     return str(info["video_path"])
 
 

@@ -50,11 +50,11 @@ def _chosen(meta: Meta, filter_key: str | None) -> tuple[Recording, ...]:
     if wanted is None:
         names = ", ".join(meta.splits) or "none"
         raise InputError(
-            f"{meta.root}: no split {filter_key!r} (there are {names}); a split or indices of episodes such as 0:10,15 "
-            "were expected."
+            f"{meta.root}: no split {filter_key!r} (there are {names}); expected a split or "
+            "episode indices such as 0:10,15."
         )
     missing = [i for i in wanted if i not in known]
     if missing or not wanted:
-        what = f"names episode {missing[0]}, which is not there" if missing else "selects no episodes"
-        raise InputError(f"{meta.root}: {filter_key!r} {what}; episodes {min(known)} to {max(known)} are.")
+        what = f"names episode {missing[0]}, which does not exist" if missing else "selects no episodes"
+        raise InputError(f"{meta.root}: {filter_key!r} {what}; it has episodes {min(known)} to {max(known)}.")
     return tuple(known[i] for i in sorted(set(wanted)))

@@ -16,7 +16,7 @@ def _notes(root: Path) -> dict[str, Any]:
         return {}
     found = parse(read_text(root, OWN), str(root / OWN))
     if not isinstance(found, dict) or not isinstance(found.get("filter_keys", {}), dict):
-        raise InputError(f"{root / OWN} holds no object with filter_keys. Remove that file.")
+        raise InputError(f"{root / OWN} contains no object with filter_keys. Remove that file.")
     return found
 
 

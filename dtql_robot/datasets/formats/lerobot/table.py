@@ -24,7 +24,7 @@ def pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise InputError(f"LeRobot data sets are parquet files, which need pyarrow: {INSTALL}.") from error
+        raise InputError(f"Parquet files of LeRobot data sets need pyarrow: {INSTALL}.") from error
     return pyarrow
 
 
@@ -114,7 +114,7 @@ def as_array(column: Any, shape: tuple[int, ...], label: str, path: Path) -> Arr
     if array.dtype.kind not in "biuf" or array.size != expected:
         found = f"{array.size} values" if array.dtype.kind in "biuf" else f"values of type {values.type}"
         raise InputError(
-            f"{label!r} holds {found} in {rows} rows of {path}; {shape or (1,)} numbers a row were expected, as "
+            f"{label!r} holds {found} in {rows} rows of {path}; expected {shape or (1,)} numbers per row, as "
             "meta/info.json says."
         )
     return array.reshape(rows, *shape)

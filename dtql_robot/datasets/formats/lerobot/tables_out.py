@@ -22,10 +22,13 @@ _TABLE_SINGLE = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parq
 _VIDEO_SEVERAL = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 _VIDEO_SINGLE = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 _EPISODES = "meta/episodes/chunk-000/file-000.parquet"
-_ROW = ("timestamp", "float32"), ("frame_index", "int64"), ("episode_index", "int64"), ("index", "int64"), (
-    "task_index",
-    "int64",
-)  # fmt: skip
+_ROW = (
+    ("timestamp", "float32"),
+    ("frame_index", "int64"),
+    ("episode_index", "int64"),
+    ("index", "int64"),
+    ("task_index", "int64"),
+)
 
 
 class Tasks:
@@ -79,10 +82,12 @@ class Folder:
         if self._several:
             line |= {"dataset_from_index": self._rows, "dataset_to_index": self._rows + steps, **place}
         self._episodes.append(line)
-        self._stats.append({
-            c.name: (stats.of_pictures if c.dtype in ("image", "video") else stats.of_numbers)(rows[c.name])
-            for c in self.columns
-        })  # fmt: skip
+        self._stats.append(
+            {
+                c.name: (stats.of_pictures if c.dtype in ("image", "video") else stats.of_numbers)(rows[c.name])
+                for c in self.columns
+            }
+        )
         self._rows += steps
 
     def _write_rows(self, index: int, rows: dict[str, Array]) -> dict[str, Any]:
@@ -187,13 +192,18 @@ class Folder:
             "index_columns": [index],
             "column_indexes": [{"name": None, "field_name": None, **text, "metadata": {"encoding": "UTF-8"}}],
             "columns": [
-                {"name": "task_index", "field_name": "task_index", "pandas_type": "int64", "numpy_type": "int64",
-                 "metadata": None},
+                {
+                    "name": "task_index",
+                    "field_name": "task_index",
+                    "pandas_type": "int64",
+                    "numpy_type": "int64",
+                    "metadata": None,
+                },
                 {"name": None, "field_name": index, **text, "metadata": None},
             ],
             "creator": {"library": "pyarrow", "version": pa.__version__},
             "pandas_version": "2.2.0",
-        }  # fmt: skip
+        }
         pa.parquet.write_table(
             table.replace_schema_metadata({"pandas": json.dumps(pandas)}), self.root / "meta/tasks.parquet"
         )

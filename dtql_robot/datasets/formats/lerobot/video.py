@@ -39,7 +39,7 @@ def _container(path: Path) -> str:
     for offset, mark, name in _CONTAINERS:
         if head[offset:].startswith(mark):
             return name
-    raise InputError(f"{path} is no mp4 video ({len(head) and head[:8]!r}). {FETCH}")
+    raise InputError(f"{path} is not an mp4 video ({len(head) and head[:8]!r}). {FETCH}")
 
 
 class Video:
@@ -53,7 +53,7 @@ class Video:
         with self._reading():
             self._file = self._av.open(str(path), format=name)
             if not self._file.streams.video:
-                raise InputError(f"{shown} holds no video. {FETCH}")
+                raise InputError(f"{shown} contains no video. {FETCH}")
             self._stream = self._file.streams.video[0]
             self._stream.thread_type = "AUTO"
             self._stream.codec_context.options = {"err_detect": "explode"}

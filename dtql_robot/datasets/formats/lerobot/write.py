@@ -44,7 +44,7 @@ def save_lerobot(
     become `observation.images.CAMERA`.  meta/dtql_robot.json and a column of meta/episodes keep what LeRobot has no
     place for: names, the environment's record, attributes, the observation after the last action.
     version: of the format.  video: write mp4 files, which lose a little, instead of PNG files inside the tables.
-    fps: steps a second; None: as the source says, else 20.  splits: name -> indices of its episodes.
+    fps: steps per second; None: as the source says, else 20.  splits: name -> indices of its episodes.
     Raises InputError without pyarrow (and PyAV for videos), when `path` exists and `overwrite` is not set (an existing
     LeRobot data set is replaced with it), or when an episode is malformed; nothing is left behind then.
     """
@@ -55,7 +55,7 @@ def save_lerobot(
     layout = layout_of(demos, video)
     rate = fps_of(demos) or ASSUMED_FPS if fps is None else fps
     if not 0 < rate < 1e5:
-        raise InputError(f"{rate:g} frames a second were asked for; a number above 0 was expected.")
+        raise InputError(f"{rate:g}  is the frame rate; expected a number above 0.")
     with new_folder(path, INFO, overwrite) as temporary:
         check_room(temporary, sum(_size(e) for e in demos.episodes))
         _write(demos, temporary, layout, version, rate, splits or {})
