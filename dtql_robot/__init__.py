@@ -12,9 +12,10 @@ instant. Names below this package, such as `dtql_robot.algorithm`, may move betw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # not typing's, whose import takes longer than all else that `import dtql_robot` does
 if TYPE_CHECKING:
+    from typing import Any
+
     from dtql_robot.api.comparing import compare
     from dtql_robot.api.reporting import curves, report
     from dtql_robot.api.training import train

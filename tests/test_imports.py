@@ -85,6 +85,17 @@ def test_types_import_nothing_of_the_package_before_from_arrays_is_called():
         assert not [m for m in modules if m.startswith("dtql_robot") and not m.startswith("dtql_robot.types.")]
 
 
+def test_help_imports_no_typing():
+    """-S: other packages' .pth files may import anything."""
+    code = (
+        f"import sys; sys.path.append({str(PACKAGE.parent)!r}); import dtql_robot.cli; print('typing' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert found == "False"
+
+
 HEAVY = ("torch", "mujoco", "gymnasium", "gymnasium_robotics", "minari", "matplotlib", "imageio", "h5py")
 
 

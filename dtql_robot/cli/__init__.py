@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from dtql_robot import __version__
 from dtql_robot.errors import MissingOutputError, did_you_mean
 from dtql_robot.system.launch import spin_briefly
 from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
+
+TYPE_CHECKING = False  # typing, signal and threading are not imported for --help
+if TYPE_CHECKING:
+    from typing import Any
 
 USAGE = """\
 dtql-robot {version}: turn robot demonstrations into a fast one-step policy, with its success rate and a video.
@@ -107,6 +108,9 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, by which schedulers announce that they will kill, saves what Ctrl-C saves."""
+    import signal
+    import threading
+
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can be told
         return

@@ -8,7 +8,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+
+TYPE_CHECKING = False  # typing is not imported for --help
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 KEPT = "\n\t"
 """Control characters that our own lines need."""
