@@ -78,7 +78,7 @@ class Row:
     """One row.
 
     dataset   D4RL's name of the data
-    env       the environment of today in which its policy is judged
+    env       the environment of today in which its policy is judged, with the observations of D4RL's files
     horizon   steps of an episode there
     episodes  episodes of one evaluation in the authors' runs
     settings  what differs from `SHARED`
@@ -104,8 +104,8 @@ def _gym(name: str, quality: str, lr: float, alpha: float, decay: bool) -> Row:
 def _antmaze(maze: str, version: int, lr: float, alpha: float, decay: bool, epochs: int) -> Row:
     likelihood = {"policy.nll_weight": 1.0, "critic.expectile": 0.9, "optim.batch_size": 2048}
     settings = {**_settings(epochs, lr, alpha, decay), **likelihood, "data.reward_shift": -1.0}
-    env = {"umaze": "AntMaze_UMaze-v5", "medium": "AntMaze_Medium-v5", "large": "AntMaze_Large-v5"}[maze.split("-")[0]]
-    return Row(f"antmaze-{maze}-v{version}", env, 700 if "umaze" in maze else 1000, 100, settings)
+    name = f"antmaze-{maze}-v{version}"
+    return Row(name, f"d4rl:{name}", 700 if "umaze" in maze else 1000, 100, settings)
 
 
 def _pen(kind: str, lr: float, decay: bool, epochs: int, expectile: float) -> Row:
@@ -114,7 +114,8 @@ def _pen(kind: str, lr: float, decay: bool, epochs: int, expectile: float) -> Ro
 
 
 def _kitchen(kind: str, lr: float, alpha: float, epochs: int) -> Row:
-    return Row(f"kitchen-{kind}-v0", "FrankaKitchen-v1", 280, 100, _settings(epochs, lr, alpha, True))
+    name = f"kitchen-{kind}-v0"
+    return Row(name, f"d4rl:{name}", 280, 100, _settings(epochs, lr, alpha, True))
 
 
 def _settings(epochs: int, lr: float, alpha: float, decay: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from dtql_robot.api.judging import make_judge
 from dtql_robot.api.settings import with_settings
 from dtql_robot.config import Config
 from dtql_robot.datasets import inspect
-from dtql_robot.env_record import MAX_STEPS, choose_env, with_time_limit
+from dtql_robot.env_record import MAX_STEPS, choose_env, d4rl_task, recorded_kwargs, with_time_limit
 from dtql_robot.errors import InputError
 from dtql_robot.presets import changes, preset
 from dtql_robot.system.files import expanded
@@ -30,6 +30,8 @@ from dtql_robot.training.together import claimed_by_first
 from dtql_robot.types import Demonstrations
 
 Say = Callable[[str], None]
+GYM_KITCHEN = (59,)
+"""Numbers of an observation of FrankaKitchen-v1; D4RL's have 60."""
 
 
 def train(
@@ -181,12 +183,18 @@ def _judged_in(demos: Demonstrations, how: Training) -> tuple[Demonstrations, tu
 
 
 def _as_published(demos: Demonstrations, how: Training) -> tuple[Demonstrations, tuple[str, ...]]:
-    """The data with the environment in which the paper judges the preset's row, where the data names none."""
+    """The data with the environment in which the paper judges the preset's row, where no other is meant."""
     row = None if how.preset is None else paper.row_of(how.preset)
-    if row is None or how.env is not None or demos.env_spec is not None:
+    named = how.env or demos.env_spec
+    if row is None or named not in (None, row.env) or recorded_kwargs(demos.env_args)[1] is not None:
         return demos, ()
-    said = f"the data names no environment: {row.env}, with {row.horizon} steps per episode, as the preset's row has it"
-    return replace(demos, env_spec=row.env, env_args=with_time_limit(demos.env_args, row.horizon)), (said,)
+    spec, arguments = row.env, dict(demos.env_args)
+    kitchen = d4rl_task(row.dataset) if named is None else None
+    if kitchen is not None and kitchen.subtasks and demos.obs_shapes.get("observation") == GYM_KITCHEN:
+        spec, arguments = "FrankaKitchen-v1", {"tasks_to_complete": list(kitchen.subtasks)}
+    why = "the data names no environment: " if named is None else ""
+    said = f"{why}{spec}, with {row.horizon} steps per episode, as the preset's row has it"
+    return replace(demos, env_spec=spec, env_args=with_time_limit(arguments, row.horizon)), (said,)
 
 
 def _limited(demos: Demonstrations, how: Training) -> tuple[Demonstrations, tuple[str, ...]]:

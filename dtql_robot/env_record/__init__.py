@@ -2,6 +2,7 @@
 
 from dtql_robot.env_record.check import MAX_STEPS, check_record
 from dtql_robot.env_record.choice import OGBENCH_KINDS, EnvChoice, choose_env, is_module_id, same_environment
+from dtql_robot.env_record.d4rl_names import D4RLTask, d4rl_task
 from dtql_robot.env_record.record import (
     CAMERA_VIEWS,
     DRAWING,
@@ -31,10 +32,12 @@ __all__ = [
     "MAX_STEPS",
     "OGBENCH_KINDS",
     "OWN_SPEC",
+    "D4RLTask",
     "EnvChoice",
     "SuccessRule",
     "check_record",
     "choose_env",
+    "d4rl_task",
     "env_kwargs",
     "env_spec_of",
     "is_module_id",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-FAMILIES = ("robosuite", "metaworld", "ogbench")
+FAMILIES = ("robosuite", "metaworld", "ogbench", "d4rl")
 """What may stand before the colon of "family:task"; every other name there is that of a Python module."""
 ENV_TYPE_ROBOSUITE, ENV_TYPE_GYM = 1, 2
 OWN_SPEC = "dtql_robot_env_spec"

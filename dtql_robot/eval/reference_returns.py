@@ -66,9 +66,9 @@ D4RL = (
     _Task(r"AdroitHandHammer-v\d+", -274.856578, 12794.134825156867, 200, ignore=_DENSE),
     _Task(r"AdroitHandDoor-v\d+", -56.512833, 2880.5693087298737, 200, ignore=_DENSE),
     _Task(r"AdroitHandRelocate-v\d+", -6.425911, 4233.877797728884, 200, ignore=_DENSE),
-    _Task(r"AntMaze_UMaze-v\d+", 0.0, 1.0, 700, "success"),
-    _Task(r"AntMaze_(Medium|Large)(_Diverse_GR?)?-v\d+", 0.0, 1.0, 1000, "success"),
-    _Task(r"FrankaKitchen-v\d+", 0.0, 4.0, 280, "subtasks"),
+    _Task(r"AntMaze_UMaze-v\d+|antmaze-umaze.*", 0.0, 1.0, 700, "success"),
+    _Task(r"AntMaze_(Medium|Large)(_Diverse_GR?)?-v\d+|antmaze-(medium|large).*", 0.0, 1.0, 1000, "success"),
+    _Task(r"FrankaKitchen-v\d+|kitchen-.*", 0.0, 4.0, 280, "subtasks"),
 )
 KITCHEN_SUBTASKS = 4
 

@@ -155,29 +155,30 @@ def _locomotion() -> Iterator[tuple[str, str, str | None]]:
                 yield f"{robot}-{kind}-{version}", f"gym_mujoco_{version}/{file}", env
 
 
-def _kitchen() -> Iterator[tuple[str, str, None]]:
-    """FrankaKitchen's observations are not D4RL's, so there is no environment to name."""
+def _kitchen() -> Iterator[tuple[str, str, str]]:
     tasks = {
         "complete": "mini_kitchen_microwave_kettle_light_slider",
         "partial": "kitchen_microwave_kettle_light_slider",
         "mixed": "kitchen_microwave_kettle_bottomburner_light",
     }
     for kind, file in tasks.items():
-        yield f"kitchen-{kind}-v0", f"kitchen/{file}-v0.hdf5", None
+        name = f"kitchen-{kind}-v0"
+        yield name, f"kitchen/{file}-v0.hdf5", f"d4rl:{name}"
 
 
-def _mazes() -> Iterator[tuple[str, str, None]]:
-    """Their mazes and starts are not those of today's AntMaze, so there is no environment to name."""
+def _mazes() -> Iterator[tuple[str, str, str | None]]:
+    """Of maze2d there is no environment to name: its mazes, starts and goals are not those of today's PointMaze."""
     sizes = {"umaze": "u-maze", "medium": "big-maze", "large": "hardest-maze"}
     for size, maze in sizes.items():
         for kind in ("diverse",) if size == "umaze" else ("play", "diverse"):
             goals = f"noisy_multistart_True_multigoal_{kind == 'diverse'}"
             path = f"ant_maze_v2/Ant_maze_{maze}_{goals}_sparse_fixed.hdf5"
-            yield f"antmaze-{size}-{kind}-v2", path, None
+            name = f"antmaze-{size}-{kind}-v2"
+            yield name, path, f"d4rl:{name}"
         yield f"maze2d-{size}-v1", f"maze2d/maze2d-{size}-sparse-v1.hdf5", None
         yield f"maze2d-{size}-dense-v1", f"maze2d/maze2d-{size}-dense-v1.hdf5", None
     fixed = "ant_maze_v2/Ant_maze_u-maze_noisy_multistart_False_multigoal_False_sparse_fixed.hdf5"
-    yield "antmaze-umaze-v2", fixed, None
+    yield "antmaze-umaze-v2", fixed, "d4rl:antmaze-umaze-v2"
 
 
 OGBENCH_EXAMPLES = tuple(

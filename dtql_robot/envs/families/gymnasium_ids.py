@@ -49,7 +49,7 @@ OWN_CAMERAS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def _register_robotics() -> None:
+def register_robotics() -> None:
     """Make the Gymnasium-Robotics ids known if the package is installed (it prints a notice when imported)."""
     with contextlib.suppress(ImportError), contextlib.redirect_stderr(io.StringIO()):
         import gymnasium_robotics
@@ -57,7 +57,7 @@ def _register_robotics() -> None:
         gymnasium.register_envs(gymnasium_robotics)
 
 
-def _build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
+def build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
     """gymnasium.make with every failure turned into an InputError: environment and arguments are the user's."""
     errors = gymnasium.error
     try:
@@ -136,8 +136,8 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         kwargs["max_episode_steps"] = int(limit)
     if request.render:
         kwargs["render_mode"] = "rgb_array"
-    _register_robotics()
-    env = _build(task, kwargs)
+    register_robotics()
+    env = build(task, kwargs)
     action_dim = box_action_dim(env, task)
     kitchen = task.startswith("FrankaKitchen")
     facts = EnvInfo(
