@@ -8,6 +8,7 @@ import numpy as np
 
 from dtql_robot.datasets.validation.lengths import lengths_warning
 from dtql_robot.env_record import EnvChoice, choose_env
+from dtql_robot.env_record.layouts import environment_with, words_of
 from dtql_robot.envs import EnvInfo, env_info
 from dtql_robot.envs.rendering.gl import prepare_gl
 from dtql_robot.errors import InputError
@@ -69,8 +70,10 @@ def _compare(demos: Demonstrations, facts: EnvInfo, obs_keys: Sequence[str]) -> 
                 f"{facts.spec} has no observation {key!r}, only {sorted(facts.obs_shapes)}; "
                 "choose observations that both have with --obs-keys."
             )
-        if demos.obs_shapes[key] != facts.obs_shapes[key]:
+        have, gives = demos.obs_shapes[key], facts.obs_shapes[key]
+        if have != gives:
+            remedy = environment_with(facts.spec, have) or "Pass the data's own environment with --env."
             raise InputError(
-                f"observation {key!r} has shape {demos.obs_shapes[key]} in {demos.source} and "
-                f"{facts.obs_shapes[key]} in {facts.spec}; pass the data's own environment with --env."
+                f"observation {key!r} has shape {have} in {demos.source}{words_of(facts.spec, have)} and {gives} in "
+                f"{facts.spec}{words_of(facts.spec, gives)}. {remedy}"
             )

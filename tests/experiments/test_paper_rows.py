@@ -1,20 +1,26 @@
 """Each row of the paper's tables from a file in D4RL's layout to a normalized score."""
 
 import json
-import os
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 
 from dtql_robot import paper
+from dtql_robot.api.fit import check_fit
+from dtql_robot.api.training import Training, _as_published
 from dtql_robot.cli import main
 from dtql_robot.datasets import load
+from dtql_robot.envs import env_info
+from dtql_robot.errors import InputError
+from dtql_robot.presets import preset
+from dtql_robot.types import Demonstrations
 from tests.helpers.d4rl_files import d4rl_arrays, write_d4rl
 
 ROWS = [row for row in paper.ROWS if not (row.dataset.startswith("antmaze") and row.dataset.endswith("-v0"))]
 SMALL = ["--steps", "2", "--pretrain-steps", "2", "--batch-size", "8", "--policy-hidden", "16", "--critic-hidden", "16"]
-SMALL += ["--denoiser-width", "16", "--device", "cpu"]
+SMALL += ["--denoiser-width", "16", "--candidates", "2", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +40,33 @@ def recorded(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.simulator
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.dataset)
-def test_from_the_file_to_a_normalized_score(row, recorded, tmp_path, capsys):
-    out = tmp_path / "run"
-    data = recorded(row)
-    assert main(["train", "--preset", f"paper:{row.dataset}", "--data", str(data), "--out", str(out), *SMALL]) == 0
+def test_every_row_fits_the_environment_it_is_judged_in(recorded):
+    for row in ROWS:
+        demos = load(recorded(row))
+        assert check_fit(replace(demos, env_spec=row.env), row.env, ["observation"]) == []
+        assert demos.env_spec is None
+
+
+@pytest.mark.simulator
+def test_files_have_the_layout_that_d4rl_publishes(recorded):
+    """Names, shapes and types as D4RL's `get_dataset` and `sequence_dataset` expect them."""
+    for row in ROWS:
+        with h5py.File(recorded(row)) as file:
+            count = len(file["actions"])
+            assert {"observations", "actions", "rewards", "terminals", "timeouts", "infos", "metadata"} <= set(file)
+            assert file["rewards"].shape == file["terminals"].shape == file["timeouts"].shape == (count,)
+            assert (file["terminals"].dtype, file["timeouts"].dtype) == (bool, bool)
+            assert file["observations"].dtype == file["actions"].dtype == file["rewards"].dtype == np.float32
+            assert file["infos/qpos"].shape[0] == count
+            assert ("next_observations" in file) == row.env.endswith("-v4")
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+@pytest.mark.parametrize("name", ["hopper-medium-v2", "antmaze-umaze-diverse-v2", "pen-human-v1", "kitchen-mixed-v0"])
+def test_from_the_file_to_a_normalized_score(name, recorded, tmp_path, capsys):
+    row, out = paper.row_of(name), tmp_path / "run"
+    assert main(["train", "--preset", f"paper:{name}", "--data", str(recorded(row)), "--out", str(out), *SMALL]) == 0
     assert f"{row.env}, with {row.horizon} steps per episode, as the preset's row has it" in capsys.readouterr().out
     assert main(["eval", str(out), "--episodes", "1", "--workers", "1"]) == 0
     found = json.loads((out / "results.json").read_text())
@@ -46,4 +74,52 @@ def test_from_the_file_to_a_normalized_score(row, recorded, tmp_path, capsys):
     assert found["normalized_by"]["source"] == "D4RL"
     assert (found["env"], found["horizon"]) == (row.env, row.horizon)
     used = json.loads((out / "config.json").read_text())["config"]
-    assert used["data"]["reward_shift"] == (-1 if "antmaze" in row.dataset else 0)
+    assert used["data"]["reward_shift"] == (-1 if "antmaze" in name else 0)
+
+
+def test_a_published_name_and_a_typed_environment_keep_the_rows_horizon(tmp_path, recorded):
+    """Pen is scored over 100 steps, and Gymnasium-Robotics' own limit is 200."""
+    row = paper.row_of("pen-human-v1")
+    demos = load(recorded(row))
+    named = replace(demos, env_spec="AdroitHandPen-v1")
+    for data, env in ((named, None), (demos, "AdroitHandPen-v1")):
+        how = Training(tmp_path, preset("paper:pen-human-v1"), env=env, typed_env=env, preset="paper:pen-human-v1")
+        changed, said = _as_published(data, how)
+        assert changed.env_args == {"max_episode_steps": 100}
+        assert said == ("AdroitHandPen-v1, with 100 steps per episode, as the preset's row has it",)
+    own = replace(named, env_args={"max_episode_steps": 50})
+    assert _as_published(own, replace(how, env=None, typed_env=None)) == (own, ())
+    assert _as_published(demos, replace(how, env="AdroitHandDoor-v1")) == (demos, ())
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+def test_a_kitchen_with_gymnasiums_own_numbers_is_judged_in_gymnasiums_kitchen(tmp_path):
+    """59 numbers are positions and velocities of robot and objects; D4RL's 60 are positions and goals."""
+    arrays = {"observations": np.zeros((5, 59)), "actions": np.zeros((5, 9)), "rewards": np.zeros(5)}
+    demos = Demonstrations.from_arrays([arrays])
+    name = "paper:kitchen-mixed-v0"
+    changed, said = _as_published(demos, Training(tmp_path, preset(name), preset=name))
+    assert changed.env_spec == "FrankaKitchen-v1"
+    assert said[0].startswith("the data names no environment: FrankaKitchen-v1, with 280 steps")
+    assert check_fit(changed, None, ["observation"]) == []
+    assert env_info("FrankaKitchen-v1", env_args=changed.env_args).subtasks == (
+        "bottom burner", "kettle", "light switch", "microwave",
+    )  # fmt: skip
+
+
+@pytest.mark.simulator
+@pytest.mark.parametrize(
+    ("name", "env", "words"),
+    [
+        ("antmaze-umaze-v2", "AntMaze_UMaze-v5", ("(29,)", "place, 13 joint positions and 14 velocities of the ant",
+         "(105,)", "78 contact forces", "--env d4rl:antmaze-umaze-v2")),
+        ("kitchen-mixed-v0", "FrankaKitchen-v1", ("(60,)", "and the goals for them", "(59,)", "velocities of 9 joints",
+         "--env d4rl:kitchen-complete-v0")),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_says_which_numbers_are_there(name, env, words, recorded):
+    with pytest.raises(InputError) as found:
+        check_fit(load(recorded(paper.row_of(name))), env, ["observation"])
+    said = str(found.value)
+    assert all(word in said for word in words), said

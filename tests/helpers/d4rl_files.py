@@ -1,4 +1,4 @@
-"""Small files in D4RL's exact layout for each row of the paper's tables, recorded by random actions in its simulator."""
+"""Small files in D4RL's exact layout for each row of the paper's tables, recorded by random actions."""
 
 from __future__ import annotations
 
