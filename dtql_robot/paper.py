@@ -154,6 +154,9 @@ ROWS: tuple[Row, ...] = (
 )
 """Nine of locomotion, six of antmaze (under the names of its versions 0 and 2), two of Adroit, three of the kitchen."""
 
+KITCHEN_SUBTASKS = 4
+"""What there is to do in each of the kitchen's rows."""
+
 PREFIX, KL_PREFIX = "paper:", "paper-kl:"
 
 

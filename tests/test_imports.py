@@ -48,7 +48,11 @@ ALLOWED = {
         *("reports", "run_folder", "run_name", "tracking", "training"),
     },
     "viewer": {*COMMON, "envs", "eval", "policy", "replay"},
-    "experiments": {*COMMON, "algorithm", "config", "datasets", "envs", "eval", "policy", "run_folder", "training"},
+    "experiments": {
+        *COMMON,
+        *("algorithm", "config", "datasets", "envs", "eval", "policy", "run_folder", "training"),
+        "paper",  # its rows are a suite
+    },
 }
 """Module or sub-package -> what it may import of the package, itself aside.  `cli` and `commands` join all sides."""
 

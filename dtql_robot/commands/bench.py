@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,19 @@ from dtql_robot.commands import train
 from dtql_robot.commands.words import parse_options, parse_seeds
 from dtql_robot.datasets.published.fetch import fetch
 from dtql_robot.errors import InputError
+from dtql_robot.experiments.behaviour import behaviour_score
 from dtql_robot.experiments.estimate import Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, write_tables
-from dtql_robot.experiments.suites import METHODS, SIZES, BenchTask, OracleRecording, Size, suite
+from dtql_robot.experiments.suites import (
+    METHODS,
+    PAPER_METHODS,
+    SIZES,
+    BenchTask,
+    OracleRecording,
+    Size,
+    preset_of,
+    suite,
+)
 from dtql_robot.system.files import check_writable, expanded
 from dtql_robot.system.locks import locked
 
@@ -27,12 +38,14 @@ class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
     Suites: smoke (a check of the installation, two minutes), fetch, mixed (demonstrations of mixed quality), metaworld,
-    manipulation, ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people) and
-    d4rl (Adroit and locomotion, by normalized score). The last three show published results beside ours. ogbench first
-    records its data, 150,000 steps per scene; the data of robomimic and d4rl is downloaded, or read from --data-dir.
-    ogbench-full, robomimic-full and d4rl-full use the published data and number of updates; ogbench-smoke takes a
-    minute. An estimate of the time is printed first. Each finished run is added to table.md, table.csv and figure.png
-    in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
+    manipulation, ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people), d4rl
+    (Adroit and locomotion, by normalized score) and paper (the 20 rows of DTQL's paper by its own settings, their KL
+    partners, the default recipe and iql, beside the return of the data). The last four show published results beside
+    ours. ogbench first records its data, 150,000 steps per scene; the data of the others is downloaded, or read from
+    --data-dir. ogbench-full, robomimic-full, d4rl-full and paper-full use the published data and number of updates;
+    ogbench-smoke takes a minute. An estimate of the time is printed first. Each finished run is added to table.md,
+    table.csv and figure.png in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command
+    continues.
 
     Example:
       dtql-robot bench fetch --methods dtql mse-bc diffusion-bc --seeds 0..2
@@ -46,12 +59,14 @@ class Options:
     """Run only these tasks of the suite."""
     methods: tuple[str, ...] = ()
     """Methods to compare: dtql (the default recipe), and no-q, mse-bc-successes, mse-bc, diffusion-bc, tr-only, kl, iql
-    and idql from the same parts. Default: all; in smoke, dtql and mse-bc; in ogbench, dtql, mse-bc, diffusion-bc, idql
-    and iql."""
+    and idql from the same parts; for the paper's own tasks also paper and paper-kl. Default: all but these; in smoke,
+    dtql and mse-bc; in ogbench, robomimic and d4rl, dtql, mse-bc, diffusion-bc, idql and iql; in paper, paper,
+    paper-kl, dtql and iql."""
     seeds: tuple[str, ...] = ()
     """Training seeds: 0..2, 0 1 2 or 0,1,2. Default: 0 1 2; in smoke, 0."""
     episodes: int | None = None
-    """Number of evaluation episodes per run, from the same start states for all. Default: 100; in smoke, 20."""
+    """Number of evaluation episodes per run, from the same start states for all. Default: 100; in smoke, 20; in paper,
+    10."""
     files: tuple[str, ...] = ()
     """Demonstration files for tasks that are not collected, as TASK=PATH, such as
     door-human=door-v0_demos_clipped.hdf5."""
@@ -76,8 +91,9 @@ def run(options: Options) -> None:
     if episodes < 1:
         raise InputError(f"--episodes must be 1 or more, found {episodes}.")
     train_args = (*size.options, *options.train_args)
+    own = functools.partial(_own, size=size)
     jobs = [
-        Job(task, method, seed, data[task.name], out / "runs" / task.name / method / f"seed{seed}")
+        Job(task, method, seed, data[task.name], out / "runs" / task.name / method / f"seed{seed}", own(method))
         for seed in parse_seeds(options.seeds) or size.seeds
         for task in tasks
         for method in options.methods or size.methods
@@ -89,11 +105,26 @@ def run(options: Options) -> None:
             if task.by_name and str(data[task.name]) == task.by_name:
                 fetch(task.by_name)
             _collect(task, data[task.name])
-        _run(works, out, episodes, processes(options.jobs), train_args)
+        behaviour = (
+            {t.name: behaviour_score(t, data[t.name]) for t in tasks} if size.methods[0] in PAPER_METHODS else {}
+        )
+        _run(works, out, episodes, processes(options.jobs), train_args, behaviour)
+
+
+def _own(method: str, size: Size) -> tuple[str, ...]:
+    """Options that the size of the suite has for this method alone."""
+    if method not in PAPER_METHODS or size.pretraining is None:
+        return ()
+    return (f"--pretrain-steps={size.pretraining}",)
 
 
 def _run(
-    works: dict[Job, Work], out: Path, episodes: int, processes: tuple[int, int], train_args: Sequence[str]
+    works: dict[Job, Work],
+    out: Path,
+    episodes: int,
+    processes: tuple[int, int],
+    train_args: Sequence[str],
+    behaviour: Mapping[str, float],
 ) -> None:
     """Run what is missing and write the tables.  processes: how many at once, and the threads of each."""
     jobs, (at_once, threads) = list(works), processes
@@ -102,10 +133,11 @@ def _run(
     if missing:
         seconds = estimate([works[job] for job in missing], episodes, at_once, threads)
         print(f"this takes up to {in_words(seconds)}; {out / 'table.md'} grows as runs end", flush=True)
-    failed = run_jobs(jobs, episodes, at_once, threads, train_args, done=lambda jobs: write_tables(jobs, out))
+    tables = functools.partial(write_tables, out=out, behaviour=behaviour)
+    failed = run_jobs(jobs, episodes, at_once, threads, train_args, done=tables)
     done = [job for job in jobs if job not in failed]
     if done:
-        print(write_tables(done, out), end="")
+        print(tables(done), end="")
         for name in ("table.md", "table.csv", "figure.png", "summary.md", "results"):
             if (out / name).exists():
                 print(f"  {out / name}")
@@ -126,10 +158,13 @@ def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Pat
     """The tasks asked for and where each one's demonstrations are or will be."""
     known = {task.name: task for task in suite(options.suite)}
     _require_known("--tasks", options.tasks, known)
-    _require_known("--methods", options.methods, METHODS)
+    _require_known("--methods", options.methods, {**METHODS, **PAPER_METHODS})
     given = dict(_name_and_path(entry) for entry in options.files)
     _require_known("--files", tuple(given), known)
     tasks = [known[name] for name in options.tasks or known]
+    for task in tasks:
+        for method in options.methods:
+            preset_of(method, task)
     if options.data_dir is not None:
         given = {t.name: _found(t, expanded(options.data_dir)) for t in tasks if t.by_name} | given
     for task in tasks:

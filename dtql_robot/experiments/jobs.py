@@ -5,27 +5,28 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dtql_robot.errors import InputError
-from dtql_robot.experiments.suites import METHODS, BenchTask
+from dtql_robot.experiments.suites import BenchTask, preset_of
 from dtql_robot.system.launch import command as launch_command
 from dtql_robot.system.launch import safe_environment
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training and its evaluation."""
+    """One training and its evaluation.  options: what the size of the suite asks of this method alone."""
 
     task: BenchTask
     method: str
     seed: int
     data: Path
     folder: Path
+    options: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -33,9 +34,10 @@ class Job:
         return f"{self.task.name}-{self.method}-seed{self.seed}"
 
     def settings(self, train_args: Sequence[str]) -> list[str]:
-        """Options of its training: the method's, the task's, then train_args."""
-        preset = METHODS[self.method]
-        return [*([f"--preset={preset}"] if preset else []), f"--seed={self.seed}", *self.task.options, *train_args]
+        """Options of its training: the method's, the task's, the size's, then train_args."""
+        preset = preset_of(self.method, self.task)
+        chosen = [f"--preset={preset}"] if preset else []
+        return [*chosen, f"--seed={self.seed}", *self.task.options, *self.options, *train_args]
 
 
 class _Running:
@@ -143,10 +145,10 @@ def evaluated(job: Job) -> int | None:
         return None
 
 
-def write_tables(jobs: Sequence[Job], out: Path) -> str:
+def write_tables(jobs: Sequence[Job], out: Path, behaviour: Mapping[str, float] | None = None) -> str:
     """table.md, table.csv, figure.png, a small file per run, and summary.md where tasks are in groups.
 
-    Returns the tables.
+    behaviour: task -> normalized score of its data.  Returns the tables.
     """
     from dtql_robot.experiments.summary import summary
     from dtql_robot.experiments.table import as_csv, draw, gather, markdown
@@ -162,7 +164,7 @@ def write_tables(jobs: Sequence[Job], out: Path) -> str:
     write_text(out / "table.csv", as_csv(cells))
     draw(cells, out / "figure.png")
     groups = {job.task.name: job.task.group for job in jobs if job.task.group}
-    if summed := summary(cells, groups):
+    if summed := summary(cells, groups, behaviour or {}):
         write_text(out / "summary.md", summed)
     return f"{table}\n{summed}" if summed else table
 

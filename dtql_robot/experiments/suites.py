@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dtql_robot import paper
 from dtql_robot.errors import InputError, did_you_mean
 
 
@@ -144,6 +145,25 @@ D4RL_GYM = tuple(
     for kind in ("medium", "medium-replay", "medium-expert")
 )
 
+
+def _paper(row: paper.Row) -> BenchTask:
+    """A row of the paper's tables: every method learns as many updates of as many samples, from the same rewards."""
+    family = "gym" if row.env.endswith("-v4") else row.dataset.partition("-")[0].replace("pen", "adroit")
+    of = row.recipe
+    return BenchTask(
+        row.dataset,
+        options=(
+            *("--env", row.env, f"--max-episode-steps={row.horizon}", "--reward=dataset"),
+            *(f"--steps={of['steps']}", f"--batch-size={of['optim.batch_size']}"),
+            *((f"--reward-shift={of['data.reward_shift']:g}",) if "data.reward_shift" in of else ()),
+        ),
+        by_name=f"d4rl:{row.dataset}",
+        group=f"d4rl {family}",
+    )
+
+
+PAPER = tuple(_paper(row) for row in paper.ROWS if not (row.dataset.startswith("antmaze") and "-v0" in row.dataset))
+
 SUITES: dict[str, tuple[BenchTask, ...]] = {
     "smoke": (REACH,),
     "fetch": (PICK, PUSH, MIXED),
@@ -157,6 +177,8 @@ SUITES: dict[str, tuple[BenchTask, ...]] = {
     "robomimic-full": ROBOMIMIC,
     "d4rl": (*D4RL_ADROIT, *D4RL_GYM),
     "d4rl-full": (*D4RL_ADROIT, *D4RL_GYM),
+    "paper": PAPER,
+    "paper-full": PAPER,
 }
 
 METHODS: dict[str, str | None] = {
@@ -172,15 +194,32 @@ METHODS: dict[str, str | None] = {
 }
 """Method -> preset of `train`; None is the default recipe."""
 
+PAPER_METHODS = {"paper": paper.PREFIX, "paper-kl": paper.KL_PREFIX}
+"""Method -> beginning of its presets, which go on with the task's name: the paper's own settings of each row."""
+
+
+def preset_of(method: str, task: BenchTask) -> str | None:
+    """The preset that a method trains a task with; None is the default recipe.  InputError where the paper has none."""
+    if method not in PAPER_METHODS:
+        return METHODS[method]
+    if paper.row_of(task.name) is None:
+        raise InputError(f"--methods {method} are the paper's settings of its own tasks, of which {task.name} is none; "
+                         "`bench paper` has them.")  # fmt: skip
+    return PAPER_METHODS[method] + task.name
+
 
 @dataclass(frozen=True)
 class Size:
-    """How much of a suite is run where nothing else is asked for."""
+    """How much of a suite is run where nothing else is asked for.
+
+    pretraining: updates before the policy starts, of the paper's settings; None: as the paper has it
+    """
 
     methods: tuple[str, ...] = tuple(METHODS)
     seeds: tuple[int, ...] = (0, 1, 2)
     episodes: int = 100
     options: tuple[str, ...] = ()
+    pretraining: int | None = None
 
 
 _OGBENCH_METHODS = ("dtql", "mse-bc", "diffusion-bc", "idql", "iql")
@@ -194,9 +233,12 @@ SIZES = {
     "robomimic-full": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=1000000", "--batch-size=256")),
     "d4rl": Size(_OGBENCH_METHODS, (0, 1, 2), 20, ("--steps=20000",)),
     "d4rl-full": Size(_OGBENCH_METHODS, (0, 1, 2), 100, ("--steps=1000000", "--batch-size=256")),
+    "paper": Size(("paper", "paper-kl", "dtql", "iql"), (0, 1, 2), 10, ("--steps=20000",), pretraining=5000),
+    "paper-full": Size(("paper", "paper-kl", "dtql", "iql"), (0, 1, 2), 100),
 }
 """Suite -> its size, where that is not the full one.  smoke: checks in two minutes that everything works.  ogbench: on
-150,000 steps of data a scene, which are recorded first.  -full: the published data and number of updates."""
+150,000 steps of data a scene, which are recorded first.  -full: the published data and number of updates.  paper: a
+fiftieth of the paper's updates or a little more."""
 
 
 def suite(name: str) -> tuple[BenchTask, ...]:

@@ -13,23 +13,33 @@ _SCORED = "d4rl "
 """How groups begin whose measure is the normalized score; that of all others is success."""
 
 
-def summary(cells: Sequence[Cell], groups: Mapping[str, str]) -> str:
+def summary(cells: Sequence[Cell], groups: Mapping[str, str], behaviour: Mapping[str, float] | None = None) -> str:
     """A Markdown table: of each group, and of each task with published results, its methods and then the published.
 
     A method's number is the interquartile mean over tasks and seeds, with a stratified bootstrap's interval.
     groups: task -> its group; tasks of none are left out.  "" where no task has a group.
+    behaviour: task -> normalized score of the demonstrations themselves; such tasks have lines of their own.
     """
+    behaviour = behaviour or {}
     lines: list[tuple[str, ...]] = []
     mine = [c for c in cells if c.task in groups and _values(c, groups[c.task])]
     for group in dict.fromkeys(groups[c.task] for c in mine):
         found = [c for c in mine if groups[c.task] == group]
         lines += _lines(group, group, found, PUBLISHED.get(group, {}))
-        for task in dict.fromkeys(c.task for c in found if c.task in BY_TASK):
-            lines += _lines(task, group, [c for c in found if c.task == task], BY_TASK[task])
+        lines += _data_line(group, [behaviour[t] for t in dict.fromkeys(c.task for c in found) if t in behaviour])
+        for task in dict.fromkeys(c.task for c in found if c.task in BY_TASK or c.task in behaviour):
+            lines += _lines(task, group, [c for c in found if c.task == task], BY_TASK.get(task, {}))
+            lines += _data_line(task, [behaviour[task]] if task in behaviour else [])
     if not lines:
         return ""
     rows = [_HEADER, tuple("---" for _ in _HEADER), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _data_line(name: str, scores: Sequence[float]) -> list[tuple[str, ...]]:
+    """What the demonstrations reach, in the mean over tasks."""
+    text = f"{mean(scores):.1f}" if scores else ""
+    return [(name, "behaviour", "", "", text, str(len(scores)), "the data")] if scores else []
 
 
 def _values(cell: Cell, group: str) -> tuple[float, ...]:

@@ -11,9 +11,14 @@ from dtql_robot import paper
 from dtql_robot.api.fit import check_fit
 from dtql_robot.api.training import Training, _as_published
 from dtql_robot.cli import main
+from dtql_robot.commands import bench
+from dtql_robot.commands.bench import _own, _work
 from dtql_robot.datasets import load
 from dtql_robot.envs import env_info
 from dtql_robot.errors import InputError
+from dtql_robot.experiments.behaviour import recorded_value
+from dtql_robot.experiments.jobs import Job
+from dtql_robot.experiments.suites import SIZES, suite
 from dtql_robot.presets import preset
 from dtql_robot.types import Demonstrations
 from tests.helpers.d4rl_files import d4rl_arrays, write_d4rl
@@ -123,3 +128,74 @@ def test_what_does_not_fit_says_which_numbers_are_there(name, env, words, record
         check_fit(load(recorded(paper.row_of(name))), env, ["observation"])
     said = str(found.value)
     assert all(word in said for word in words), said
+
+
+def test_bench_trains_each_row_by_its_own_preset_and_all_methods_as_long(tmp_path):
+    assert [task.name for task in suite("paper")] == [row.dataset for row in ROWS]
+    for task in suite("paper"):
+        row = paper.row_of(task.name)
+        for method in SIZES["paper-full"].methods:
+            job = Job(task, method, 0, tmp_path, tmp_path)
+            settings = _work(job, ()).settings
+            recipe = row.recipe
+            assert (settings.steps, settings.optim.batch_size) == (recipe["steps"], recipe["optim.batch_size"])
+            assert settings.data.reward_shift == recipe.get("data.reward_shift", 0.0)
+            if method == "paper":
+                assert settings == preset(f"paper:{row.dataset}")
+            if method == "paper-kl":
+                assert settings == preset(f"paper-kl:{row.dataset}")
+    small = _work(Job(suite("paper")[0], "paper", 0, tmp_path, tmp_path, _own("paper", SIZES["paper"])), ()).settings
+    assert (small.optim.pretrain_steps, _own("dtql", SIZES["paper"])) == (5000, ())
+    with pytest.raises(InputError, match="paper's settings of its own tasks, of which reach is none"):
+        bench.run(bench.Options(suite="smoke", out=tmp_path / "out", methods=("paper",)))
+
+
+@pytest.mark.parametrize(
+    ("rewards", "measure", "value"),
+    [
+        ([[1.0, 2.0], [3.0]], "return", 3.0),
+        ([[0, 1, 1], [0, 0], [1], [0]], "success", 0.5),
+        ([[0, 1, 0, 1], [1, 0, 1, 1]], "subtasks", 2.5),  # each pays once
+        ([[0, 1, 1, 2, 2], [0, 3, 4, 4]], "subtasks", 3.0),  # those that are done so far
+    ],
+)
+def test_what_the_data_reaches(rewards, measure, value):
+    episodes = [
+        {"observations": np.zeros((len(r), 1)), "actions": np.zeros((len(r), 1)), "rewards": r} for r in rewards
+    ]
+    assert recorded_value(Demonstrations.from_arrays(episodes), measure) == value
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+def test_bench_paper_from_a_folder_of_files(recorded, tmp_path, capsys):
+    row = paper.row_of("hopper-medium-v2")
+    data = recorded(row)
+    out = tmp_path / "bench"
+    small = [f"--train-args={o}" for o in ("--steps=2", "--batch-size=8", "--policy-hidden=8", "--critic-hidden=8")]
+    small += ["--train-args=--denoiser-width=8", "--train-args=--pretrain-steps=1", "--train-args=--candidates=2"]
+    words = [
+        "bench",
+        "paper",
+        "--tasks",
+        row.dataset,
+        "--seeds",
+        "0",
+        "--episodes",
+        "1",
+        "--jobs",
+        "1",
+        "--out",
+        str(out),
+    ]
+    assert main([*words, "--data-dir", str(data.parent), "--methods", "paper", *small]) == 0
+    lines = (out / "summary.md").read_text().splitlines()
+    assert [line.split("|")[1:3] for line in lines[2:]] == [
+        [" d4rl gym ", " paper "], [" d4rl gym ", " DTQL "], [" d4rl gym ", " behaviour "],
+        [" hopper-medium-v2 ", " paper "], [" hopper-medium-v2 ", " behaviour "],
+    ]  # fmt: skip
+    returns = [e.rewards.sum() for e in load(data).episodes]
+    score = 100 * (np.mean(returns) + 20.272305) / (3234.3 + 20.272305)
+    assert f"| {score:.1f} |" in lines[-1]
+    assert main([*words, "--data-dir", str(tmp_path)]) == 2
+    assert "hopper-medium-v2.hdf5" in capsys.readouterr().err
