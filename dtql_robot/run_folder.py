@@ -16,11 +16,11 @@ from dtql_robot import __version__
 from dtql_robot.config import Config
 from dtql_robot.env_record import check_record, choose_env, recorded_scores
 from dtql_robot.errors import InputError
+from dtql_robot.result_shape import evaluation
 from dtql_robot.run_name import CHECKPOINT as CHECKPOINT
 from dtql_robot.run_name import of_checkpoint, split_checkpoint
 from dtql_robot.system.json_shape import (
     Shape,
-    between,
     list_of,
     mapping,
     number,
@@ -29,7 +29,6 @@ from dtql_robot.system.json_shape import (
     text,
     values_of,
     whole,
-    yes_or_no,
 )
 from dtql_robot.system.json_text import parse_json
 from dtql_robot.types import Demonstrations
@@ -37,8 +36,11 @@ from dtql_robot.types import Demonstrations
 CONFIG, METRICS, DATASET, TRACKED = "config.json", "metrics.csv", "dataset.json", "trackers.json"
 """What training writes beside its checkpoints."""
 
-RESULTS, SEEDS, CURVES, REPORT = "results.json", "seeds.json", "curves.png", "report.html"
+RESULTS, SEEDS, CURVES, REPORT, CLIPS = "results.json", "seeds.json", "curves.png", "report.html", "clips"
 """What evaluation writes."""
+
+POLICY_SETTINGS, POLICY_WEIGHTS = "policy.json", "policy.safetensors"
+"""What an exported policy's folder has instead of what training writes."""
 
 
 class RunSettings(TypedDict):
@@ -80,46 +82,6 @@ SETTINGS = object_of(
         "init_norm": optional(text),
     },
 )
-
-EPISODE = object_of(
-    {
-        "seed": whole,
-        "success": optional(yes_or_no),
-        "return": number,
-        "length": whole,
-        "time_to_success": optional(whole),
-    }
-)
-RESTART = object_of({"seed": whole, "reason": text})
-RATE = between(0, 1)
-SCALE = object_of({"ref_min_score": number, "ref_max_score": number, "measure": text, "source": text})
-EVALUATION = object_of(
-    {
-        "env": text,
-        "success_rate": optional(RATE),
-        "ci95": optional(list_of(RATE, at_least=2, at_most=2)),
-        "episodes": whole,
-        "seed": whole,
-        "mean_return": number,
-        "mean_length": number,
-        "policy_hz": between(1e-9, 1e12),
-        "env_steps_per_s": number,
-        "per_episode": list_of(EPISODE, at_least=1),
-    },
-    {
-        "mean_time_to_success": optional(number),
-        "subtask_success": optional(values_of(RATE)),
-        "mean_subtasks": optional(number),
-        "return_ci95": optional(list_of(number, at_least=2, at_most=2)),
-        "normalized_score": optional(number),
-        "normalized_by": optional(SCALE),
-        "restarts": optional(list_of(RESTART)),
-        "versions": values_of(text),
-        "video_note": optional(text),
-    },
-)
-"""What results.json must hold to be shown, compared and reported."""
-
 
 COLUMN = object_of(dict.fromkeys(("min", "max", "mean", "std"), number), {"histogram": optional(list_of(number))})
 OBSERVATION = object_of({"shape": list_of(whole), "dtype": text, "min": number, "max": number})
@@ -177,6 +139,25 @@ def read_config(run: Path) -> RunSettings:
     return cast(RunSettings, {**usual, **found, "config": config, "env_args": env_args})
 
 
+def settings_of(run: Path) -> RunSettings:
+    """`read_config`, or of an exported policy's folder what it tells of that: no data, and nothing of the training."""
+    if (run / CONFIG).is_file() or not (run / POLICY_SETTINGS).is_file():
+        return read_config(run)
+    shape = object_of({"config": mapping, "env": optional(text), "env_args": mapping}, {"version": text})
+    found = _read_json(run / POLICY_SETTINGS, shape, "export the policy again", "is not what `export` wrote")
+    return {
+        "data": "",
+        "env": found["env"],
+        "env_args": check_record(found["env_args"], f"'env_args' in {run / POLICY_SETTINGS}"),
+        "config": found["config"],
+        "versions": {"dtql_robot": found["version"]} if "version" in found else {},
+        "decisions": [],
+        "reference_scores": None,
+        "init_from": None,
+        "init_norm": None,
+    }
+
+
 def as_trained(values: Any) -> tuple[Any, str | None]:
     """The config of a run, and what had to be changed in it.
 
@@ -211,15 +192,7 @@ def read_results(path: Path) -> dict[str, Any]:
     file = folder / of_checkpoint(RESULTS, name) if folder.is_dir() else path
     if not file.is_file():
         raise InputError(f"{folder} contains no {of_checkpoint(RESULTS, name)}; run `dtql-robot eval {path}` first.")
-    return _read_json(file, _evaluation, "evaluate again", "is not the result of an evaluation")
-
-
-def _evaluation(value: Any) -> str | None:
-    """EVALUATION, whose rate and episodes tell success together or not at all."""
-    if wrong := EVALUATION(value):
-        return wrong
-    told = {value["success_rate"] is None, value["ci95"] is None, *(e["success"] is None for e in value["per_episode"])}
-    return None if len(told) == 1 else "tells success in some places and not in others"
+    return _read_json(file, evaluation, "evaluate again", "is not the result of an evaluation")
 
 
 def read_summary(run: Path) -> dict[str, Any] | None:

@@ -28,7 +28,8 @@ ALLOWED = {
     "datasets": COMMON,
     "envs": COMMON,
     "algorithm": {*COMMON, "config"},
-    "run_folder": {*COMMON, "config", "run_name"},
+    "result_shape": {"system"},
+    "run_folder": {*COMMON, "config", "result_shape", "run_name"},
     "client": set(),  # a package of its own on the robot
     "policy": {*COMMON, "algorithm", "client", "config"},
     "policy_folder": {*COMMON, "algorithm", "config", "policy", "run_folder", "run_name"},

@@ -13,7 +13,7 @@ from dtql_robot.eval.result import EvalResult
 from dtql_robot.reports.curves import plot_curves
 from dtql_robot.reports.evaluations import checkpoint_digest, keep
 from dtql_robot.reports.run_report import curve_rows, write_run_report
-from dtql_robot.run_folder import CURVES, METRICS, REPORT, RESULTS, read_config, read_metrics, read_results
+from dtql_robot.run_folder import CURVES, METRICS, REPORT, RESULTS, read_config, read_metrics, read_results, settings_of
 from dtql_robot.run_name import checkpoint_file, of_checkpoint, split_checkpoint
 from dtql_robot.system.frames import data_frame
 
@@ -46,7 +46,7 @@ def report(run: str | os.PathLike[str], result: EvalResult | None = None) -> Rep
     has already.  InputError where it has been evaluated neither here nor there.
     """
     folder, name = split_checkpoint(Path(run).expanduser())
-    read_config(folder)
+    settings_of(folder)
     if result is None:
         file = folder / of_checkpoint(RESULTS, name)
         found = read_results(file if file.exists() else Path(run).expanduser())

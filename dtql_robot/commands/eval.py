@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from dtql_robot.commands.words import parse_names
+from dtql_robot.commands.words import needs_video, parse_names
 from dtql_robot.errors import InputError, MissingOutputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dtql_robot.eval.result import EvalResult
-    from dtql_robot.eval.video.spec import VideoSpec
+    from dtql_robot.eval.video.spec import ClipSpec, VideoSpec
     from dtql_robot.reports.evaluations import Kept
 
 
@@ -68,8 +68,12 @@ class Options:
     """Width and height of one episode in the video, in pixels; a multiple of 16."""
     cameras: Annotated[tuple[str, ...], arg(aliases=("--camera",))] = ()
     """Cameras of the simulation, by name, with one video for each. Default: a view that shows the task."""
-    video_overlay: Literal["keypoints", "saliency"] | None = None
-    """Show beside the scene what an image policy looks at: the encoder's keypoints, or a saliency map."""
+    video_overlay: tuple[str, ...] = ()
+    """What to show beside the scene. actions, q: curves of what is executed, and of the critic's value of the chosen
+    chunk. keypoints or saliency: what an image policy looks at. Several: actions,q."""
+    clips: int | None = None
+    """Number of episodes to film one by one, failures first; the report plays them. Default: those that the video
+    shows. 0: none."""
     where: Literal["auto", "processes", "in-process"] = "auto"
     """Run simulators in their own processes or in this one. auto: chosen by a quick timing test."""
     worker_timeout: float = 120.0
@@ -157,9 +161,9 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
         for path in dict.fromkeys(outputs):
             stack.enter_context(locked(path))
         digest, step = checkpoint_digest(folder, name), step_of(checkpoint_file(folder, name))
-        result = _evaluate(options, videos)
-        print(result)
         judged = {"checkpoint": digest, "checkpoint_name": name, "checkpoint_step": step}
+        result = _evaluate(options, videos, judged)
+        print(result)
         found = {**result.to_dict(), **judged, "asked": _asked(options)}
         if options.json:
             write_json(options.json, found)
@@ -175,15 +179,15 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
     return found, kept, result.video_note if len(result.videos) < len(videos) else None
 
 
-def _evaluate(options: Options, videos: Sequence[VideoSpec]) -> EvalResult:
+def _evaluate(options: Options, videos: Sequence[VideoSpec], judged: dict[str, Any]) -> EvalResult:
     from dtql_robot.checkpoint import load_policy
     from dtql_robot.env_record import choose_env
     from dtql_robot.eval.evaluation import evaluate
-    from dtql_robot.run_folder import read_config
+    from dtql_robot.run_folder import settings_of
     from dtql_robot.run_name import split_checkpoint
 
     folder = split_checkpoint(options.run)[0]
-    settings = read_config(folder)
+    settings = settings_of(folder)
     chosen = choose_env(options.env, settings["env"], settings["env_args"], source=str(folder))
     spec = chosen.require()
     for note in chosen.notes:
@@ -199,9 +203,22 @@ def _evaluate(options: Options, videos: Sequence[VideoSpec]) -> EvalResult:
         max_episode_steps=options.max_episode_steps,
         env_args=chosen.env_args,
         video=videos,
+        clips=_clips(options, folder, judged, spec),
         where=options.where,
         worker_timeout=options.worker_timeout,
     )
+
+
+def _clips(options: Options, folder: Path, judged: dict[str, Any], spec: str) -> ClipSpec | None:
+    """The clips to make, in a folder of this evaluation's own; None for none."""
+    from dtql_robot.eval.video.spec import ClipSpec
+    from dtql_robot.reports.evaluations import name_of
+    from dtql_robot.run_folder import CLIPS
+
+    if options.clips == 0 or (options.clips is None and options.video is None):
+        return None
+    about = {"env": spec, "seed": options.seed, "episodes": options.episodes, "asked": _asked(options), **judged}
+    return ClipSpec(folder / CLIPS / name_of(about), options.clips or 0, min(options.video_size, 320))
 
 
 def _asked(options: Options) -> dict[str, Any]:
@@ -212,11 +229,7 @@ def _asked(options: Options) -> dict[str, Any]:
 
 def _videos(options: Options) -> list[VideoSpec]:
     """What to film: a video for each camera; nothing without --video."""
-    if options.video is None:
-        about = [f for f in fields(options) if f.name == "cameras" or f.name.startswith("video_")]
-        idle = [_flag(f.name) for f in about if getattr(options, f.name) != f.default]
-        if idle:
-            raise InputError(f"{', '.join(idle)} says what a video shows; name its file with --video too.")
+    if not needs_video(options) or options.video is None:
         return []
     from dtql_robot.eval.video.spec import VideoSpec, path_of_each_camera
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +25,17 @@ def parse_options(module: ModuleType, words: Sequence[str], default: Any, prog: 
             module.Options, args=list(words), default=default, prog=prog, config=(tyro.conf.OmitArgPrefixes,)
         )
     return checked(options)
+
+
+def needs_video(options: Any) -> bool:
+    """Whether a video is asked for.  InputError where options say what it shows, and --video does not name it."""
+    if options.video is not None:
+        return True
+    about = [f for f in fields(options) if f.name in ("camera", "cameras") or f.name.startswith("video_")]
+    idle = [f"--{f.name.replace('_', '-')}" for f in about if getattr(options, f.name) != f.default]
+    if idle:
+        raise InputError(f"{', '.join(idle)} says what a video shows; name its file with --video too.")
+    return False
 
 
 def parse_names(words: Sequence[str]) -> tuple[str, ...]:

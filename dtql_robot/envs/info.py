@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dtql_robot.env_record import SuccessRule
+from dtql_robot.envs.measure import Measure, Place
 from dtql_robot.errors import InputError
 
 
@@ -24,6 +25,8 @@ class EnvInfo:
     cameras       names that `make_env(..., camera=...)` takes besides its own choice
     camera_views  where those cameras stand that are this package's own, not the model's
     subtasks      parts of the task whose success is reported on its own (FrankaKitchen)
+    places        what stands where at the start of an episode ("object", "goal"), as far as observations tell
+    measure       the number that decides success, where observations tell it
     """
 
     spec: str
@@ -35,6 +38,8 @@ class EnvInfo:
     cameras: tuple[str, ...] = ()
     subtasks: tuple[str, ...] = ()
     camera_views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    measure: Measure | None = None
 
     def check_camera(self, name: str | None) -> str | None:
         """`name`, which must be one of `cameras`; None stays None."""

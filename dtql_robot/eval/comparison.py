@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dtql_robot.errors import InputError
@@ -113,17 +114,23 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side, and each pair of them tested over the seeds that both played."""
+    """Runs side by side, and each pair of them tested over the seeds that both played.
+
+    video: of the policies in the same episodes, where one was made; video_note: what is odd about it.
+    """
 
     rows: tuple[Row, ...]
     pairs: tuple[Pair, ...]
+    video: Path | None = None
+    video_note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `compare --json`."""
         pairs = [{**vars(p), "significant": p.significant, "verdict": p.verdict} for p in self.pairs]
         rows = [{**vars(r), "success_rate": r.success_rate} for r in self.rows]
         test = "exact McNemar" if self.by_success else "sign-flip test of the returns"
-        return {"runs": rows, "pairs": pairs, "test": f"{test}, Holm-adjusted", "significance": SIGNIFICANT}
+        found = {"runs": rows, "pairs": pairs, "test": f"{test}, Holm-adjusted", "significance": SIGNIFICANT}
+        return found if self.video is None else {**found, "video": str(self.video), "video_note": self.video_note}
 
     @property
     def by_success(self) -> bool:
@@ -134,8 +141,8 @@ class Comparison:
         return f"{type(self).__name__}({str(self).splitlines()[0]})"
 
     def _repr_html_(self) -> str:
-        """The words of `str` for notebooks."""
-        return shown(str(self))
+        """The words of `str` and the video, for notebooks."""
+        return shown(str(self), [self.video] if self.video else [])
 
     def to_frame(self) -> pandas.DataFrame:
         """One row a run.  InputError where pandas is missing."""

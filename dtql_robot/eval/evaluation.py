@@ -23,10 +23,10 @@ from dtql_robot.eval.reference_returns import find_reference
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import HOPELESS, run_episodes
 from dtql_robot.eval.subject import Function, Subject, as_subject
-from dtql_robot.eval.video.film import film
-from dtql_robot.eval.video.spec import Overlay, VideoSpec, check_video
+from dtql_robot.eval.video.film import Filmed, film, film_clips
+from dtql_robot.eval.video.spec import ClipSpec, VideoSpec, check_video
 from dtql_robot.system.progress import progress_bar
-from dtql_robot.types import Obs, Policy, ShowsAttention, image_obs_of
+from dtql_robot.types import Obs, Policy, ShowsAttention, ValuesActions, image_obs_of
 
 if TYPE_CHECKING:
     import gymnasium
@@ -100,6 +100,7 @@ def evaluate(
     env: str | Callable[..., gymnasium.Env] | None = None,
     *,
     video: VideoSpec | Sequence[VideoSpec] | str | os.PathLike[str] | None = None,
+    clips: ClipSpec | None = None,
     **settings: Any,
 ) -> EvalResult:
     """Success rate (or return, where no success is told) of a policy in simulation, each episode run to its end.
@@ -113,6 +114,7 @@ def evaluate(
     env: the environment, by name or by the function that makes it; None is the one that the run was trained for.  What
     the run records of its environment (robots, controllers, ...) is used wherever that environment is meant.
     video: what to film, if anything: the path of an mp4, or a `VideoSpec`; one video for each of several.
+    clips: single episodes to film into files of their own, which the report plays.
     settings: `episodes`, `seed`, `num_envs` and the other fields of `EvalSettings`.
 
     Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
@@ -134,7 +136,12 @@ def evaluate(
         "env_args": subject.env_args,
         "progress": how.progress,
     }
-    return _filmed(result, [film(subject.policy, result, wanted, **options) for wanted in films])
+    made = [film(subject.policy, result, wanted, clips=None if i else clips, **options)
+            for i, wanted in enumerate(films)]  # fmt: skip
+    if clips is not None:
+        written = made[0].clips if made else {}
+        made.append(film_clips(subject.policy, result, clips, made=written, **options))
+    return _with_films(result, made)
 
 
 def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec]) -> EvalResult:
@@ -146,8 +153,8 @@ def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec])
         for wanted in films:
             check_video(wanted, facts, how.episodes)
         first = _first_obs(pool, how.seeds, facts)
-        for overlay in {wanted.overlay for wanted in films if wanted.overlay is not None}:
-            check_overlay(overlay, subject.policy, first)
+        for wanted in films:
+            check_overlays(wanted, subject.policy, first)
         rate = policy_rate(subject.policy, first)
         start = time.perf_counter()
         results, restarts = _run_with_bar(subject.policy, pool, how, facts)
@@ -170,6 +177,7 @@ def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec])
         where="in-process" if pool.in_process else "processes",
         reference=reference,
         reference_note=note,
+        measure=facts.measure,
     )
 
 
@@ -217,11 +225,17 @@ def _check(policy: Policy, facts: EnvInfo) -> int:
     return facts.horizon
 
 
-def check_overlay(kind: Overlay, policy: Policy, obs: Obs) -> None:
+def check_overlays(spec: VideoSpec, policy: Policy, obs: Obs) -> None:
     """InputError, before anything is run, for an overlay that the policy has nothing to show for."""
-    if image_obs_of(policy) is None or not isinstance(policy, ShowsAttention):
-        raise InputError("--video-overlay shows where a policy looks in its camera images; this one sees none.")
-    policy.attention(obs, kind)
+    if spec.looks is not None:
+        if image_obs_of(policy) is None or not isinstance(policy, ShowsAttention):
+            raise InputError("--video-overlay shows where a policy looks in its camera images; this one sees none.")
+        policy.attention(obs, spec.looks)
+    if "q" in spec.curves:
+        if not isinstance(policy, ValuesActions):
+            raise InputError("--video-overlay q shows what a policy's critic thinks of its actions; this one has none.")
+        batch = stack_obs([obs])
+        policy.action_values(batch, policy.predict(batch, [np.random.default_rng(0)]))
 
 
 def _versions() -> dict[str, str]:
@@ -235,10 +249,12 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _filmed(result: EvalResult, made: Sequence[tuple[Path | None, str | None]]) -> EvalResult:
-    """The result with its videos, and each note on them once.  made: what `film` returns."""
-    notes = dict.fromkeys(note for _, note in made if note)
-    return replace(result, videos=tuple(path for path, _ in made if path), video_note=" ".join(notes) or None)
+def _with_films(result: EvalResult, made: Sequence[Filmed]) -> EvalResult:
+    """The result with its videos and clips, and each note on them once."""
+    notes = dict.fromkeys(filmed.note for filmed in made if filmed.note)
+    videos = tuple(filmed.video for filmed in made if filmed.video)
+    clips = {seed: path for filmed in made for seed, path in filmed.clips.items()}
+    return replace(result, videos=videos, clips=clips, video_note=" ".join(notes) or None)
 
 
 class Stopped(Exception):  # noqa: N818 (no error)

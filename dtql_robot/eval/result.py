@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtql_robot.env_record import SuccessRule
+from dtql_robot.envs.measure import Measure
 from dtql_robot.eval.inline import shown
 from dtql_robot.eval.intervals import bootstrap_interval, wilson_interval
 from dtql_robot.eval.reference_returns import Reference
@@ -27,6 +29,8 @@ class EpisodeResult:
     seed             `env.reset(seed=seed)` starts it, and seeds the policy's noise in it
     time_to_success  steps until the success signal first came on; None if it never did
     subtasks         part of the task -> whether it was done, where the environment tells (FrankaKitchen)
+    starts           what stands where at its start: name -> (x, y, z), where observations tell
+    measure          the number that decides success (`EnvInfo.measure`) after its last step; None where it is not told
     error            why it could not be played to its end, however often it was begun: it counts as no success, and its
                      return and length as nothing; None for every other episode
     """
@@ -38,6 +42,8 @@ class EpisodeResult:
     time_to_success: int | None
     subtasks: dict[str, bool] = field(default_factory=dict)
     error: str | None = None
+    starts: dict[str, list[float]] = field(default_factory=dict)
+    measure: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """An entry of `per_episode` in results.json."""
@@ -49,7 +55,16 @@ class EpisodeResult:
             "time_to_success": self.time_to_success,
             **({"subtasks": self.subtasks} if self.subtasks else {}),
             **({"error": self.error} if self.error else {}),
+            **({"starts": self.starts} if self.starts else {}),
+            **({} if self.measure is None else {"measure": self.measure}),
         }
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> EpisodeResult:
+        """The episode that `to_dict` described."""
+        told = {name: entry[name] for name in ("subtasks", "error", "starts", "measure") if name in entry}
+        names = ("seed", "success", "return", "length", "time_to_success")
+        return cls(*(entry[name] for name in names), **told)
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,8 @@ class EvalResult:
     restarts         episodes that had to be run again; their results are those of the run that was completed
     reference        what counts as 0 and 100 in the normalized score; None where that is not known
     reference_note   why it is not, where the environment is one with published references
+    measure          the number that decides success, where the environment has one that is known
+    clips            environment seed -> the short film of that episode
     num_envs         environments that ran at once; where: "processes" of their own or "in-process"
     """
 
@@ -96,6 +113,8 @@ class EvalResult:
     chunk_weights: tuple[float, ...] | None = None
     reference: Reference | None = None
     reference_note: str | None = None
+    measure: Measure | None = None
+    clips: dict[int, Path] = field(default_factory=dict)
 
     @property
     def episodes(self) -> int:
@@ -211,6 +230,8 @@ class EvalResult:
             "restarts": [restart.to_dict() for restart in self.restarts],
             "versions": self.versions,
             "videos": [path.name for path in self.videos],
+            "clips": {str(seed): f"{path.parent.name}/{path.name}" for seed, path in self.clips.items()},
+            "measure": None if self.measure is None else self.measure.to_dict(),
             "video_note": self.video_note,
             "per_episode": [episode.to_dict() for episode in self.per_episode],
         }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.measure import starts
 from dtql_robot.errors import InputError
 from dtql_robot.eval.intervals import episode_success, first_success
 from dtql_robot.eval.pools.actor import ActedEpisode, choose
@@ -31,6 +32,8 @@ def _finished(episode: ActedEpisode, facts: EnvInfo, last: ChunkResult) -> Episo
         length=len(episode.rewards),
         time_to_success=first_success(episode.successes),
         subtasks=dict(last.subtasks),
+        starts=episode.starts,
+        measure=None if facts.measure is None else facts.measure.read(last.obs),
     )
 
 
@@ -61,6 +64,7 @@ class Rollout:
                 if isinstance(reply, Lost):
                     self._begin_again(env, reply, report)
                 elif not isinstance(reply, ChunkResult):
+                    self._running[env].starts = starts(self.facts.places, reply)
                     deciding.append((env, reply))
                 elif self._continues(env, reply, report):
                     deciding.append((env, reply.obs))

@@ -46,9 +46,18 @@ class ActionChoice:
         judged = seen_by(self.encoder, "critic", whole).expand(count, -1)
         return chunks[self._index(judged, chunks, rng)].cpu().numpy()
 
+    @torch.inference_mode()
+    def values(self, states: Array, chunks: Array) -> Array:
+        """Target min-Q of one chunk in each state.  states: (B, F).  chunks: (B, H, A) normalized.  Returns (B,)."""
+        seen = seen_by(self.encoder, "critic", torch.from_numpy(states).to(self.device))
+        return self._q(seen, torch.from_numpy(np.asarray(chunks, np.float32)).to(self.device)).cpu().numpy()
+
+    def _q(self, obs: Tensor, chunks: Tensor) -> Tensor:
+        return self.critic(obs, chunks).min(dim=0).values
+
     def _index(self, obs: Tensor, chunks: Tensor, rng: np.random.Generator) -> int:
         """Index of the candidate to execute: the best by target min-Q, or a draw from its softmax."""
-        q = self.critic(obs, chunks).min(dim=0).values
+        q = self._q(obs, chunks)
         if self.cfg.act != "softmax":
             return int(q.argmax())
         probability = torch.softmax(q.double(), dim=0).cpu().numpy()

@@ -133,6 +133,17 @@ class OneStepPolicy:
         self.interface.check_actions(actions, obs)
         return actions
 
+    def action_values(self, obs: Obs, chunks: Array) -> Array:
+        """What the critic, the lower of the two target Q, thinks of chunks of actions in the units of the reward.
+
+        obs: key -> (B, ...), as for `predict`.  chunks: (B, H, A) in environment units.  Returns (B,).
+        InputError where training needed no critic, or the file has none.
+        """
+        if not self._model.cfg.policy.uses_critic:
+            raise InputError("This policy was trained without a critic, since nothing in its loss reads Q.")
+        self._model.require("best")
+        return self._choice.values(self._reader.states(obs), self.interface.action_norm.apply(chunks))
+
     def attention(self, obs: Obs, kind: attention.Kind) -> dict[str, Array]:
         """Where the policy looks in the images of one robot.  obs: key -> (...) without batch dimension.
 

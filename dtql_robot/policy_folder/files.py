@@ -18,11 +18,12 @@ from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.numpy_policy import NumpyPolicy, mean_of_weights
 from dtql_robot.policy.plan_weights import plan_weights
+from dtql_robot.run_folder import POLICY_SETTINGS, POLICY_WEIGHTS
 from dtql_robot.system.json_shape import Shape, list_of, mapping, number, object_of, optional, text, whole
 from dtql_robot.system.json_text import parse_json
 from dtql_robot.types import Array
 
-SETTINGS, WEIGHTS, CARD = "policy.json", "policy.safetensors", "README.md"
+SETTINGS, WEIGHTS, CARD = POLICY_SETTINGS, POLICY_WEIGHTS, "README.md"
 FORMAT = 1
 
 _NORM = object_of({"shift": list_of(number), "scale": list_of(number)})

@@ -208,12 +208,12 @@ def _film(
     timing = pace(player.facts.fps, max(len(demos.episodes[i]) for i in chosen), spec)
     with progress_bar("film", total=len(chosen), unit="demo", enabled=progress) as bar:
 
-        def clips() -> Iterator[Clip]:
+        def clips() -> Iterator[list[Clip]]:
             for episode in (demos.episodes[index] for index in chosen):
                 frames: list[tuple[int, Array]] = []
                 again = _replay(player, episode, use, frames, timing.stride)
                 check_frame(frames[0][1])
-                yield Clip(episode.name, use, len(episode), again.success, frames)
+                yield [Clip(episode.name, use, len(episode), again.success, frames)]
                 bar.update()
 
         write_clips(spec.path, timing.fps, clips())

@@ -16,7 +16,7 @@ from typing import Any
 
 from dtql_robot.env_record import same_environment
 from dtql_robot.errors import InputError
-from dtql_robot.run_folder import REPORT, RESULTS, read_config, read_results
+from dtql_robot.run_folder import CLIPS, POLICY_WEIGHTS, REPORT, RESULTS, read_results, settings_of
 from dtql_robot.run_name import CHECKPOINT, LAST, checkpoint_file, of_checkpoint
 from dtql_robot.system.files import write_json
 from dtql_robot.system.locks import locked
@@ -46,9 +46,10 @@ class Kept:
 
 
 def checkpoint_digest(run: Path, name: str = LAST) -> str:
-    """What tells a checkpoint of the run from any other; empty where there is none."""
+    """What tells a checkpoint of the run, or an exported policy, from any other; empty where there is none."""
+    exported = run / POLICY_WEIGHTS
     try:
-        with open(checkpoint_file(run, name), "rb") as file:
+        with open(exported if exported.is_file() else checkpoint_file(run, name), "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()[:16]
     except OSError:
         return ""
@@ -70,6 +71,8 @@ def keep(run: Path, result: Mapping[str, Any], videos: Sequence[Path] = ()) -> K
             return Kept(write_json(path, result), path.with_suffix(".html"), before)
         if before is not None and name_of(before) != name_of(result):
             _set_aside(run, before, videos, report)
+        elif before is not None:
+            result = {**result, "clips": {**_clips_there(run, before), **(result.get("clips") or {})}}
         return Kept(write_json(headline, result), report)
 
 
@@ -85,9 +88,21 @@ def _headline(run: Path, file: Path) -> dict[str, Any] | None:
     return found
 
 
+def _clips_there(run: Path, before: Mapping[str, Any]) -> dict[str, str]:
+    """The clips of the same evaluation, made an earlier time: every time one asks for others, more are there."""
+    return {seed: name for seed, name in (before.get("clips") or {}).items() if clip_file(run, name) is not None}
+
+
+def clip_file(run: Path, name: str) -> Path | None:
+    """The clip of this name in results.json; None where it is not there.  A file's own words lead nowhere else."""
+    folder, _, file = name.partition("/")
+    path = run / CLIPS / Path(folder).name / Path(file).name
+    return path if path.suffix == ".mp4" and path.is_file() else None
+
+
 def _rank(result: Mapping[str, Any], run: Path) -> tuple[bool, bool, bool, int]:
     """How well it supports what is said of the run: its checkpoint, environment and settings, and how many episodes."""
-    own = read_config(run)["env"]
+    own = settings_of(run)["env"]
     return (
         result["checkpoint"] == checkpoint_digest(run, result.get("checkpoint_name", LAST)),
         own is None or same_environment(own, result["env"]),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtql_robot.metrics import Panel
+from dtql_robot.reports.episodes import SIDE, embedded, ends, start_panels, subtasks_of_failures
 from dtql_robot.system.files import write_text
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ def write_report(
     panels: Sequence[Panel] = (),
     notes: Sequence[str] = (),
     overfitting: str | None = None,
+    clips: Mapping[int, Path] | None = None,
+    film_command: str = "",
 ) -> Path:
     """Write report.html: success rate or return with interval, the video, every episode, curves, settings, commands.
 
@@ -110,6 +113,7 @@ def write_report(
     command: the lines that reproduce the run.  versions: package -> version; default those in `results`.
     panels: what the curves show, to be explained.  notes: sentences on the checkpoint that was judged.
     overfitting: a sentence, where there is any.
+    clips: seed -> a short video of that episode.  film_command: makes one more, see `run_report.film_command`.
     The file needs nothing beside it: video and curves are embedded.  What is missing is said in its place.
     """
     episodes = list(results["per_episode"])
@@ -132,6 +136,12 @@ def write_report(
         dataset=describe_dataset(dataset) if dataset else None,
         decisions=list(decisions),
         command="\n".join(command),
+        clips=embedded(clips or {}),
+        film_command=film_command,
+        starts=start_panels(episodes),
+        ends=ends(episodes, results.get("measure")),
+        subtasks=subtasks_of_failures(episodes),
+        side=SIDE,
         versions=dict(versions or results.get("versions") or {}),
         date=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.config import Config
-from dtql_robot.env_record import recorded_kwargs
 from dtql_robot.metrics import EVALUATED, best_evaluation, overfitting, panels
-from dtql_robot.run_folder import CURVES, METRICS, REPORT, read_config, read_metrics, read_results, read_summary
+from dtql_robot.reports.evaluations import clip_file
+from dtql_robot.reports.reproduce import to_reproduce, without_films
+from dtql_robot.run_folder import CURVES, METRICS, REPORT, read_metrics, read_results, read_summary, settings_of
 from dtql_robot.run_name import LAST
 
 
@@ -26,25 +25,28 @@ def write_run_report(
     from dtql_robot.reports.curves import plot_curves, series
     from dtql_robot.reports.page import write_report
 
-    settings, results = read_config(run), read_results(results_file or run)
+    settings, results = settings_of(run), read_results(results_file or run)
     logged = read_metrics(run / METRICS)
     rows = curve_rows(logged)
     curves = plot_curves(rows, run / CURVES, settings["config"]) if series(rows) else None
-    versions = settings["versions"] | results.get("versions", {})
+    found = settings["versions"] | results.get("versions", {})
+    versions, summary = {name.replace("_", "-"): v for name, v in found.items()}, read_summary(run)
     write_report(
         out or run / REPORT,
         title=f"{run.name}: {results['env']}",
         results=results,
         config=settings["config"],
-        dataset=read_summary(run),
+        dataset=summary,
         decisions=settings["decisions"],
         curves_png=curves,
         panels=panels(list(series(rows)), settings["config"]),
         notes=judged(results, settings["config"], logged),
         overfitting=overfitting(logged),
         videos=videos,
-        command=[shlex.join(training_command(run, settings)), shlex.join(command)],
-        versions={name.replace("_", "-"): v for name, v in versions.items()},
+        command=to_reproduce(run, settings, summary, versions, command),
+        clips=clips_of(run, results),
+        film_command=film_command(run, command),
+        versions=versions,
     )
     return out or run / REPORT
 
@@ -75,32 +77,16 @@ def curve_rows(rows: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "eval_episodes")} for row in rows]
 
 
-def training_command(run: Path, settings: Mapping[str, Any]) -> list[str]:
-    """The words of a command line that trains with the run's settings.  settings: the content of config.json."""
-    words = ["dtql-robot", "train", "--data", str(settings["data"]), "--out", str(run)]
-    if settings["env"]:
-        words += ["--env", settings["env"]]
-    limit = recorded_kwargs(settings.get("env_args") or {})[1]
-    if limit is not None:
-        words += ["--max-episode-steps", str(limit)]
-    if settings.get("init_from"):
-        words += ["--init-from", str(settings["init_from"]), "--init-norm", str(settings["init_norm"])]
-    for name, value, default in _values(Config.from_dict(settings["config"]), Config()):
-        flag = name.replace("_", "-")
-        if value == default:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
-    return words
+def clips_of(run: Path, results: Mapping[str, Any]) -> dict[int, Path]:
+    """Seed -> the clip of that episode, of those that there are."""
+    found = {seed: clip_file(run, name) for seed, name in (results.get("clips") or {}).items() if seed.isdecimal()}
+    return {int(seed): path for seed, path in found.items() if path is not None}
 
 
-def _values(config: Any, default: Any) -> Iterator[tuple[str, Any, Any]]:
-    """(name, value, default) of every setting."""
-    for f in dataclasses.fields(config):
-        value, usual = getattr(config, f.name), getattr(default, f.name)
-        if dataclasses.is_dataclass(value):
-            yield from _values(value, usual)
-        else:
-            yield f.name, value, usual
+def film_command(run: Path, command: Sequence[str]) -> str:
+    """The line that makes the clip of one more episode, in which @EPISODE@ and @INDEX@ stand for its number and index.
+
+    command: the words of the evaluation's command line.
+    """
+    video = str(run / "episode-@EPISODE@.mp4")
+    return shlex.join([*without_films(command), "--video", video, "--video-pick", "@INDEX@"])

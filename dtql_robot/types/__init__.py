@@ -16,6 +16,7 @@ from dtql_robot.types.policies import (
     Portable,
     SeesImages,
     ShowsAttention,
+    ValuesActions,
     chunk_weights_of,
     image_obs_of,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "Portable",
     "SeesImages",
     "ShowsAttention",
+    "ValuesActions",
     "Vector",
     "chunk_weights_of",
     "halves",

@@ -27,7 +27,8 @@ class Policy(Protocol):
     """What evaluation needs of a policy.  It never learns what is behind it.
 
     The first `n_action_steps` of the predicted actions are executed before it is asked again.  What else a policy may
-    say of itself are protocols of their own: `CombinesChunks`, `SeesImages`, `ShowsAttention`, `Portable`.
+    say of itself are protocols of their own: `CombinesChunks`, `SeesImages`, `ShowsAttention`,
+    `ValuesActions`, `Portable`.
     """
 
     @property
@@ -96,6 +97,15 @@ class ShowsAttention(Protocol):
 
     def attention(self, obs: Obs, kind: Any) -> dict[str, Array]:
         """Of one robot's observation, see `OneStepPolicy.attention`."""
+        ...
+
+
+@runtime_checkable
+class ValuesActions(Protocol):
+    """A policy that can say what its critic thinks of actions."""
+
+    def action_values(self, obs: Obs, chunks: Array) -> Array:
+        """Q of the chunks (B, H, A) of B robots, see `OneStepPolicy.action_values`.  Returns (B,)."""
         ...
 
 

@@ -6,7 +6,7 @@ from dtql_robot.errors import InputError
 from dtql_robot.eval import VideoSpec, evaluate, evaluation
 from dtql_robot.eval.video import clips
 from dtql_robot.eval.video import film as video
-from dtql_robot.eval.video.labels import GREEN, RED, STRIP, caption, card
+from dtql_robot.eval.video.labels import BLUE, GREEN, NOTE, RED, STRIP, caption, card
 from dtql_robot.eval.video.spec import choose_episodes, pace, pick_episodes
 from tests.helpers.eval_policies import ScriptedPolicy
 from tests.helpers.video_frames import read_video
@@ -43,7 +43,33 @@ def test_the_badge_says_how_the_episode_ended():
         assert shown.shape == (160 + STRIP, 160, 3)
         assert np.array_equal(shown[:160], frame)
         assert (shown[160:] == colour).all(axis=2).sum() > 800
-    assert card(160, 160, ["50% success", "x" * 80]).shape == (160 + STRIP, 160, 3)
+        noted = caption(frame, title="Episode 1 of 2", detail="seed 1", success=success, note="distance 0.1 m")
+        assert noted.shape == (160 + STRIP + NOTE, 160, 3)
+    assert card(160, 208, ["50% success", "x" * 80]).shape == (208, 160, 3)
+
+
+def colour_of_badge(picture, scene=160):
+    """Which of the badge's colours fills most of the strip below the scene."""
+    strip = picture[scene:].astype(int)
+    found = {name: (np.abs(strip - colour).max(axis=2) < 40).sum()
+             for name, colour in (("green", GREEN), ("red", RED), ("blue", BLUE))}  # fmt: skip
+    return max(found, key=found.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("success", "signals", "badges"),
+    [
+        (True, [False, True, False, True], ["blue", "green", "blue", "green"]),  # there, gone, and back at the end
+        (False, [False, True, False, False], ["blue", "green", "blue", "red"]),
+        (True, (), ["green"] * 4),
+        (None, [None] * 4, ["blue"] * 4),
+    ],
+)
+def test_the_badge_turns_when_success_is_reached(success, signals, badges):
+    frame = np.full((160, 160, 3), 200, np.uint8)
+    clip = clips.Clip("Episode 1 of 2", "seed 1", 3, success, [(i, frame) for i in range(4)], 1.0, signals)
+    assert [colour_of_badge(clip.picture(i)) for i in range(4)] == badges
+    assert colour_of_badge(clip.picture(9)) == badges[-1]
 
 
 @pytest.mark.parametrize("kwargs", [{"width": 250}, {"height": 40}, {"path": "v.avi"}, {"episodes": 0}])
@@ -67,17 +93,15 @@ def test_the_video_shows_labelled_episodes(filmed):
     assert 0 < result.successes < result.episodes
     frames, fps = read_video(spec.path)
     assert fps == 25
-    assert frames[0].shape == (160 + STRIP, 160, 3)
+    assert frames[0].shape == (160 + STRIP + NOTE, 160, 3)
     card_frames, hold = round(clips.CARD_SECONDS * 25), round(clips.HOLD_SECONDS * 25)
     assert len(frames) == card_frames + 2 * (51 + hold)
-    badges = []
-    for frame in (frames[card_frames + 5], frames[-5]):
-        check_frame(frame[:160])
-        strip = frame[160:].astype(int)
-        green = (np.abs(strip - GREEN).max(axis=2) < 40).sum()
-        red = (np.abs(strip - RED).max(axis=2) < 40).sum()
-        badges.append("green" if green > red else "red")
-    assert sorted(badges) == ["green", "red"]
+    verdicts, starts = [], []
+    for begin in (card_frames, card_frames + 51 + hold):
+        check_frame(frames[begin][:160])
+        starts.append(colour_of_badge(frames[begin]))
+        verdicts.append(colour_of_badge(frames[begin + 51 + hold - 1]))
+    assert (starts, sorted(verdicts)) == (["blue", "blue"], ["green", "red"])
     assert [p.name for p in spec.path.parent.iterdir()] == ["rollouts.mp4"]
 
 
@@ -193,10 +217,11 @@ def test_a_grid_shows_all_episodes_at_once(tmp_path):
     result = evaluate(policy, "FetchReach-v4", episodes=3, num_envs=1, video=spec, progress=False)
     assert result.video_note is None
     frames, _ = read_video(spec.path)
-    assert frames[0].shape == (2 * (160 + STRIP), 2 * 160, 3)
-    for row, column in ((0, 0), (0, 160), (160 + STRIP, 0)):
+    height = 160 + STRIP + NOTE
+    assert frames[0].shape == (2 * height, 2 * 160, 3)
+    for row, column in ((0, 0), (0, 160), (height, 0)):
         check_frame(frames[-1][row : row + 160, column : column + 160])
-    assert frames[-1][160 + STRIP :, 160:].max() < 60
+    assert frames[-1][height:, 160:].max() < 60
 
 
 @pytest.mark.gl

@@ -15,10 +15,33 @@ from dtql_robot.config import Config, DataConfig, EncoderConfig, PolicyConfig
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.normalize import Affine
 from dtql_robot.policy.one_step import OneStepPolicy
-from dtql_robot.types import Array
+from dtql_robot.run_folder import CONFIG, describe
+from dtql_robot.system.files import write_json
+from dtql_robot.types import Array, Demonstrations
 
 WEIGHTS = ((0.4, 0.3, 0.2, 0.1), (0.6, 0.4), (0.75, 0.25), (1.0,))
 """Chunk weights for chunks of 4, by n_action_steps."""
+
+
+def reaching_run(folder: Path, *, seed: int = 0, policy: PolicyConfig | None = None) -> Path:
+    """A whole run folder of a policy of random weights for FetchReach-v4."""
+    cfg = Config(seed=seed, data=DataConfig(horizon=4, n_action_steps=2), policy=policy or PolicyConfig())
+    sizes = {"observation": 10, "achieved_goal": 3, "desired_goal": 3}
+    face = Interface(
+        obs_keys=tuple(sizes),
+        obs_shapes=tuple((size,) for size in sizes.values()),
+        obs_norm=Affine(np.zeros(16, np.float32), np.ones(16, np.float32)),
+        action_norm=Affine(np.zeros(4, np.float32), np.ones(4, np.float32)),
+        action_dim=4,
+        sigma_data=0.5,
+        chunk_weights=WEIGHTS,
+    )
+    agent = DTQL(cfg, face.obs_dim, face.action_dim, face.sigma_data, torch.device("cpu"))
+    folder.mkdir(parents=True)
+    checkpoint.save(folder, agent, face)
+    demos = Demonstrations((), "reach.hdf5", "robomimic", env_spec="FetchReach-v4")
+    write_json(folder / CONFIG, describe(demos, cfg, None))
+    return folder
 
 
 def small_policy(**options: Any) -> OneStepPolicy:

@@ -14,6 +14,7 @@ from dtql_robot.env_record import recorded_kwargs, success_rule
 from dtql_robot.envs.families.id_errors import missing_module, unknown_id
 from dtql_robot.envs.families.plugin_tasks import function_behind, make_by
 from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.measure import Measure, Place, goal_places
 from dtql_robot.envs.rendering.own_render import OwnFrames
 from dtql_robot.envs.success import read_subtasks, read_success
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
@@ -78,6 +79,27 @@ def build(env_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:
         raise InputError(f"{env_id}: the environment cannot be made{arguments}: {reason}.") from error
 
 
+def _places(env_id: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Place]:
+    """Where an episode starts, as far as it is known how to read it."""
+    if env_id.startswith("AdroitHandDoor"):
+        return {"handle": Place("observation", 32, 35)}
+    moved = "gripper" if env_id.startswith("FetchReach") else "object" if env_id.startswith("Fetch") else "robot"
+    return goal_places(shapes, moved)
+
+
+def _measure(env: gymnasium.Env, env_id: str, places: dict[str, Place]) -> Measure | None:
+    """What the environment itself compares with a threshold."""
+    if env_id.startswith("AdroitHandDoor"):
+        return Measure("door angle", (Place("observation", 28, 29),), 1.35, below=False, unit="rad")
+    if env_id.startswith("AdroitHandRelocate"):
+        return Measure("ball to target", (Place("observation", 36, 39),), 0.1)
+    if "goal" not in places:
+        return None
+    threshold = getattr(env.unwrapped, "distance_threshold", None)
+    maze = "Maze" in env_id
+    return Measure("distance to goal", tuple(places.values()), 0.45 if maze else threshold)
+
+
 def _fetch_scene(sim: Any, show_goal: bool) -> Callable[[], None]:
     """Prepare a Fetch scene for drawing; returns what puts the goal marker in its place before each frame.
 
@@ -140,16 +162,20 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
     env = build(task, kwargs)
     action_dim = box_action_dim(env, task)
     kitchen = task.startswith("FrankaKitchen")
+    shapes = {key: box.shape for key, box in flat_space(env.observation_space, task).items()}
+    places = _places(task, shapes)
     facts = EnvInfo(
         spec=request.spec,
         horizon=env.spec.max_episode_steps if env.spec else None,
         success_rule=success_rule(task),
         fps=int(env.metadata.get("render_fps") or 25),
         action_dim=action_dim,
-        obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, task).items()},
+        obs_shapes=shapes,
         cameras=(*_camera_names(env), *own_cameras(task)),
         camera_views=own_cameras(task),
         subtasks=tuple(sorted(env.unwrapped.goal)) if kitchen else (),  # type: ignore[attr-defined]
+        places=places,
+        measure=_measure(env, task, places),
     )
     name = facts.check_camera(request.camera)
     camera = _camera_maker(task, request.width, request.height, name) if request.render else None

@@ -13,6 +13,7 @@ from gymnasium.wrappers import TimeLimit
 from dtql_robot.env_record import recorded_kwargs
 from dtql_robot.envs.global_rng import global_seed
 from dtql_robot.envs.info import EnvInfo
+from dtql_robot.envs.measure import Place
 from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.success import as_flag
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
@@ -25,6 +26,8 @@ HORIZON = 500  # stepping further raises
 # From the side of the table.  Meta-World's own corner cameras stand on their heads.
 VIEW: dict[str, Any] = {"lookat": (0.0, 0.65, 0.15), "distance": 1.5, "azimuth": 135.0, "elevation": -28.0}
 SUFFIX = "-goal-observable"
+PLACES = {"object": Place("observation", 4, 7), "goal": Place("observation", 36, 39)}
+"""In the observation of every task: the hand, the gripper, the object, a second object, the frame before, the goal."""
 
 
 def _import() -> Any:
@@ -96,6 +99,7 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         action_dim=box_action_dim(env, request.spec),
         obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, request.spec).items()},
         cameras=tuple(model.camera(i).name for i in range(model.ncam)),
+        places=PLACES,
     )
     name = facts.check_camera(request.camera)
 

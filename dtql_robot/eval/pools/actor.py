@@ -81,6 +81,7 @@ class ActedEpisode:
         self.plan = ActionPlan(policy.n_action_steps, chunk_weights_of(policy))
         self.rewards: list[float] = []
         self.successes: list[bool | None] = []
+        self.starts: dict[str, list[float]] = {}
 
     def add(self, outcome: ChunkResult) -> None:
         """Count what a chunk of actions brought."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dtql_robot.eval.video.labels import PAPER, WIDE, caption
+from dtql_robot.eval.video.traces import Panels
 from dtql_robot.system.files import new_file
 from dtql_robot.types import Frame
 
@@ -29,6 +30,9 @@ class Clip:
     success  how it ended; None where that is not told
     frames   (step, frame), in order
     returned what it earned, shown where success is not told
+    signals  for each frame, whether success was reached by then: the badge turns when it is.  Empty: not known
+    notes    for each frame, a third line of the caption; empty: there is none
+    panels   curves between the scene and its caption
     """
 
     title: str
@@ -37,27 +41,44 @@ class Clip:
     success: bool | None
     frames: Sequence[tuple[int, Frame]]
     returned: float | None = None
+    signals: Sequence[bool | None] = ()
+    notes: Sequence[str] = ()
+    panels: Panels | None = None
 
     def picture(self, i: int) -> Frame:
         """Captioned frame i; the last one where there are fewer."""
-        step, frame = self.frames[min(i, len(self.frames) - 1)]
+        i = min(i, len(self.frames) - 1)
+        step, frame = self.frames[i]
         word = "step " if frame.shape[1] >= WIDE else ""
         detail = f"{self.about}   {word}{step}/{self.steps}"
-        earned = {} if self.returned is None else {"otherwise": f"RETURN {self.returned:.4g}"}
-        return caption(frame, title=self.title, detail=detail, success=self.success, **earned)
+        if self.panels is not None:
+            frame = np.concatenate([frame, self.panels.at(step)])
+        note = self.notes[i] if self.notes else None
+        return caption(frame, title=self.title, detail=detail, note=note, **self._badge(i))
+
+    def _badge(self, i: int) -> dict[str, Any]:
+        """What the badge says at frame i: the verdict at the end, and before that only what is known by then."""
+        if self.success is None:
+            return {"success": None, **({} if self.returned is None else {"otherwise": f"RETURN {self.returned:.4g}"})}
+        if not self.signals or i == len(self.frames) - 1:
+            return {"success": self.success}
+        return {"success": True} if self.signals[i] else {"success": None, "otherwise": "RUNNING"}
 
 
-def write_clips(path: Path, fps: int, clips: Iterable[Clip], *, opening: Frame | None = None, columns: int = 0) -> None:
-    """Write a video, whole or not at all; clips are taken one by one where they are shown one by one.
+def write_clips(
+    path: Path, fps: int, groups: Iterable[Sequence[Clip]], *, opening: Frame | None = None, columns: int = 1
+) -> None:
+    """Write a video, whole or not at all: one group of clips after the other, those of a group side by side.
 
-    opening: a picture that is shown first for a moment.  columns: of a grid that shows all clips at once; 0: in turn.
+    groups: taken one by one.  opening: a picture that is shown first for a moment.  columns: of a group's grid.
     """
     hold = round(HOLD_SECONDS * fps)
     with mp4_writer(path, fps) as writer:
         for _ in range(round(CARD_SECONDS * fps) if opening is not None else 0):
             writer.append_data(opening)
-        for picture in _in_grid(list(clips), columns, hold) if columns else _in_turn(clips, hold):
-            writer.append_data(picture)
+        for group in groups:
+            for picture in _in_grid(group, columns, hold):
+                writer.append_data(picture)
 
 
 @contextlib.contextmanager
@@ -80,15 +101,8 @@ def grid_shape(count: int) -> tuple[int, int]:
     return columns, math.ceil(count / columns)
 
 
-def _in_turn(clips: Iterable[Clip], hold: int) -> Iterator[Frame]:
-    """One episode after the other; the last frame of each stays a moment."""
-    for clip in clips:
-        for i in range(len(clip.frames) + hold):
-            yield clip.picture(i)
-
-
 def _in_grid(clips: Sequence[Clip], columns: int, hold: int) -> Iterator[Frame]:
-    """All episodes at once; those that end early stay on their last frame."""
+    """All clips at once; those that end early stay on their last frame, and all on theirs for a moment."""
     if not clips:
         return
     longest = max(len(clip.frames) for clip in clips)

@@ -8,76 +8,36 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
-from dtql_robot.envs.info import EnvInfo
-from dtql_robot.envs.make import make_env
 from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError, describe
-from dtql_robot.eval.pools.chunked_env import EnvServer
-from dtql_robot.eval.pools.env_pool import LocalPool
 from dtql_robot.eval.result import EpisodeResult, EvalResult
-from dtql_robot.eval.rollout import run_episodes
-from dtql_robot.eval.video.attention import Looking, beside, column_width
 from dtql_robot.eval.video.clips import Clip, grid_shape, write_clips
-from dtql_robot.eval.video.labels import PAPER, card, fitted
-from dtql_robot.eval.video.spec import VideoSpec, choose_episodes, pace, spread
+from dtql_robot.eval.video.labels import PAPER, card
+from dtql_robot.eval.video.spec import ClipSpec, VideoSpec, choose_episodes, pick_episodes, spread
+from dtql_robot.eval.video.studio import Studio
 from dtql_robot.system.progress import progress_bar
-from dtql_robot.types import Frame, Policy, image_obs_of
-
-if TYPE_CHECKING:
-    import gymnasium
-
-    from dtql_robot.envs.rendering.image_obs import ImageObsEnv
-
-Decorate = Callable[[Frame, dict[str, Any]], Frame]
+from dtql_robot.types import Policy
 
 
-class DrawingError(InputError):
-    """The environment draws no picture: nothing that playing the episode again would mend."""
+@dataclass(frozen=True)
+class Filmed:
+    """What came of filming.
 
-
-def _filming(env: gymnasium.Env, stride: int, width: int, height: int, decorate: Decorate) -> Any:
-    """The environment, keeping a frame of every `stride`-th step and of the last one in `frames` as (step, frame).
-
-    Every frame is checked; DrawingError for one that is blank or noise.
-    width, height: of every frame; one that the environment draws otherwise is fitted into them.
-    decorate: (frame, observation) -> the frame that is kept.
+    video  None where none was written
+    note   why there is none, or what is odd about it
+    clips  seed -> the clip of that episode
     """
-    import gymnasium
 
-    from dtql_robot.envs.rendering.camera import check_frame
-
-    class Filming(gymnasium.Wrapper):
-        frames: list[tuple[int, Frame]]
-        step_count: int
-
-        def _draw(self, obs: Any) -> None:
-            try:
-                frame = fitted(self.env.render(), width, height)
-                check_frame(frame)
-            except Exception as error:
-                raise DrawingError(describe(error)) from error
-            self.frames.append((self.step_count, decorate(frame, obs)))
-
-        def reset(self, **kwargs: Any) -> tuple[Any, dict]:
-            outcome = self.env.reset(**kwargs)
-            self.step_count, self.frames = 0, []
-            self._draw(outcome[0])
-            return outcome
-
-        def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
-            outcome = self.env.step(action)
-            self.step_count += 1
-            if self.step_count % stride == 0 or outcome[2] or outcome[3]:
-                self._draw(outcome[0])
-            return outcome
-
-    return Filming(env)
+    video: Path | None = None
+    note: str | None = None
+    clips: dict[int, Path] = field(default_factory=dict)
 
 
 def _intro(result: EvalResult, shown: Sequence[EpisodeResult], speed: float) -> list[str]:
@@ -114,33 +74,87 @@ def film(
     *,
     max_episode_steps: int | None = None,
     env_args: dict[str, Any] | None = None,
+    clips: ClipSpec | None = None,
     progress: bool = True,
-) -> tuple[Path | None, str | None]:
-    """Write the video of an evaluation; returns (its path, a note).
+) -> Filmed:
+    """Write the video of an evaluation, and with `clips` a clip of each episode in it.
 
-    Where no frame can be drawn, or the filter leaves no episode, the path is None and the note says why.  An episode
+    Where no frame can be drawn, or the filter leaves no episode, there is no video and the note says why.  An episode
     that ends otherwise than it was recorded is left out and the note says so: then the policy's choice depends on the
     other robots in its batch.
     """
+    chosen = _chosen(result, spec)
+    note = _hindrance(result, spec, chosen)
+    if note is not None:
+        return Filmed(note=f"No video. {note}")
+    made: dict[int, Path] = {}
+    try:
+        with contextlib.closing(
+            Studio(policy, result.env, result.horizon, spec, max_episode_steps, env_args)
+        ) as studio:
+            odd: list[int] = []
+            _write_video(studio, result, spec, chosen, _shots(studio, result, chosen, odd, clips, made, progress))
+    except Exception as error:  # a finished evaluation must not be lost to its video
+        return Filmed(note=f"No video. Drawing failed: {_warned(error)}", clips=made)
+    return Filmed(spec.path, _left_out(odd), made)
+
+
+def film_clips(
+    policy: Policy,
+    result: EvalResult,
+    clips: ClipSpec,
+    *,
+    made: dict[int, Path],
+    max_episode_steps: int | None = None,
+    env_args: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> Filmed:
+    """Write the clips that are asked for and not among those `made` already."""
+    played = [i for i, episode in enumerate(result.per_episode) if not episode.error]
+    won = [bool(result.per_episode[i].success) for i in played]
+    wanted = [played[i] for i in pick_episodes(won, clips.episodes, max_failures=clips.episodes - clips.episodes // 4)]
+    missing = [i for i in wanted if result.per_episode[i].seed not in made]
+    if not missing:
+        return Filmed()
+    spec = VideoSpec(clips.folder / "clips.mp4", width=clips.size, height=clips.size)
+    if (note := gl_missing()) is not None:
+        return Filmed(note=f"No clips. {note}")
+    found: dict[int, Path] = {}
+    odd: list[int] = []
+    try:
+        with contextlib.closing(
+            Studio(policy, result.env, result.horizon, spec, max_episode_steps, env_args)
+        ) as studio:
+            for _ in _shots(studio, result, missing, odd, clips, found, progress):
+                pass
+    except Exception as error:
+        return Filmed(note=f"Clips are missing. Drawing failed: {_warned(error)}", clips=found)
+    return Filmed(note=_left_out(odd), clips=found)
+
+
+def _warned(error: Exception) -> str:
+    warnings.warn(f"The video could not be made: {error!r}", stacklevel=3)
+    return str(error) if isinstance(error, InputError) else describe(error)
+
+
+def _left_out(odd: Sequence[int]) -> str | None:
+    if not odd:
+        return None
+    seeds = ", ".join(str(seed) for seed in odd)
+    return f"Played again, the episodes with seed {seeds} ended otherwise than recorded and are left out."
+
+
+def _hindrance(result: EvalResult, spec: VideoSpec, chosen: Sequence[int]) -> str | None:
+    """Why there is nothing to film; None where there is something."""
     missing = gl_missing()
     if missing is not None:
-        return None, f"No video. {missing}"
+        return missing
     if not (result.reports_success or spec.filter == "all"):
-        return None, f"No video. {result.env} reports no success, so that there are no {spec.filter} to show."
-    chosen = _chosen(result, spec)
-    if not chosen:
-        kind = "episodes that can be played" if spec.filter == "all" else spec.filter
-        return None, f"No video. There are no {kind} among the {result.episodes} episodes."
-    try:
-        odd = _film(policy, result, spec, chosen, max_episode_steps, env_args, progress)
-    except Exception as error:  # a finished evaluation must not be lost to its video
-        warnings.warn(f"The video could not be made: {error!r}", stacklevel=2)
-        reason = str(error) if isinstance(error, InputError) else describe(error)
-        return None, f"No video. Drawing failed: {reason}"
-    if not odd:
-        return spec.path, None
-    seeds = ", ".join(str(seed) for seed in odd)
-    return spec.path, f"Played again, the episodes with seed {seeds} ended otherwise than recorded and are left out."
+        return f"{result.env} reports no success, so that there are no {spec.filter} to show."
+    if chosen:
+        return None
+    kind = "episodes that can be played" if spec.filter == "all" else spec.filter
+    return f"There are no {kind} among the {result.episodes} episodes."
 
 
 def _chosen(result: EvalResult, spec: VideoSpec) -> list[int]:
@@ -153,90 +167,41 @@ def _chosen(result: EvalResult, spec: VideoSpec) -> list[int]:
     return [played[i] for i in choose_episodes([bool(result.per_episode[i].success) for i in played], spec)]
 
 
-def _film(
-    policy: Policy,
+def _shots(
+    studio: Studio,
     result: EvalResult,
-    spec: VideoSpec,
     chosen: Sequence[int],
-    max_episode_steps: int | None,
-    env_args: dict[str, Any] | None,
-    progress: bool,
-) -> list[int]:
-    """Film the chosen episodes; returns the seeds that ended otherwise than recorded."""
-    env = make_env(
-        result.env,
-        render=True,
-        width=spec.width,
-        height=spec.height,
-        max_episode_steps=max_episode_steps,
-        env_args=env_args,
-        camera=spec.camera,
-        images=image_obs_of(policy),
-    )
-    decorate = _overlay(policy, env, spec)
-    facts: EnvInfo = env.get_wrapper_attr("facts")
-    timing = pace(facts.fps, result.horizon, spec)
-    odd: list[int] = []
-    shown = [result.per_episode[i] for i in chosen]
-    columns, rows = grid_shape(len(chosen)) if spec.grid else (1, 1)
-    watched = _watched(env, spec)
-    width = spec.width + (column_width(spec.height, len(watched.images.shapes)) if watched else 0)
-    title = card(columns * width, spec.height, _intro(result, shown, timing.speed))
-    filming = EnvServer(result.env, env=_filming(env, timing.stride, spec.width, spec.height, decorate))
-    with contextlib.closing(LocalPool([filming])) as pool:
-        clips = _clips(policy, result, pool, chosen, facts, odd, progress)
-        opening = _centred(title, rows * title.shape[0])
-        write_clips(spec.path, timing.fps, clips, opening=opening, columns=columns if spec.grid else 0)
-    return odd
-
-
-def _watched(env: gymnasium.Env, spec: VideoSpec) -> ImageObsEnv | None:
-    """What draws the images that the policy sees, where they are to be shown."""
-    from dtql_robot.envs.rendering.image_obs import image_env
-
-    return image_env(env) if spec.overlay else None
-
-
-def _overlay(policy: Policy, env: gymnasium.Env, spec: VideoSpec) -> Decorate:
-    """What is drawn beside each frame."""
-    inner, kind = _watched(env, spec), spec.overlay
-    if inner is None or kind is None:
-        return lambda frame, obs: frame
-    inner.watched = True
-    return lambda frame, obs: beside(frame, cast("Looking", policy), obs, kind)
-
-
-def _clips(
-    policy: Policy,
-    result: EvalResult,
-    pool: LocalPool,
-    chosen: Sequence[int],
-    facts: EnvInfo,
     odd: list[int],
+    clips: ClipSpec | None,
+    made: dict[int, Path],
     progress: bool,
 ) -> Iterator[Clip]:
-    """Play the chosen episodes again; those that end otherwise than recorded are left out and added to `odd`."""
-    camera: Any = pool.servers[0].env
+    """Play the chosen episodes again; those that end otherwise than recorded are left out and added to `odd`.
+
+    made: receives the clips that are written on the way.
+    """
     for index in progress_bar("film", over=chosen, total=len(chosen), unit="ep", enabled=progress):
         recorded = result.per_episode[index]
-        try:
-            ((again,), _) = run_episodes(policy, pool, 1, [recorded.seed], facts)
-        except DrawingError:
-            raise
-        except InputError:  # the episode cannot be played this time
-            again = None
-        if again != recorded:
+        clip = studio.clip(recorded, f"Episode {index + 1} of {result.episodes}")
+        if clip is None:
             odd.append(recorded.seed)
             continue
-        title = f"Episode {index + 1} of {result.episodes}"
-        yield Clip(
-            title, f"seed {recorded.seed}", recorded.length, recorded.success, camera.frames, recorded.episode_return
-        )
+        if clips is not None:
+            file = clips.file(recorded.seed)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_clips(file, studio.pace.fps, [[clip]])
+            made[recorded.seed] = file
+        yield clip
 
 
-def _centred(picture: Frame, height: int) -> Frame:
-    """The picture between two bands that fill `height`."""
-    above = (height - picture.shape[0]) // 2
-    whole = np.full((height, *picture.shape[1:]), PAPER, np.uint8)
-    whole[above : above + picture.shape[0]] = picture
-    return whole
+def _write_video(
+    studio: Studio, result: EvalResult, spec: VideoSpec, chosen: Sequence[int], shots: Iterator[Clip]
+) -> None:
+    """The title and the clips, one after the other or all at once."""
+    columns, rows = grid_shape(len(chosen)) if spec.grid else (1, 1)
+    (width, height), shown = studio.size, [result.per_episode[i] for i in chosen]
+    opening = np.full((rows * height, columns * width, 3), PAPER, np.uint8)
+    above = (rows - 1) * height // 2
+    opening[above : above + height] = card(columns * width, height, _intro(result, shown, studio.pace.speed))
+    groups = [list(shots)] if spec.grid else ([clip] for clip in shots)
+    write_clips(spec.path, studio.pace.fps, groups, opening=opening, columns=columns)

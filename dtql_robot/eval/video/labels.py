@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 STRIP = 48  # height of the caption below the picture; a multiple of 16 keeps the video's size one
+NOTE = 16  # height of a third line in it
 WIDE = 240  # pixels from which a caption has room for everything
 INK, MUTED, PAPER = (240, 243, 248), (156, 167, 184), (20, 26, 38)
 GREEN, RED, BLUE = (22, 142, 72), (204, 42, 42), (38, 92, 168)
@@ -47,7 +48,8 @@ def fitted(picture: Any, width: int, height: int) -> Frame:
 
 
 @functools.cache
-def _font(size: int) -> Any:
+def font(size: int) -> Any:
+    """The font of every label."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
@@ -55,20 +57,22 @@ def _font(size: int) -> Any:
 
 def _fit(draw: ImageDraw.ImageDraw, text: str, size: int, width: float) -> Any:
     """The largest font up to `size` in which `text` fits into `width` pixels."""
-    while size > 8 and draw.textlength(text, font=_font(size)) > width:
+    while size > 8 and draw.textlength(text, font=font(size)) > width:
         size -= 1
-    return _font(size)
+    return font(size)
 
 
-def caption(frame: Frame, *, title: str, detail: str, success: bool | None, otherwise: str = "UNJUDGED") -> Frame:
+def caption(
+    frame: Frame, *, title: str, detail: str, success: bool | None, otherwise: str = "UNJUDGED", note: str | None = None
+) -> Frame:
     """The frame (H, W, 3) above a strip with two lines and a badge: (H + STRIP, W, 3).
 
-    otherwise: what the badge says where there is no success to tell.
+    otherwise: what the badge says where there is no success to tell.  note: a third line, of NOTE pixels more.
     """
     from PIL import Image, ImageDraw
 
     height, width = frame.shape[:2]
-    image = Image.new("RGB", (width, height + STRIP), PAPER)
+    image = Image.new("RGB", (width, height + STRIP + (0 if note is None else NOTE)), PAPER)
     image.paste(Image.fromarray(frame), (0, 0))
     draw = ImageDraw.Draw(image)
     word, colour = {True: ("SUCCESS", GREEN), False: ("FAILURE", RED), None: (otherwise, BLUE)}[success]
@@ -87,18 +91,20 @@ def caption(frame: Frame, *, title: str, detail: str, success: bool | None, othe
     draw.text((12, height + 16), title, font=_fit(draw, title, 15, room), fill=INK, anchor="lm")
     below = room if wide else width - 24  # where it is narrow, the badge leaves the second line free
     draw.text((12, height + 36 - 2 * wide), detail, font=_fit(draw, detail, 12, below), fill=MUTED, anchor="lm")
+    if note:
+        draw.text((12, height + STRIP + 2), note, font=_fit(draw, note, 12, width - 24), fill=INK, anchor="lm")
     return np.asarray(image)
 
 
 def card(width: int, height: int, lines: Sequence[str]) -> Frame:
-    """A title card (height + STRIP, width, 3): the first line large, the rest below it."""
+    """A title card (height, width, 3): the first line large, the rest below it."""
     from PIL import Image, ImageDraw
 
-    image = Image.new("RGB", (width, height + STRIP), PAPER)
+    image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)
-    top = (height + STRIP) / 2 - 14 * len(lines)
+    top = height / 2 - 14 * len(lines)
     for i, line in enumerate(lines):
-        font = _fit(draw, line, 24 if i == 0 else 15, width - 28)
+        fitting = _fit(draw, line, 24 if i == 0 else 15, width - 28)
         y = top + 28 * i + (10 if i else 0)
-        draw.text((width / 2, y), line, font=font, fill=INK if i < 2 else MUTED, anchor="mm")
+        draw.text((width / 2, y), line, font=fitting, fill=INK if i < 2 else MUTED, anchor="mm")
     return np.asarray(image)

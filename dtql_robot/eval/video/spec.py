@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from dtql_robot.envs.info import EnvInfo
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import check_writable
 
-Overlay = Literal["keypoints", "saliency"]
+Overlay = Literal["keypoints", "saliency", "actions", "q"]
+LOOKS: tuple[Overlay, ...] = ("keypoints", "saliency")
+"""Overlays that need a policy that sees images; the others are curves."""
 Filter = Literal["all", "failures", "successes"]
 
 MAX_GRID = 36
@@ -32,7 +34,9 @@ class VideoSpec:
     max_failures   with filter "all": at most this many failures, where there are successes to show (default: half)
     grid           all of them at once, side by side, instead of one after the other
     camera         name of the camera; None for a view that shows the task
-    overlay        what the policy looks at, drawn over its own camera images beside the scene: keypoints or saliency
+    overlay        one or several of: "keypoints" or "saliency", what the policy looks at, in its camera images beside
+                   the scene; "actions", what is executed, and "q", the critic's value of the chosen chunk, as curves
+                   below it.  Names in a list, or in one text ("actions,q")
     width, height  of one episode's picture in pixels, multiples of 16; the caption adds a strip below
     fps            frames per second of the video; None plays in real time where the episode is short enough
     max_frames     longer episodes skip steps to stay within this many frames
@@ -46,7 +50,7 @@ class VideoSpec:
     max_failures: int | None = None
     grid: bool = False
     camera: str | None = None
-    overlay: Overlay | None = None
+    overlay: str | Sequence[str] | None = None
     width: int = 320
     height: int = 320
     fps: int | None = None
@@ -62,8 +66,53 @@ class VideoSpec:
             )
         if self.grid and max(self.episodes, len(self.pick)) > MAX_GRID:
             raise InputError(f"A grid shows at most {MAX_GRID} episodes, found {max(self.episodes, len(self.pick))}.")
+        unknown = [name for name in self.overlays if name not in get_args(Overlay)]
+        if unknown:
+            raise InputError(f"There is no overlay {unknown[0]!r}; expected one of {', '.join(get_args(Overlay))}.")
+        if len(set(self.overlays) & set(LOOKS)) > 1:
+            raise InputError("Keypoints and saliency take the same place in a video; expected one of them.")
         if self.path.suffix != ".mp4":
             raise InputError(f"The video must be an .mp4 file, found {self.path}.")
+
+    @property
+    def overlays(self) -> tuple[Overlay, ...]:
+        """The overlays, each once."""
+        words = (self.overlay,) if isinstance(self.overlay, str) else tuple(self.overlay or ())
+        names = [name.strip() for word in words for name in word.split(",")]
+        return tuple(dict.fromkeys(cast("Overlay", name) for name in names if name))
+
+    @property
+    def looks(self) -> Overlay | None:
+        """The overlay of the policy's own camera images."""
+        return next((name for name in self.overlays if name in LOOKS), None)
+
+    @property
+    def curves(self) -> tuple[Overlay, ...]:
+        """The overlays below the scene, from top to bottom."""
+        return tuple(name for name in ("actions", "q") if name in self.overlays)
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """Short films of single episodes, each in a file of its own that is named after the episode's seed.
+
+    folder    receives them
+    episodes  how many: failures first, at least a quarter successes.  Those that a video shows are always among them
+    size      width and height in pixels, where no video shows the episode
+    """
+
+    folder: Path
+    episodes: int = 0
+    size: int = 240
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
+        if self.episodes < 0:
+            raise InputError(f"The number of clips must be 0 or more, found {self.episodes}.")
+
+    def file(self, seed: int) -> Path:
+        """The clip of the episode with this seed."""
+        return self.folder / f"{seed}.mp4"
 
 
 @dataclass(frozen=True)
