@@ -31,7 +31,7 @@ class Options:
     data: Positional[str]
     """Demonstrations to read, in any format that `convert` reads. Several: A,B."""
     out: Positional[Path]
-    """File (.hdf5: robomimic, .npz: OGBench) or folder (Minari, named NAME-vN) to write."""
+    """File (.hdf5: robomimic, .npz: OGBench) or folder (Minari, named NAME-vN, or LeRobot with --format) to write."""
     keep: tuple[str, ...] = ()
     """Keep only these: numbers from 0 (3), ranges with both ends (3..7), or names (demo_12)."""
     drop: tuple[str, ...] = ()
@@ -56,6 +56,8 @@ class Options:
     idle_share: float = IDLE
     """With --cut-idle-start: movement of an observation that still counts as idle, as a share of its range over all
     demonstrations."""
+    actions: Literal["delta", "absolute"] | None = None
+    """Convert a robot arm's actions: delta or absolute poses. Needs a robosuite file with its simulator states."""
     rename: tuple[str, ...] = ()
     """Observations to rename, as OLD=NEW."""
     obs_keys: tuple[str, ...] = ()
@@ -66,6 +68,14 @@ class Options:
     """Count a step as a success if its reward is at least this."""
     episode_length: int | None = None
     """Episode length, for a D4RL file that does not mark where episodes end. Default: as the file marks them."""
+    format: Literal["auto", "robomimic", "minari", "lerobot", "ogbench"] = "auto"
+    """Format of the output. auto: by its name, see OUT."""
+    lerobot_version: Literal["v3.0", "v2.1"] = "v3.0"
+    """Version of the LeRobot format to write."""
+    video: bool = False
+    """Write images of a LeRobot dataset as compressed mp4 videos. Default: as exact PNG files inside the tables."""
+    fps: float | None = None
+    """Steps per second to note in a LeRobot dataset. Default: as recorded, or 20 if the source does not say."""
     overwrite: bool = False
     """Replace OUT if it exists."""
 
@@ -82,7 +92,7 @@ def run(options: Options) -> None:
     out, names = expanded(options.out), _new_names(options.rename)
     if out.exists() and not options.overwrite:
         raise InputError(f"{out} exists already; choose another OUT or add --overwrite.")
-    layout = layout_of(out)
+    layout = options.format if options.format != "auto" else layout_of(out)
     if layout == "minari":
         minari_id(out)
     else:
@@ -98,7 +108,10 @@ def run(options: Options) -> None:
             episode_length=options.episode_length,
         )
         edited = _edited(reading, options, names)
-        write(replace(reading, demos=edited), out, layout, overwrite=options.overwrite)
+        write(
+            replace(reading, demos=edited), out, layout, overwrite=options.overwrite,
+            version=options.lerobot_version, video=options.video, fps=options.fps,
+        )  # fmt: skip
     print(
         f"written: {out} ({len(edited)} of {len(reading.demos)} demonstrations, {edited.num_transitions} of "
         f"{reading.demos.num_transitions} steps)"
@@ -130,6 +143,12 @@ def _edited(reading: Reading, options: Options, names: dict[str, str]) -> Demons
     if options.cut_idle_start:
         demos, cut = cut_idle_starts(demos, options.idle_share)
         print(f"cut: {sum(cut.values())} idle steps at the start of {len(cut)} demonstrations")
+    if options.actions is not None:
+        from dtql_robot.replay.action_type import convert_actions
+
+        demos, said = convert_actions(demos, options.actions)
+        for sentence in said:
+            print(f"note: {sentence}")
     if names:
         demos = rename_keys(demos, names)
         _tell_environment(demos, names)

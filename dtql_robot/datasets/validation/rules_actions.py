@@ -38,7 +38,8 @@ def outside(reading: Reading, use: Use) -> list[Finding]:
     demos = reading.demos
     low, high = action_range(demos)
     dims = [int(i) for i in np.flatnonzero((low < -1 - _TOLERANCE) | (high > 1 + _TOLERANCE))]
-    if not dims:
+    metres = says_absolute(demos.env_args) and use.action_norm != "none"  # `absolute` speaks of those
+    if not dims or metres:
         return []
     spans = ", ".join(f"dim {i} {low[i]:.3g} to {high[i]:.3g}" for i in dims[:4]) + (", ..." if len(dims) > 4 else "")
     problem = f"actions leave [-1, 1]: {spans}."
@@ -122,10 +123,7 @@ def absolute(reading: Reading, use: Use) -> list[Finding]:
             )
         ]
     if recorded:
-        low, high = action_range(demos)
-        beyond = bool((low < -1 - _TOLERANCE).any() or (high > 1 + _TOLERANCE).any())
-        text = "the controller takes absolute targets" + (
-            ", some beyond [-1, 1], where simulators clip them." if beyond else "."
-        )
-        return [warning("absolute-actions", place, text, "Train on delta actions if the file has them.")]
+        text = "the controller takes absolute targets."
+        remedy = "Deltas are easier to learn: `dtql-robot edit IN OUT --actions delta`, if states are recorded."
+        return [warning("absolute-actions", place, text, remedy)]
     return []

@@ -40,10 +40,22 @@ class RobosuiteEnv(gymnasium.Env):
         self._object = old_object(task, objects) if old else objects
         if old:
             self._order_observables(self._object)
-        low, high = self.sim_env.action_spec
-        self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
+        self.action_space = self._action_box()
         shapes = {key: value.shape for key, value in self._observation(first).items()}
         self.observation_space = spaces.Dict({k: spaces.Box(-np.inf, np.inf, s, np.float32) for k, s in shapes.items()})
+
+    def _action_box(self) -> spaces.Box:
+        """robosuite's bounds, but for absolute poses, in metres and radians: those it does not clip."""
+        low, high = (np.array(bound, np.float32) for bound in self.sim_env.action_spec)
+        first = 0
+        for robot in self.sim_env.robots:
+            composite = robot.composite_controller
+            for name in composite.arms:
+                start, end = composite._action_split_indexes[name]
+                if getattr(composite.part_controllers[name], "input_type", None) == "absolute":
+                    low[first + start : first + end], high[first + start : first + end] = -np.inf, np.inf
+            first += robot.action_dim
+        return spaces.Box(low, high, dtype=np.float32)
 
     def _observe_accelerations(self) -> None:
         """Add robot*_joint_acc, an observation since robosuite 1.5.2, sampled when the others are."""
