@@ -114,7 +114,7 @@ def _returns(found: Mapping[str, Any]) -> list[float]:
     return [float(episode[column]) for episode in found["per_episode"] if episode[column] is not None]
 
 
-HEADER = ("task", "method", "success", "95% interval", "each seed", "seeds x episodes", "training s", "ms a decision")
+HEADER = ("task", "method", "success", "95% interval", "each seed", "seeds x episodes", "training s", "ms per decision")
 
 
 def _words(cell: Cell) -> tuple[str, ...]:
