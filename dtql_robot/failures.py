@@ -27,7 +27,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, OSError):
         return _operating_system(error)
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
-        return f"a name holds bytes that are not text ({error.object!r}); rename it.", 2
+        return f"a name contains bytes that are not text ({error.object!r}); rename it.", 2
     if isinstance(error, RuntimeError) and "home directory" in str(error):  # Path.expanduser
         return "a path starts with the home folder (~) of a user that does not exist; write it out.", 2
     if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # Path.resolve, before Python 3.13

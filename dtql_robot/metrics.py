@@ -85,7 +85,7 @@ NAMES = {
     ),
     "v": ("V of recorded states", "The mean value of the states in a batch."),
     "q_spread": ("Spread of Q", "The standard deviation of Q over recorded actions."),
-    "policy_q": ("Q of the policy's actions", "Far above Q of recorded actions, the critic is being fooled."),
+    "policy_q": ("Q of the policy's actions", "If far above Q of recorded actions, the critic is being fooled."),
     "policy_loss": ("Policy loss", "Eq. 5: all terms that train the policy, with their weights."),
 }
 """Column -> (its name, what it means)."""
@@ -105,19 +105,19 @@ def panels(columns: Sequence[str], settings: Mapping[str, Any]) -> list[Panel]:
 
     add(
         "Success while training",
-        "Evaluations while training, with 95% intervals.",
+        "Evaluations during training, with 95% intervals.",
         {EVALUATED: "success rate"},
         (f"{EVALUATED}_low", f"{EVALUATED}_high"),
     )
     add(
         "Return while training",
-        "Evaluations while training, with 95% intervals.",
+        "Evaluations during training, with 95% intervals.",
         {RETURNED: "mean return"},
         (f"{RETURNED}_low", f"{RETURNED}_high"),
     )
     add(
         "Squared error of the acting policy",
-        "Overfitting: it rises where held out and falls where trained on.",
+        "Overfitting: it rises on held-out data and falls on training data.",
         {HELD_OUT: "held out", "train_action_error": "trained on"},
     )
     add("Denoising loss, held out", "Eq. 2 on demonstrations that training does not see.", {"valid_denoiser_loss": ""})

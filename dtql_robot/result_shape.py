@@ -70,4 +70,4 @@ def evaluation(value: Any) -> str | None:
     if wrong := EVALUATION(value):
         return wrong
     told = {value["success_rate"] is None, value["ci95"] is None, *(e["success"] is None for e in value["per_episode"])}
-    return None if len(told) == 1 else "tells success in some places and not in others"
+    return None if len(told) == 1 else "reports success in some places but not in others"

@@ -66,7 +66,7 @@ def divide(demos: Demonstrations, cfg: Config, reading: Reading | None = None) -
     watch, data = cfg.watch, cfg.data
     if watch.valid_fraction is not None:
         train, valid = hold_out(demos, watch.valid_fraction)
-        return Divided(train, valid, (f"held out: {len(valid)} of {len(demos)} demonstrations, drawn by chance.",))
+        return Divided(train, valid, (f"held out: {len(valid)} of {len(demos)} demonstrations, drawn at random.",))
     if watch.valid_key is not None:
         if reading is None:
             raise InputError("valid_key names a list in a file; pass train the file's path instead of demonstrations.")
@@ -107,5 +107,5 @@ def _by_key(demos: Demonstrations, cfg: Config, key: str) -> Divided:
     train = without(demos, valid)
     said = f"held out: the {len(valid)} demonstrations of mask/{key}"
     lost = len(demos) - len(train)
-    said += f", {lost} of which were to be trained on" if lost else ""
+    said += f", {lost} of which are removed from the training data" if lost else ""
     return Divided(train, valid, (f"{said}.",))

@@ -181,7 +181,7 @@ def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
         if isinstance(lost, BrokenPipeError):  # as in `dtql-robot inspect FILE | head`: wanted so
             return 1
         if lost is not None:
-            raise MissingOutputError(f"what it printed could not be written: {lost.strerror}; all else is done.")
+            raise MissingOutputError(f"what it printed could not be written: {lost.strerror}; everything else is done.")
     except BaseException as error:
         explained = explain(error)
         if explained is None:

@@ -127,7 +127,7 @@ class Client:
             except (InvalidHandshake, *LOST) as error:
                 if isinstance(error, InvalidStatus) and error.response.status_code in (401, 403):
                     raise PermissionError(
-                        f"{self._uri} refuses this token (or its lack); see `serve --token`"
+                        f"{self._uri} refuses this token, or requires one; see `serve --token`"
                     ) from error
                 if time.monotonic() > deadline:
                     raise ConnectionError(f"no policy server answers at {self._uri} ({error})") from error
@@ -135,6 +135,6 @@ class Client:
         same = ("observations", "action_dim", "horizon", "n_action_steps", "chunk_weights", "frames")
         if self.metadata and any(told.get(name) != self.metadata.get(name) for name in same):
             socket.close()
-            raise PolicyError(f"the server at {self._uri} was restarted with a policy that reads or plans otherwise")
+            raise PolicyError(f"the server at {self._uri} was restarted with a policy of other observations or plan")
         self.metadata, self._socket, self.reconnections = told, socket, self.reconnections + 1
         return socket

@@ -79,7 +79,7 @@ class Options:
     --train-args=--batch-size=64."""
 
 
-INTERRUPTED = "What was trained is saved; the same command continues."
+INTERRUPTED = "Finished training is saved; the same command continues."
 
 
 def run(options: Options) -> None:
@@ -144,7 +144,7 @@ def _run(
     for job, reason in failed.items():
         print(f"failed: {job.label}: {reason}", file=sys.stderr)
     if failed:
-        sys.exit(f"{len(failed)} of {len(jobs)} runs failed; call the same command again to repeat them.")
+        sys.exit(f"{len(failed)} of {len(jobs)} runs failed; run the same command again to repeat them.")
 
 
 def _work(job: Job, train_args: Sequence[str]) -> Work:

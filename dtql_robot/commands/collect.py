@@ -187,4 +187,4 @@ def _missing_text(missing: Mapping[int, str]) -> str:
     """The sentence about episodes that could not be recorded."""
     number, reason = next(iter(missing.items()))
     names = ", ".join(map(str, list(missing)[:8])) + (", ..." if len(missing) > 8 else "")
-    return f"{len(missing)} episodes could not be recorded and are left out (number {names}); number {number}: {reason}"
+    return f"{len(missing)} episodes could not be recorded and are missing (number {names}); number {number}: {reason}"

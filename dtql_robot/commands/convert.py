@@ -220,7 +220,7 @@ def _tell_unread(unread: dict[str, str]) -> None:
     from dtql_robot.datasets.summary_text import unread_text
 
     if unread:
-        print(f"note: not one row a step, so left out: {unread_text(unread)}")
+        print(f"note: not one row per step, so left out: {unread_text(unread)}")
 
 
 def _extract(options: Options, out: Path, overwrite: bool) -> None:

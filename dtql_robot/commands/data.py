@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from dtql_robot.errors import InputError
 
-INTERRUPTED = "What has arrived is kept; the same command goes on from there."
+INTERRUPTED = "What has been downloaded is kept; the same command continues from there."
 
 
 @dataclass(frozen=True, kw_only=True)

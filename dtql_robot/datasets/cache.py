@@ -93,8 +93,8 @@ def _pack(path: Path, size: int, folder: Path, read: Callable[[Callable[[Episode
         if error in unreadable:
             raise
         print(
-            f"note: {path.name} is read without a copy, for which {folder.parent} has no room: {error}. Name another "
-            "folder with DTQL_ROBOT_CACHE, or do without copies: DTQL_ROBOT_CACHE=off.",
+            f"note: {path.name} is read without a copy, because {folder.parent} has no room for one: {error}. Set "
+            "another folder with DTQL_ROBOT_CACHE, or switch copies off with DTQL_ROBOT_CACHE=off.",
             file=sys.stderr,
         )
         return False

@@ -103,7 +103,7 @@ class Interface:
                 found = np.asarray(obs[key])[tuple(bad[0])]
                 return (
                     f"observation {key!r}{where}{which} is {found}; expected a finite float32 number. "
-                    f"Look at the sensor or simulator that gave it: the policy is not asked."
+                    f"Check the sensor or simulator it came from; the policy was not run."
                 )
         return "an observation is NaN or infinite."
 

@@ -99,7 +99,7 @@ def read_policy_folder(path: Path) -> PolicyFolder:
     except OSError as error:
         raise _damaged(path, f"{Path(error.filename or path).name}: {error.strerror}") from error
     except ValueError as error:
-        raise _damaged(path, f"{SETTINGS} is no JSON: {error}") from error
+        raise _damaged(path, f"{SETTINGS} is not JSON: {error}") from error
     if isinstance(found, dict) and found.get("format", FORMAT) != FORMAT:
         raise InputError(f"{path} has format {found['format']}; this version reads {FORMAT}. Update the package.")
     if wrong := SHAPE(found):

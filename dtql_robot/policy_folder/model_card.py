@@ -80,7 +80,7 @@ def _success(run: Path | None) -> str:
         rate = f"**{found['success_rate']:.1%}** (95% interval {low:.1%} to {high:.1%}), {how}."
     else:
         rate = f"The environment reports no success. Mean return **{found['mean_return']:.1f}**, {how}."
-    return f"{rate}\n\nIn simulation, over start states; training with another seed, or a real robot, may do otherwise."
+    return f"{rate}\n\nIn simulation, over start states; another training seed or a real robot may differ."
 
 
 def _data(run: Path | None, settings: RunSettings | None) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _data(run: Path | None, settings: RunSettings | None) -> Iterator[str]:
     ]
     yield f"`{_plain(settings['data'])}`" + (f": {', '.join(size)}." if size else ".")
     if settings["decisions"]:
-        yield "\nWhat training decided from it:\n"
+        yield "\nDecisions that training made from it:\n"
         yield from (f"- {_plain(sentence)}" for sentence in settings["decisions"])
 
 
@@ -106,7 +106,7 @@ def _interface(policy: OneStepPolicy) -> Iterator[str]:
     for key, shape in zip(face.obs_keys, face.obs_shapes, strict=True):
         yield f"| `{_plain(key)}` | {shape} | {'uint8, 0 to 255' if key in face.image_keys else 'float32'} |"
     frames = policy.image_obs.frames if policy.image_obs else 1
-    seen = f" Of each image the last {frames} are seen." if frames > 1 else ""
+    seen = f" The last {frames} frames of each image are seen." if frames > 1 else ""
     yield (
         f"\nActions: {face.action_dim} numbers in the environment's units, in chunks of {policy.horizon}, of which "
         f"{policy.n_action_steps} are executed.{seen} They are chosen by act={policy.choice.cfg.act}."

@@ -138,7 +138,7 @@ def _replay(
         for outcome in results:
             if isinstance(outcome, Failed):
                 what = f"{outcome.item[0]} could not be replayed: {outcome.reason}"
-                raise WorkerError(f"{what} What is done is kept; the same command continues from there.")
+                raise WorkerError(f"{what} Finished work is kept; the same command continues from there.")
             outcomes[outcome["name"]] = outcome
             _note(stems[outcome["name"]]).write_text(json.dumps(outcome))
             bar.set_postfix_str(f"success {sum(o['success'] for o in outcomes.values())}/{len(outcomes)}")

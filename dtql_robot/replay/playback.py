@@ -71,10 +71,10 @@ class Playback:
             lines.append(f"  {sum(bool(e.recorded) for e in known)} of {len(known)} succeed according to the file")
         changed = [e.name for e in judged if e.recorded is not None and e.success != e.recorded]
         if changed:
-            lines.append(f"  other than recorded: {', '.join(changed[:8])}{', ...' if len(changed) > 8 else ''}")
+            lines.append(f"  not as recorded: {', '.join(changed[:8])}{', ...' if len(changed) > 8 else ''}")
         if self.use == "actions" and self.disturbed:
             lines.append(
-                f"  noise disturbed the robot in {self.disturbed}, which their actions do not repeat "
+                f"  noise disturbed the robot in {self.disturbed}, which their actions do not contain "
                 "(collect --record intended)"
             )
         agrees = [e.agrees for e in self.episodes if e.agrees is not None]

@@ -42,7 +42,7 @@ class Kept:
         result = f"return {found['mean_return']:.2f}" if rate is None else f"{rate:.1%}"
         what = f"{result} over {found['episodes']} episodes in {found['env']}, seed {found['seed']}"
         file = of_checkpoint(RESULTS, found.get("checkpoint_name", LAST))
-        return f"{file} keeps what is better supported ({what}); this evaluation is in {self.results}"
+        return f"{file} keeps the better supported evaluation ({what}); this evaluation is in {self.results}"
 
 
 def checkpoint_digest(run: Path, name: str = LAST) -> str:

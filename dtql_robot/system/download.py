@@ -80,7 +80,7 @@ def _with_remedy(url: str, target: Path) -> Iterator[None]:
     try:
         yield
     except InterruptedDownloadError as error:
-        again = "Without a network, fetch it elsewhere" if error.offline else "Try again to go on, or fetch it yourself"
+        again = "Without a network, fetch it elsewhere" if error.offline else "Try again, or fetch it yourself"
         raise InputError(f"{url} cannot be fetched: {error}. {again} and put it at {target}.") from error
     except InputError as error:
         raise InputError(f"{error} If you have the file from elsewhere, put it at {target}.") from error
@@ -180,11 +180,11 @@ def _fetch(remote: Remote, target: Path, pauses: Sequence[float], show: bool) ->
             )
         _place(partial, target)
     except OSError as error:
-        kept = " What has arrived is kept." if partial_files(target) else ""
+        kept = " What has been downloaded is kept." if partial_files(target) else ""
         raise InputError(f"{target} cannot be written: {error.strerror or error}.{kept}") from error
     except KeyboardInterrupt:
         interrupt: Any = KeyboardInterrupt()  # `add_note` came with Python 3.11
-        interrupt.__notes__ = ["What has arrived is kept; the same command goes on from there."]
+        interrupt.__notes__ = ["What has been downloaded is kept; the same command continues from there."]
         raise interrupt from None
 
 

@@ -45,7 +45,7 @@ def load(group: str, name: str, own: Iterable[str]) -> Any:
     point = _declared(group, name, own)
     if point is None:
         known = [*own, *installed(group)]
-        hint = did_you_mean(name, known, otherwise=f"Known are {', '.join(known) or 'none'}.")
+        hint = did_you_mean(name, known, otherwise=f"Known names: {', '.join(known) or 'none'}.")
         raise InputError(f"No installed package adds {name!r} to {group}. {hint}")
     try:
         found = point.load()

@@ -143,7 +143,7 @@ class TaskPool:
         task.tries += 1
         reason = reason if reason.endswith(".") else f"{reason}."
         if task.tries < TRIES:
-            self._report(f"{reason} Its work is done again ({task.tries} of {TRIES - 1}).")
+            self._report(f"{reason} Its work is repeated ({task.tries} of {TRIES - 1}).")
             again.append(task)
         else:
             done[task.index] = Failed(task.item, reason)

@@ -110,5 +110,5 @@ def _trying(name: str, call: Callable[..., Any], *args: Any) -> Any:
     try:
         return call(*args)
     except Exception as error:  # other people's code, servers and networks
-        print(f"\n{name} fails and is left out from here on: {describe(error)}", file=sys.stderr)
+        print(f"\n{name} failed and is not used from here on: {describe(error)}", file=sys.stderr)
         return None

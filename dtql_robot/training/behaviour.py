@@ -56,7 +56,7 @@ def choose_behaviour(demos: Demonstrations, choice: BehaviourChoice, rule: Succe
     if choice == "successes" and not good.any():
         raise InputError(f"behaviour=successes, but no episode of {demos.source} is labelled a success.")
     if choice == "auto" and any(e.masks is not None for e in demos.episodes):
-        why = "behaviour: all recordings; they go on when the task is done, so none is a success or a failure."
+        why = "behaviour: all recordings; they continue after the task is done, so none is a success or a failure."
         return Behaviour(demos, np.ones(len(demos), bool), "all", why)
     if choice == "successes" or (choice == "auto" and good.sum() >= ENOUGH):
         return _successes(demos, labelled, good)
@@ -70,7 +70,7 @@ def choose_behaviour(demos: Demonstrations, choice: BehaviourChoice, rule: Succe
     if choice == "auto" and not labelled:
         why += " (none is labelled, and their returns do not fall into two groups)"
     elif choice == "auto":
-        why += f" ({good.sum()} are labelled successes; from {ENOUGH} on those alone would be)"
+        why += f" ({good.sum()} are labelled successes; with {ENOUGH} or more, only those would be used)"
     return Behaviour(demos, np.ones(len(demos), bool), "all", f"{why}.")
 
 
@@ -96,7 +96,7 @@ def split_returns(returns: Array) -> float | None:
 
 def _successes(demos: Demonstrations, labelled: tuple[Episode, ...], good: Array) -> Behaviour:
     if good.all() and len(labelled) == len(demos):
-        return Behaviour(demos, good, "all", f"behaviour: all {len(demos)} episodes; each succeeds.")
+        return Behaviour(demos, good, "all", f"behaviour: all {len(demos)} episodes; all succeed.")
     why = f"behaviour is learned from the {good.sum()} of {len(labelled)} labelled episodes that succeed"
     why += ", the critic from all of these" if not good.all() else ""
     unlabelled = len(demos) - len(labelled)

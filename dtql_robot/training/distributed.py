@@ -131,7 +131,7 @@ def _told() -> Iterator[None]:
     except RuntimeError as error:
         raise WorkerError(
             "Another process of this training has ended; the last checkpoint is kept, and the same command with "
-            "--resume goes on from there."
+            "--resume continues from there."
         ) from error
 
 

@@ -79,19 +79,19 @@ class Origin:
 
     def sentences(self, demos: Demonstrations) -> tuple[str, ...]:
         """What the user should know of the beginning."""
-        said = f"begins with the weights of {self.run}"
+        said = f"starts from the weights of {self.run}"
         if self.norm == "refit":
-            return (f"{said}; observations and actions are scaled as suits this data (--init-norm keep: as there).",)
+            return (f"{said}; observations and actions are scaled to this data (--init-norm keep: as in that run).",)
         extremes = np.stack([f(e.actions, axis=0) for e in demos.episodes for f in (np.min, np.max)])
         beyond = np.abs(self.face.action_norm.apply(extremes)).max(axis=0) > 1.001
-        note = f"{said}, and scales observations and actions as there (--init-norm refit: as suits this data)."
+        note = f"{said}, and keeps its scaling of observations and actions (--init-norm refit: scale to this data)."
         if not beyond.any():
             return (note,)
         which = ", ".join(map(str, np.flatnonzero(beyond)))
         return (
             note,
             f"warning: actions of this data leave the range of {self.run} in dimension {which}, which its "
-            "scaling cannot reach: --init-norm refit can.",
+            "scaling cannot reach; use --init-norm refit.",
         )
 
 

@@ -186,7 +186,7 @@ def _interrupted(folders: Mapping[int, Path], learner: Learner) -> BaseException
     out = next(iter(folders.values()))
     out = out if len(folders) == 1 else out.parent
     done = f"Update {learner.step} of {learner.cfg.updates} is saved in {out}"
-    how = f"; go on with: dtql-robot train --out {shlex.quote(str(out))} --resume"
+    how = f"; continue with: dtql-robot train --out {shlex.quote(str(out))} --resume"
     error: Any = KeyboardInterrupt()  # `add_note` came with Python 3.11
     error.__notes__ = [done + (how if learner.step < learner.cfg.updates else ", so the training is complete.")]
     return error

@@ -153,7 +153,7 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
     unused = [k for k in demos.obs_shapes if k not in resolved.data.obs_keys]
     if not asked.data.obs_keys and unused:
         said.append(
-            f"observations {', '.join(resolved.data.obs_keys)}: all but images ({', '.join(unused)}), which "
+            f"observations {', '.join(resolved.data.obs_keys)}: all except images ({', '.join(unused)}), which "
             "are used where --obs-keys names them."
         )
     if asked.data.reward == "auto" and resolved.data.reward == "success":
@@ -166,7 +166,7 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
         why = f"{failures} of {labelled} episodes of the behaviour fail" if labelled else "there is no success signal"
         said.append(f"awr_temperature {resolved.policy.awr_temperature:.3g}: {why}.")
     if asked.data.temporal_ensemble_coeff == "fit":
-        said.append("what chunks of different age count is fitted to the demonstrations at every save.")
+        said.append("the weights of older and newer chunks are fitted to the demonstrations at every save.")
     return tuple(said)
 
 

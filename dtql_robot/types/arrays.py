@@ -47,8 +47,8 @@ def image_fault(shape: Sequence[int], dtype: np.dtype[Any]) -> str | None:
     if len(shape) == 2 and dtype == np.uint8:
         return f"{found}, without channels; expected (height, width, 1). Write images[..., None]."
     return (
-        f"{found}; images are (height, width, 1 or 3) uint8. Leave the key out; where these are plain numbers and "
-        "no picture, write them flat, with one axis a step."
+        f"{found}; images are (height, width, 1 or 3) uint8. Leave the key out; if these are plain numbers rather "
+        "than an image, write them flat, with one axis per step."
     )
 
 

@@ -81,7 +81,7 @@ def test_a_training_begins_with_the_weights_of_a_run(demos, tmp_path):
         torch.testing.assert_close(after["networks"]["policy"][key], value, rtol=0, atol=1e-9)
     settings = read_config(tuned)
     assert (settings["init_from"], settings["init_norm"]) == (str(first), "keep")
-    assert any("begins with the weights of" in sentence for sentence in settings["decisions"])
+    assert any("starts from the weights of" in sentence for sentence in settings["decisions"])
 
 
 def test_scalings_are_kept_or_refitted(demos, tmp_path):

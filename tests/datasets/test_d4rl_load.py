@@ -150,7 +150,7 @@ def test_malformed_files(tmp_path: Path, changes: dict[str, Any], message: str) 
 def test_no_timeouts_at_all(tmp_path: Path) -> None:
     path = write(tmp_path / "f.hdf5", terminals=marks(ENDS), timeouts=None)
     assert ends(path) == [(n, True, False) for n in LENGTHS]
-    assert "split at 'terminals' alone" in inspect(path)["notes"][0]
+    assert "split only at 'terminals'" in inspect(path)["notes"][0]
 
 
 def unmarked(path: Path, **arrays: Any) -> Path:

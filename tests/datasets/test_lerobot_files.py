@@ -142,7 +142,7 @@ def test_more_and_fewer_frames_than_rows(tmp_path: Path) -> None:
     other = save_lerobot(many, tmp_path / "many", version="v2.1", video=True)
     video, longer = one(folder, "videos/**/*.mp4"), one(other, "videos/**/*.mp4")
     shutil.copy(longer, video)
-    with pytest.raises(InputError, match=r"episode_0: the video of .* has 9 frames, the table 6 rows"):
+    with pytest.raises(InputError, match=r"episode_0: the video of .* has 9 frames, but the table has 6 rows"):
         read(folder)
     shutil.copy(one(save_lerobot(few, tmp_path / "again", version="v2.1", video=True), "videos/**/*.mp4"), longer)
     with pytest.raises(InputError, match="ends after 6 of the episode's 9 frames"):

@@ -27,10 +27,10 @@ CHANGED = {
     "upside down": lambda image: image[::-1],
     "mirrored": lambda image: image[:, ::-1],
     "turned by 180 degrees": lambda image: image[::-1, ::-1],
-    "with blue and red exchanged": lambda image: image[..., ::-1],
-    "upside down, with blue and red exchanged": lambda image: image[::-1, :, ::-1],
+    "with blue and red swapped": lambda image: image[..., ::-1],
+    "upside down, with blue and red swapped": lambda image: image[::-1, :, ::-1],
 }
-REMEDY = {"upside down": "IMAGE_CONVENTION", "mirrored": "mirror them", "with blue and red exchanged": "colours"}
+REMEDY = {"upside down": "IMAGE_CONVENTION", "mirrored": "mirror them", "with blue and red swapped": "colours"}
 
 
 @pytest.fixture(scope="module", params=[(spec, camera) for spec, names in CAMERAS.items() for camera in names])

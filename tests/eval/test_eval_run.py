@@ -84,7 +84,7 @@ def test_a_probe_does_not_replace_the_headline_and_says_where_it_is(run, capsys)
         assert found(run / "results.json") == before
         assert (run / "report.html").read_text() == page
         said = capsys.readouterr().out
-        assert "results.json keeps what is better supported" in said
+        assert "results.json keeps the better supported evaluation" in said
         path = next(Path(line.strip()) for line in said.splitlines() if line.strip().endswith(".json"))
         assert path.parent == run / "results"
         assert path.with_suffix(".html").exists()

@@ -61,7 +61,7 @@ def test_another_policy_at_the_same_address_is_not_taken_for_the_first(policy, t
     client._uri = client._uri.replace(str(port), "{port}")
     with serving(Served(other.portable(), other.interface)) as (_, port):
         client._uri = client._uri.format(port=port)
-        with pytest.raises(PolicyError, match="restarted with a policy that reads or plans otherwise"):
+        with pytest.raises(PolicyError, match="restarted with a policy of other observations or plan"):
             client.infer(observation(0))
 
 

@@ -174,7 +174,9 @@ def test_a_full_disk(server, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, hard))
     try:
-        with pytest.raises(InputError, match=r"a.bin cannot be written: File too large. What has arrived is kept"):
+        with pytest.raises(
+            InputError, match=r"a.bin cannot be written: File too large. What has been downloaded is kept"
+        ):
             get(url, tmp_path / "a.bin")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -80,7 +80,7 @@ def test_a_tracker_that_fails_costs_no_training(demos, tmp_path, monkeypatch, ca
     monkeypatch.setitem(trackers.TRACKERS, "tensorboard", Broken)
     run = train(demos, tmp_path / "run", log="tensorboard", **SMALL)
     assert read_metrics(run / "metrics.csv")[-1]["step"] == 20
-    assert "tensorboard fails and is left out from here on: ConnectionError: no network" in capsys.readouterr().err
+    assert "tensorboard failed and is not used from here on: ConnectionError: no network" in capsys.readouterr().err
 
 
 def test_a_missing_package_is_one_sentence_before_the_work(demos, tmp_path, monkeypatch):

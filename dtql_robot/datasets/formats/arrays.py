@@ -55,7 +55,7 @@ def from_arrays(
 def _episode(index: int, given: Any, source: str) -> Episode:
     place = Place(f"episode_{index}", source)
     if not isinstance(given, Mapping):
-        raise place.error(f"{type(given).__name__} was found where a mapping with 'observations' and 'actions' belongs")
+        raise place.error(f"it is {type(given).__name__}; expected a mapping with 'observations' and 'actions'")
     unknown = next((k for k in given if k not in _KEYS), None)
     if unknown is not None:
         hint = did_you_mean(str(unknown), _KEYS, otherwise=f"Known keys: {', '.join(_KEYS)}.")

@@ -58,8 +58,8 @@ def find_ends(
     expected = None if next_obs is None or flat is None else next_obs.reshape(rows, -1)
     if flat is not None and _timeouts_are_inside(flat, expected, terminals, cuts):
         note = (
-            f"{int(cuts.sum())} 'timeouts' lie inside episodes (the observations go on without a jump) and are "
-            "disregarded; episodes end at 'terminals', taken as ends of recordings (truncated)."
+            f"{int(cuts.sum())} 'timeouts' lie inside episodes (the observations continue without a jump) and are "
+            "ignored; episodes end at 'terminals', taken as ends of recordings (truncated)."
         )
         return _ends(terminals, np.zeros(rows, bool), np.ones(rows, bool), (note,))
     marks = terminals | cuts
@@ -75,7 +75,7 @@ def find_ends(
             )
     notes = (note,) if found.any() else ()
     if timeouts is None and not found.any():
-        notes = ("the file has no 'timeouts': episodes are split at 'terminals' alone.",)
+        notes = ("the file has no 'timeouts': episodes are split only at 'terminals'.",)
     return _ends(marks | found, terminals, cuts, notes)
 
 

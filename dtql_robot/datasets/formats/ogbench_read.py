@@ -109,7 +109,7 @@ def _read(archive: NpzArchive, dataset: str | None, request: Request) -> Reading
     episodes = read_each(list(names), read_one, request)
     spec = record.env_spec if dataset is None else f"ogbench:{dataset}"
     if spec is None:
-        notes.append("the file's name is none of OGBench's data sets, so no environment is known.")
+        notes.append("the file's name is not that of an OGBench data set, so its environment is unknown.")
     elif labels is None and "rewards" not in arrays:
         notes.append("there are neither goals nor rewards; name a task for rewards (-singletask-task1- before -v0).")
     demos = Demonstrations(episodes, file, "ogbench", spec, record.env_args, record.attrs)

@@ -69,7 +69,7 @@ def fetch_folder(folder: HubFolder, target: Path, *, pauses: Sequence[float] = P
             try:
                 _fetch(folder, target, pauses, show)
             except InterruptedDownloadError as error:
-                again = "Without a network, fetch" if error.offline else "Try again to go on, or fetch"
+                again = "Without a network, fetch" if error.offline else "Try again to continue, or fetch"
                 raise InputError(
                     f"{folder.page} cannot be fetched: {error}. {again} the files elsewhere and put them into {target}."
                 ) from error

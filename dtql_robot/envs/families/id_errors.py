@@ -17,7 +17,7 @@ def unknown_id(env_id: str) -> InputError:
     usable = [i for i, env in gymnasium.registry.items() if i != env_id and "MujocoPy" not in str(env.entry_point)]
     same = sorted(i for i in usable if i.rpartition("-v")[0].lower() == name.lower())
     hint = f"Did you mean {' or '.join(same[::-1])}?" if same else ""
-    hint = hint or did_you_mean(env_id, usable, n=3, otherwise="FetchPickAndPlace-v4 is one that exists.")
+    hint = hint or did_you_mean(env_id, usable, n=3, otherwise="One that exists is FetchPickAndPlace-v4.")
     return InputError(f"Environment {env_id!r} is not known to the installed gymnasium. {hint}")
 
 

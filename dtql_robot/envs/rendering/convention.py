@@ -25,7 +25,7 @@ CHANGES: dict[str, Change] = {
     "turned by 180 degrees": lambda image: image[..., ::-1, ::-1, :],
 }
 """Name -> what turns a recorded image into the drawn one; each is its own inverse."""
-BLUE_FIRST = "with blue and red exchanged"
+BLUE_FIRST = "with blue and red swapped"
 RESETS = 4
 CLEARER = 0.75  # a change explains the images if they then differ by less than this share of what they did before
 
@@ -83,7 +83,7 @@ def convention_warnings(
         if how is not None:
             told.append(
                 f"The images {key!r} are {how} compared with what {spec} draws: a policy trained on "
-                f"them sees other ones when it is evaluated. {_remedy(how)}"
+                f"them sees different ones when it is evaluated. {_remedy(how)}"
             )
     return told
 
@@ -97,5 +97,5 @@ def _remedy(how: str) -> str:
     if "turned" in how:
         steps.append("turn them (image[::-1, ::-1])")
     if BLUE_FIRST in how:
-        steps.append("exchange the colours (image[..., ::-1])")
+        steps.append("swap the colour channels (image[..., ::-1])")
     return f"In the data, {' and '.join(steps)}."

@@ -64,7 +64,7 @@ def _intro(result: EvalResult, shown: Sequence[EpisodeResult], speed: float) -> 
 
 
 def _speed(speed: float) -> list[str]:
-    return [f"Played {speed:.2g} times as fast as real time"] if speed > 1.05 else []
+    return [f"Shown at {speed:.2g}x speed"] if speed > 1.05 else []
 
 
 def film(
@@ -141,7 +141,7 @@ def _left_out(odd: Sequence[int]) -> str | None:
     if not odd:
         return None
     seeds = ", ".join(str(seed) for seed in odd)
-    return f"Played again, the episodes with seed {seeds} ended otherwise than recorded and are left out."
+    return f"Played again, the episodes with seed {seeds} ended differently and are left out."
 
 
 def _hindrance(result: EvalResult, spec: VideoSpec, chosen: Sequence[int]) -> str | None:

@@ -132,7 +132,8 @@ class Rows:
         video.read(times, out)
         if clip.start is None and (more := video.count_more()):
             raise place.error(
-                f"the video of {feature.name!r} has {recording.steps + more} frames, the table {recording.steps} rows,",
+                f"the video of {feature.name!r} has {recording.steps + more} frames, but the table has "
+                f"{recording.steps} rows,",
                 FETCH,
             )
         return out
