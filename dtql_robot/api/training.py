@@ -71,31 +71,17 @@ def train(
     training diverges: the last checkpoint stays.
     """
     begin = None if init_from is None else expanded(Path(init_from))
-    if cfg is None:
-        cfg = Config() if begin is None else inherited(begin)
     name = cfg if isinstance(cfg, str) else None
-    if isinstance(cfg, str):
-        cfg = preset(cfg)
-    how = Training(
-        expanded(Path(out)),
-        with_settings(cfg, settings),
-        tuple(seeds),
-        env,
-        env,
-        max_episode_steps,
-        resume,
-        overwrite,
-        begin,
-        init_norm,
-        name,
-    )
+    cfg = with_settings(_recipe_named(cfg, begin), settings)
+    how = Training(expanded(Path(out)), cfg, tuple(seeds), env, env, max_episode_steps, preset=name)
+    how = replace(how, resume=resume, overwrite=overwrite, init_from=begin, init_norm=init_norm)
     run_training(data, how, callbacks=callbacks, progress=progress, summary=summary)
     return how.out
 
 
 @dataclass(frozen=True)
 class Training:
-    """What `train` was requested.  typed_env: `env`, where somebody typed it: only that may make Python import code."""
+    """What `train` was asked to do.  typed_env: `env` where a user typed it: only that may make Python import code."""
 
     out: Path
     cfg: Config
@@ -159,6 +145,13 @@ def run_training(
             group=group,
         )
         then(found.cfg)
+
+
+def _recipe_named(cfg: Config | str | None, begin: Path | None) -> Config:
+    """All settings, of a preset's name or, where nothing is named, of the run to begin with."""
+    if cfg is None:
+        return Config() if begin is None else inherited(begin)
+    return preset(cfg) if isinstance(cfg, str) else cfg
 
 
 def _recipe(how: Training) -> tuple[str, ...]:

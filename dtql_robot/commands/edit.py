@@ -109,9 +109,14 @@ def run(options: Options) -> None:
         )
         edited = _edited(reading, options, names)
         write(
-            replace(reading, demos=edited), out, layout, overwrite=options.overwrite,
-            version=options.lerobot_version, video=options.video, fps=options.fps,
-        )  # fmt: skip
+            replace(reading, demos=edited),
+            out,
+            layout,
+            overwrite=options.overwrite,
+            version=options.lerobot_version,
+            video=options.video,
+            fps=options.fps,
+        )
     print(
         f"written: {out} ({len(edited)} of {len(reading.demos)} demonstrations, {edited.num_transitions} of "
         f"{reading.demos.num_transitions} steps)"

@@ -78,7 +78,7 @@ def _numbers(words: Sequence[str], demos: Demonstrations) -> set[int]:
         else:
             first, last = int(span[1]), int(span[2] or span[1])
             if first > last or last >= len(demos):
-                raise InputError(f"{demos.source} has episodes 0 to {len(demos) - 1}, and {word} was requested.")
+                raise InputError(f"{demos.source} has episodes 0 to {len(demos) - 1}, but {word} was requested.")
             found |= set(range(first, last + 1))
     return found
 

@@ -136,8 +136,9 @@ def evaluate(
         "env_args": subject.env_args,
         "progress": how.progress,
     }
-    made = [film(subject.policy, result, wanted, clips=None if i else clips, **options)
-            for i, wanted in enumerate(films)]  # fmt: skip
+    made = [
+        film(subject.policy, result, wanted, clips=None if i else clips, **options) for i, wanted in enumerate(films)
+    ]
     if clips is not None:
         written = made[0].clips if made else {}
         made.append(film_clips(subject.policy, result, clips, made=written, **options))

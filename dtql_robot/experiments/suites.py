@@ -203,8 +203,10 @@ def preset_of(method: str, task: BenchTask) -> str | None:
     if method not in PAPER_METHODS:
         return METHODS[method]
     if paper.row_of(task.name) is None:
-        raise InputError(f"--methods {method} are the paper's settings of its own tasks, of which {task.name} is none; "
-                         "`bench paper` has them.")  # fmt: skip
+        raise InputError(
+            f"--methods {method} are the paper's settings of its own tasks, of which {task.name} is none; "
+            "`bench paper` has them."
+        )
     return PAPER_METHODS[method] + task.name
 
 

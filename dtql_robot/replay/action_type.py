@@ -91,8 +91,9 @@ def _configs(demos: Demonstrations) -> list[dict[str, Any]]:
     found = [arm for config in (configs if isinstance(configs, list) else [configs]) for arm in _arms_of(config)]
     names = sorted({str(arm.get("type")) for arm in found})
     if not found or any(name not in _OSC for name in names):
-        raise _refused(demos, f"its record has {', '.join(names) or 'no controller'}, and {' or '.join(_OSC)} "
-                              "is needed")  # fmt: skip
+        raise _refused(
+            demos, f"its record has {', '.join(names) or 'no controller'}, and {' or '.join(_OSC)} is needed"
+        )
     if any(arm.get("impedance_mode", "fixed") != "fixed" for arm in found):
         raise _refused(demos, "its controllers' stiffness is part of the action (impedance_mode)")
     return found

@@ -87,6 +87,24 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html.jinja")
 
 
+def _outcome(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of results.json."""
+    episodes = list(results["per_episode"])
+    low, high = results["ci95"] or (None, None)
+    return {
+        "results": results,
+        "episodes": episodes,
+        "successes": sum(bool(e["success"]) for e in episodes),
+        "low": low,
+        "high": high,
+        "rule": "its last step" if results.get("success_rule") == "last" else "any of its steps",
+        "video_missing": results.get("video_note") or "No video was made.",
+        "starts": start_panels(episodes),
+        "ends": ends(episodes, results.get("measure")),
+        "subtasks": subtasks_of_failures(episodes),
+    }
+
+
 def write_report(
     path: str | Path,
     *,
@@ -116,18 +134,10 @@ def write_report(
     clips: seed -> a short video of that episode.  film_command: makes one more, see `run_report.film_command`.
     The file needs nothing beside it: video and curves are embedded.  What is missing is said in its place.
     """
-    episodes = list(results["per_episode"])
-    low, high = results["ci95"] or (None, None)
     html = _template().render(
         title=title,
-        results=results,
-        episodes=episodes,
-        successes=sum(bool(e["success"]) for e in episodes),
-        low=low,
-        high=high,
-        rule="its last step" if results.get("success_rule") == "last" else "any of its steps",
+        **_outcome(results),
         videos=_videos(videos),
-        video_missing=results.get("video_note") or "No video was made.",
         curves=_data_uri(curves_png, "image/png"),
         panels=[panel for panel in panels if panel.about],
         notes=list(notes),
@@ -138,9 +148,6 @@ def write_report(
         command="\n".join(command),
         clips=embedded(clips or {}),
         film_command=film_command,
-        starts=start_panels(episodes),
-        ends=ends(episodes, results.get("measure")),
-        subtasks=subtasks_of_failures(episodes),
         side=SIDE,
         versions=dict(versions or results.get("versions") or {}),
         date=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),

@@ -58,15 +58,15 @@ def judged(results: Mapping[str, Any], config: Mapping[str, Any], rows: Sequence
         return []
     at = "" if step is None else f", after update {step:,}"
     if name == LAST:
-        return [f"The last checkpoint{at} was evaluated; it was not chosen by its result."]
+        return [f"This is the last checkpoint{at}; it was not chosen by its result."]
     if name != "best":
-        return [f"A checkpoint before the last one{at} was evaluated."]
+        return [f"This is a checkpoint before the last one{at}."]
     tries = sum(row.get("eval_episodes", 0) > 0 for row in rows)
     episodes = (config.get("watch") or {}).get("eval_episodes")
     best = best_evaluation(rows)
     rate = "" if best is None or not best.get(EVALUATED, -1) >= 0 else f" ({best[EVALUATED]:.1%})"
     return [
-        f"The best of {tries} checkpoints{at}, chosen by {episodes} episodes each during training, was evaluated. Its "
+        f"This is the best of {tries} checkpoints{at}, chosen by {episodes} episodes each during training. Its "
         f"success rate there{rate} is optimistic: the largest of several numbers that vary by chance. The rate above "
         "is from other episodes, which played no part in the choice; still, it is no fair comparison with the last "
         "checkpoint of another run."

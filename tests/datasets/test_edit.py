@@ -79,8 +79,8 @@ def test_what_is_left_out_is_counted(made):
 @pytest.mark.parametrize(
     ("conditions", "words"),
     [
-        ({"keep": ("8",)}, "has episodes 0 to 7, and 8 was requested"),
-        ({"drop": ("5..3",)}, "has episodes 0 to 7, and 5..3 was requested"),
+        ({"keep": ("8",)}, "has episodes 0 to 7, but 8 was requested"),
+        ({"drop": ("5..3",)}, "has episodes 0 to 7, but 5..3 was requested"),
         ({"drop": ("demo_9",)}, "has no episode 'demo_9'; expected a number from 0 to 7"),
         ({"drop": ("-1",)}, "has no episode '-1'"),
         ({"keep": ("9" * 30,)}, "has no episode"),

@@ -113,7 +113,7 @@ def test_recordings_that_go_on_after_success_are_all_behaviour(demos):
     played = dataclasses.replace(mixed, episodes=episodes)
     chosen = choose_behaviour(played, "auto", "any")
     assert (chosen.choice, len(chosen.shown)) == ("all", len(mixed))
-    assert "go on when the task is done" in chosen.why
+    assert "continue after the task is done" in chosen.why
     assert choose_behaviour(played, "successes", "last").choice == "successes"
 
 

@@ -77,8 +77,10 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
     """The maze or kitchen of this name."""
     found = d4rl_task(task)
     if found is None:
-        raise InputError(f"There is no environment {request.spec!r}: d4rl: has the ant mazes and kitchens, such as "
-                         f"{', '.join(EXAMPLES)}. Other tasks are Hopper-v4, AdroitHandPen-v1 and so on.")  # fmt: skip
+        raise InputError(
+            f"There is no environment {request.spec!r}: d4rl: has the ant mazes and kitchens, such as "
+            f"{', '.join(EXAMPLES)}. Other tasks are Hopper-v4, AdroitHandPen-v1 and so on."
+        )
     steps = request.max_episode_steps or recorded_kwargs(request.env_args)[1] or found.horizon
     env = TimeLimit(AntMaze(found.maze), steps) if found.maze else _kitchen(found.subtasks, steps)
     view = _from_above(found.maze) if found.maze else VIEWS["FrankaKitchen"]

@@ -80,8 +80,17 @@ class Studio:
             return None
         panels = take.panels(self._spec.curves, self.size[0])
         about = f"seed {recorded.seed}"
-        return Clip(title, about, recorded.length, recorded.success, take.frames, recorded.episode_return,
-                    take.signals, take.notes, panels)  # fmt: skip
+        return Clip(
+            title,
+            about,
+            recorded.length,
+            recorded.success,
+            take.frames,
+            recorded.episode_return,
+            take.signals,
+            take.notes,
+            panels,
+        )
 
     def close(self) -> None:
         """Free the simulator and its camera."""
