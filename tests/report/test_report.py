@@ -136,7 +136,7 @@ def test_the_report_says_which_checkpoint_it_judges_and_why_best_is_optimistic()
     assert "last checkpoint, after update 6,000; it was not chosen by its result" in last
     (best,) = judged({"checkpoint_name": "best", "checkpoint_step": 30}, config, rows)
     assert "the best of 3 checkpoints, after update 30, chosen by 20 episodes each" in best
-    assert "reached there (30.0%) is optimistic" in best
+    assert "rate there (30.0%) is optimistic" in best
 
 
 def test_curves_are_called_what_they_are():
