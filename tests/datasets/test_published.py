@@ -21,7 +21,7 @@ from dtql_robot.datasets.published.names import listed
 from dtql_robot.errors import InputError
 from tests.helpers.file_server import file_server
 from tests.helpers.flat_files import write_npz
-from tests.helpers.sample_demos import make_demos
+from tests.helpers.sample_demos import assert_same_episode, make_demos
 
 
 @pytest.fixture
@@ -136,6 +136,34 @@ def test_lerobot(server, folder, tmp_path, monkeypatch):
     assert (found / "videos/é.mp4").read_bytes() == (folder / "videos/é.mp4").read_bytes()
     assert {asked[3] for asked in server.asked} == {"Bearer hf_secret"}
     assert os.listdir(found.parent) == ["name"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("written", ["video_v30", "image_v21"])
+def test_lerobot_from_the_name_to_a_trained_policy(server, tmp_path, written, capsys):
+    """Folders that lerobot wrote: fetched through cut connections, read with images, converted, trained on."""
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'dtql-robot[lerobot]')")
+    source = Path(__file__).parent / "lerobot" / written
+    entries = serve_repository(server, "org/cube", source)
+    list_files(server, "/api/datasets/org/cube/tree/c0ffee", entries, pages=3)
+    video = next(path for path, file in server.files.items() if path.endswith((".mp4", ".parquet")))
+    server.files[video].faults = ["cut 500"]
+    keys = ["observation", "front_image"]
+    by_name, by_path = (load(data, obs_keys=keys) for data in ("lerobot:org/cube", source))
+    assert by_name.source == "lerobot:org/cube"
+    for a, b in zip(by_name.episodes, by_path.episodes, strict=True):
+        assert_same_episode(a, b)
+    asked = len(server.asked)
+    assert main(["inspect", "lerobot:org/cube"]) == 0
+    assert main(["convert", "lerobot:org/cube", str(tmp_path / "cube.hdf5")]) == 0
+    small = ["--steps", "2", "--batch-size", "4", "--policy-hidden", "8", "--critic-hidden", "8", "--device", "cpu"]
+    words = ["train", "--data", "lerobot:org/cube", "--out", str(tmp_path / "run"), "--denoiser-width", "8", *small]
+    assert main(words) == 0
+    assert (tmp_path / "run/checkpoint.pt").is_file()
+    assert len(server.asked) == asked
+    capsys.readouterr()
+    assert main(["data", "path", "lerobot:org/cube"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "cache/lerobot/org/cube")
 
 
 def test_a_folder_goes_on_where_it_stopped(server, folder, tmp_path, monkeypatch):
