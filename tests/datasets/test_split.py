@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from dtql_robot.cli import main
-from dtql_robot.datasets import load, save_minari, save_robomimic
+from dtql_robot.datasets import load, save_lerobot, save_minari, save_robomimic
+from dtql_robot.datasets.duplicates import duplicate_episodes
 from dtql_robot.datasets.split import split_demos
 from dtql_robot.datasets.validation.validate import validate
 from dtql_robot.errors import InputError
@@ -48,6 +49,35 @@ def test_copies_stay_on_one_side(tmp_path: Path) -> None:
     for i in range(6):
         sides = [f"demo_{j}" in masks["train"] for j in (i, i + 6)]
         assert sides[0] == sides[1]
+
+
+def test_copies_with_another_zero_stay_on_one_side(tmp_path: Path) -> None:
+    """-0.0 and 0.0 are one value; and what only looks alike is no copy."""
+    demos = make_demos(6)
+    for episode in demos.episodes:
+        episode.obs["robot"][1] = 0.0
+        episode.actions[2] = 0.0
+    negative = [
+        replace(e, actions=np.where(e.actions == 0, np.float32(-0.0), e.actions), obs={
+            k: np.where(v == 0, np.float32(-0.0), v) for k, v in e.obs.items()}) for e in demos.episodes
+    ]  # fmt: skip
+    other = replace(demos.episodes[0], actions=demos.episodes[0].actions + np.float32(1e-3))
+    path = save_robomimic(replace(demos, episodes=(*demos.episodes, *negative, other)), tmp_path / "f.hdf5")
+    masks = split_demos(path, train=0.5)
+    assert sum(map(len, masks.values())) == 13
+    for i in range(6):
+        assert (f"demo_{i}" in masks["train"]) == (f"demo_{i + 6}" in masks["train"])
+    assert [len(g) for g in duplicate_episodes(load(path))] == [2] * 6
+
+
+def test_copies_in_a_lerobot_folder_stay_on_one_side(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed (pip install 'dtql-robot[lerobot]')")
+    demos = make_demos(5)
+    path = save_lerobot(replace(demos, episodes=demos.episodes * 2), tmp_path / "folder")
+    masks = {key: set(names) for key, names in split_demos(path, train=0.6).items()}
+    names = [e.name for e in load(path).episodes]
+    assert {key: len(v) for key, v in masks.items()} == {"train": 6, "valid": 4}
+    assert all((names[i] in masks["train"]) == (names[i + 5] in masks["train"]) for i in range(5))
 
 
 def test_within_and_only_success(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The suites on published data sets: their files, their protocols, and their sums beside published numbers."""
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -68,6 +69,16 @@ def test_sums_beside_published_numbers():
     assert ("pen-human-v1", "DTQL", "", "", "64.1", "", "Chen et al. 2024, arXiv 2405.19690") in lines
     assert ("d4rl gym", "DTQL", "", "", "88.7", "", "Chen et al. 2024, arXiv 2405.19690") in lines
     assert not any(line[0] == "door-human-v1" for line in lines)
+
+
+def test_each_published_number_names_its_source():
+    """The paper that it is from, by its number on arXiv, with the year and the authors."""
+    for table in (PUBLISHED, BY_TASK):
+        for name, sources in table.items():
+            assert sources, name
+            for source, numbers in sources.items():
+                assert re.fullmatch(r"[\w. ]+ et al\. 20\d\d, arXiv \d{4}\.\d{5}(, sparse)?", source), source
+                assert all(0 <= value <= 120 for value in numbers.values())
 
 
 def test_published_means_are_those_of_their_tasks():
