@@ -63,6 +63,8 @@ def run(options: Options) -> None:
         )
         found = replace(found, findings=(*fit(demos, options.env), *found.findings))
         if not found.errors:
+            notes, findings = predicted(demos, options.env)
+            found = replace(found, findings=(*findings, *found.findings), notes=(*found.notes, *notes))
             found = replace(found, decisions=decisions(demos, options))
     print(json.dumps(found.to_dict(), indent=2) if options.json else describe(found))
     if found.errors:
@@ -80,6 +82,17 @@ def fit(demos: Demonstrations, env: str | None) -> list[Finding]:
     except InputError as refused:
         return [error("environment", demos.source, str(refused))]
     return [warning("environment", demos.source, note) for note in notes]
+
+
+def predicted(demos: Demonstrations, env: str | None) -> tuple[tuple[str, ...], list[Finding]]:
+    """How well the versions of a locomotion environment predict what was recorded: (notes, warnings)."""
+    from dtql_robot.datasets.validation.findings import warning
+    from dtql_robot.env_record import choose_env
+    from dtql_robot.replay.one_step import predictions, sentences
+
+    spec = choose_env(env, demos.env_spec, demos.env_args, source=demos.source).spec or ""
+    note, doubt = sentences(predictions(demos, spec), spec)
+    return (() if note is None else (note,)), ([] if doubt is None else [warning("dynamics", demos.source, doubt)])
 
 
 def decisions(demos: Demonstrations, options: Options) -> tuple[str, ...]:

@@ -107,7 +107,8 @@ def _arms_of(config: Any) -> Iterator[dict[str, Any]]:
     if not isinstance(parts, dict):
         yield config
         return
-    arms = parts.get("arms") if isinstance(parts.get("arms"), dict) else parts
+    nested = parts.get("arms")
+    arms: dict[str, Any] = nested if isinstance(nested, dict) else parts
     for name, part in arms.items():
         if isinstance(part, dict) and name in ("left", "right"):
             yield part
