@@ -134,6 +134,9 @@ class GymPlayer:
             obs, _ = self._env.reset(seed=recorded_seed(episode))
             return obs
         obs, _ = self._env.reset(seed=0)
+        goals = episode.extras.get("infos/goal")
+        if goals is not None and hasattr(self._sim, "set_goal"):  # D4RL's mazes
+            self._sim.set_goal(goals[0])
         self.put(episode, 0)
         get_obs = getattr(self._sim, "_get_obs", None)
         return obs if get_obs is None else {"observation": np.asarray(get_obs(), np.float32)}

@@ -1,11 +1,16 @@
 """Each row of the paper's tables from a file in D4RL's layout to a normalized score."""
 
+import copy
 import json
 from dataclasses import replace
 
+import gymnasium
+import gymnasium_robotics
 import h5py
+import minari
 import numpy as np
 import pytest
+from minari.data_collector import EpisodeBuffer
 
 from dtql_robot import paper
 from dtql_robot.api.fit import check_fit
@@ -199,3 +204,57 @@ def test_bench_paper_from_a_folder_of_files(recorded, tmp_path, capsys):
     assert f"| {score:.1f} |" in lines[-1]
     assert main([*words, "--data-dir", str(tmp_path)]) == 2
     assert "hopper-medium-v2.hdf5" in capsys.readouterr().err
+
+
+def minari_dataset(name, env_id, **kwargs):
+    """Three random episodes of ten steps, written by the package minari itself."""
+    env = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+    env.action_space.seed(0)
+    buffers = []
+    for seed in range(3):
+        observations, actions, rewards = [env.reset(seed=seed)[0]], [], []
+        for _ in range(10):
+            actions.append(env.action_space.sample())
+            following, reward, *_ = env.step(actions[-1])
+            observations.append(copy.deepcopy(following))
+            rewards.append(float(reward))
+        ends = [False] * 9 + [True]
+        buffers.append(EpisodeBuffer(seed, None, None, stacked(observations), np.stack(actions), rewards, [False] * 10,
+                                     ends, {}))  # fmt: skip
+    minari.create_dataset_from_buffers(name, buffers, env=env, ref_min_score=0.0, ref_max_score=4.0)
+
+
+def stacked(rows):
+    return {k: stacked([r[k] for r in rows]) for k in rows[0]} if isinstance(rows[0], dict) else np.stack(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "env_id", "kwargs", "row", "keys", "horizon"),
+    [
+        ("D4RL/antmaze/umaze-v1", "AntMaze_UMaze-v4", {}, "antmaze-umaze-v2",
+         ["achieved_goal", "desired_goal", "observation"], 700),
+        ("D4RL/kitchen/mixed-v2", "FrankaKitchen-v1", {"tasks_to_complete": ["kettle", "microwave"]},
+         "kitchen-mixed-v0", ["achieved_goal/kettle", "achieved_goal/microwave", "desired_goal/kettle", "desired_goal/microwave",
+          "observation"], 280),
+        ("D4RL/pen/human-v2", "AdroitHandPen-v1", {"max_episode_steps": 60}, "pen-human-v1", ["observation"], 60),
+        ("mujoco/hopper/medium-v0", "Hopper-v5", {}, "hopper-medium-v2", ["observation"], 1000),
+    ],
+)  # fmt: skip
+def test_minaris_versions_of_a_row(tmp_path, monkeypatch, capsys, name, env_id, kwargs, row, keys, horizon):
+    """In the environment and for the steps that they record; parts of an observation joined in alphabetical order."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    gymnasium.register_envs(gymnasium_robotics)
+    minari_dataset(name, env_id, **kwargs)
+    assert list(load(f"minari:{name}").obs_shapes) == keys
+    out = tmp_path / "run"
+    assert main(["train", "--preset", f"paper:{row}", "--data", f"minari:{name}", "--out", str(out), *SMALL]) == 0
+    run = json.loads((out / "config.json").read_text())
+    assert run["config"]["data"]["obs_keys"] == keys
+    assert (run["env"], run["reference_scores"]) == (env_id, [0.0, 4.0])
+    assert "as the preset's row has it" not in capsys.readouterr().out
+    facts = env_info(env_id, env_args=run["env_args"])
+    assert facts.horizon == horizon
+    assert facts.subtasks == tuple(kwargs.get("tasks_to_complete", ()))

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dtql_robot.datasets.formats import hdf5, hdf5_attrs
+from dtql_robot.datasets.formats import hdf5, hdf5_attrs, maze_goals
 from dtql_robot.datasets.formats.d4rl_ends import Ends, find_ends
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_rows
 from dtql_robot.datasets.formats.hdf5_errors import file_name
@@ -44,10 +44,11 @@ def read(file: h5py.File, request: Request) -> Reading:
     ends = find_ends(obs, next_obs, terminals, timeouts, request.episode_length, name)
     extras = _infos(file, rows) if "infos" in keys else {}
     episodes = _split(obs, next_obs, actions, rewards, extras, ends)
+    notes = (*ends.notes, *((maze_goals.NOTE,) if _by_goal(obs, actions, extras) else ()))
     episodes = tuple(map(request.keep, episodes)) if request.keep else episodes
     attrs = hdf5_attrs.attributes(file) | (_metadata(file) if "metadata" in keys else {})
     demos = Demonstrations(episodes, name, "d4rl", None, {}, attrs)
-    return Reading(demos, ends.notes, choice.left_out, {}, choice.available, unread=_unread(file, rows))
+    return Reading(demos, notes, choice.left_out, {}, choice.available, unread=_unread(file, rows))
 
 
 def _flags(file: h5py.File, key: str, rows: int, place: Place) -> Array:
@@ -83,26 +84,42 @@ def _split(
     extras: dict[str, Array],
     ends: Ends,
 ) -> tuple[Episode, ...]:
-    success_key = next((k for k in _SUCCESS_KEYS if k in extras and extras[k].size == len(actions)), None)
+    success_key = _success_key(extras, len(actions))
+    by_goal = _by_goal(obs, actions, extras)
     episodes = []
     start = 0
     for index, last in enumerate(ends.last):
         rows = slice(start, int(last) + 1)
+        final = None if next_obs is None else next_obs[last]
+        success = None if success_key is None else extras[success_key][rows].reshape(-1) > 0.5
+        if by_goal:
+            success = maze_goals.success_of_goal(obs[rows], extras[maze_goals.GOAL][rows], rewards[rows], final)
         episodes.append(
             Episode(
                 name=f"episode_{index}",
                 obs={_OBS_KEY: obs[rows]},
-                final_obs=None if next_obs is None else {_OBS_KEY: next_obs[last]},
+                final_obs=None if final is None else {_OBS_KEY: final},
                 actions=actions[rows],
                 rewards=rewards[rows],
                 terminated=bool(ends.terminated[index]),
                 truncated=bool(ends.truncated[index]),
-                success=None if success_key is None else extras[success_key][rows].reshape(-1) > 0.5,
+                success=success,
                 extras={k: v[rows] for k, v in extras.items() if k != success_key},
             )
         )
         start = int(last) + 1
     return tuple(episodes)
+
+
+def _success_key(extras: dict[str, Array], steps: int) -> str | None:
+    return next((k for k in _SUCCESS_KEYS if k in extras and extras[k].size == steps), None)
+
+
+def _by_goal(obs: Array, actions: Array, extras: dict[str, Array]) -> bool:
+    """Whether success is to be read from the goals of an ant maze: no success signal is recorded."""
+    if _success_key(extras, len(actions)) is not None:
+        return False
+    return maze_goals.is_ant_maze(obs, extras.get(maze_goals.GOAL), actions.shape[1])
 
 
 def _metadata(file: h5py.File) -> dict[str, Any]:

@@ -116,6 +116,11 @@ class AntMaze(gymnasium.Env):
         """Put the ant there.  qpos: (15,).  qvel: (14,)."""
         self._ant.set_state(qpos, qvel)
 
+    def set_goal(self, goal: Array) -> None:
+        """Another goal, (2,), until the next reset."""
+        self.goal = np.asarray(goal, np.float64)
+        self.model.site_pos[self.model.site("target").id] = (*self.goal, _HEIGHT)
+
     def _get_obs(self) -> Array:
         return np.concatenate([self.data.qpos, self.data.qvel])
 
@@ -125,8 +130,7 @@ class AntMaze(gymnasium.Env):
         self._ant.reset(seed=seed)
         draw = self.np_random
         wide, narrow = draw.uniform(0, CELL / 4, 2), draw.uniform(0, CELL / 8, 2)
-        self.goal = np.maximum(self._goal_cell + wide + narrow, 0)
-        self.model.site_pos[self.model.site("target").id] = (*self.goal, _HEIGHT)
+        self.set_goal(np.maximum(self._goal_cell + wide + narrow, 0))
         qpos = self._ant.init_qpos + draw.uniform(-0.1, 0.1, self.model.nq)
         self.set_state(qpos, self._ant.init_qvel + 0.1 * draw.standard_normal(self.model.nv))
         return self._get_obs(), {}
