@@ -138,6 +138,8 @@ class GymPlayer:
         if goals is not None and hasattr(self._sim, "set_goal"):  # D4RL's mazes
             self._sim.set_goal(goals[0])
         self.put(episode, 0)
+        if not hasattr(self._sim, "set_state"):
+            return {}  # of what an inner simulator was put to, the environment tells no observation
         get_obs = getattr(self._sim, "_get_obs", None)
         return obs if get_obs is None else {"observation": np.asarray(get_obs(), np.float32)}
 
@@ -153,7 +155,11 @@ class GymPlayer:
         qpos, qvel = (np.asarray(episode.extras[f"infos/{k}"][step], np.float64) for k in ("qpos", "qvel"))
         model = getattr(self._sim, "model", None)
         expected = (getattr(model, "nq", None), getattr(model, "nv", None))
-        if (*qpos.shape, *qvel.shape) != expected or not hasattr(self._sim, "set_state"):
+        inner = _with_state(self._sim)
+        if inner is None:
+            raise InputError(f"{episode.name}: {self._spec} cannot be put into a recorded state; only the seed of a "
+                             "reset could start it.")  # fmt: skip
+        if (*qpos.shape, *qvel.shape) != expected:
             raise InputError(
                 f"{episode.name}: its recorded state does not fit {self._spec}: qpos and qvel have "
                 f"{qpos.shape} and {qvel.shape} entries, the environment's {expected}; give the "
@@ -162,7 +168,9 @@ class GymPlayer:
         if hasattr(self._sim, "set_env_state"):
             self._sim.set_env_state(self._adroit_state(episode, step, qpos, qvel))
         else:
-            self._sim.set_state(qpos, qvel)
+            inner.set_state(qpos, qvel)
+            if inner is not self._sim and hasattr(inner, "_get_obs"):
+                inner._get_obs()  # FrankaKitchen's controller goes on from what it saw last
         return None
 
     def _adroit_state(self, episode: Episode, step: int, qpos: Array, qvel: Array) -> dict[str, Array]:
@@ -221,6 +229,12 @@ class GymPlayer:
     def close(self) -> None:
         """Free the simulator."""
         self._env.close()
+
+
+def _with_state(sim: Any) -> Any:
+    """What has `set_state`: the environment, or the simulator inside FrankaKitchen, AntMaze, PointMaze; or None."""
+    inside = (getattr(sim, name, None) for name in ("robot_env", "ant_env", "point_env"))
+    return next((s for s in (sim, *inside) if hasattr(s, "set_state")), None)
 
 
 def has_positions(episode: Episode) -> bool:

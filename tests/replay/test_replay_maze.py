@@ -1,12 +1,16 @@
-"""Ant mazes: success from the recorded goals, and playback towards them."""
+"""Mazes and kitchens: success from the recorded goals, and playback from recorded states."""
 
 import numpy as np
 import pytest
 
 from dtql_robot import paper
 from dtql_robot.datasets import inspect, load
+from dtql_robot.env_record import choose_env
 from dtql_robot.envs import make_env
+from dtql_robot.errors import InputError
 from dtql_robot.replay.playback import play_back
+from dtql_robot.replay.players import make_player
+from dtql_robot.types import Demonstrations
 from tests.helpers.d4rl_files import d4rl_arrays, write_d4rl
 
 pytestmark = pytest.mark.simulator
@@ -67,3 +71,39 @@ def test_random_files_fail_and_others_are_left_alone(tmp_path):
     assert load(write_d4rl(tmp_path / "g.hdf5", arrays)).episodes[0].success is None
     told = {**arrays, "infos/goal": np.zeros((10, 2)), "infos/success": np.ones(10)}
     assert load(write_d4rl(tmp_path / "h.hdf5", told)).episodes[0].success.all()
+
+
+@pytest.mark.parametrize(
+    "env_id", ["d4rl:kitchen-mixed-v0", "FrankaKitchen-v1", "AntMaze_UMaze-v5", "PointMaze_UMaze-v3"]
+)
+def test_simulators_inside_an_environment_are_put_to_the_recorded_state(env_id):
+    """The recorded actions, from a recorded state in the middle of an episode, lead to the recorded end."""
+    env = make_env(env_id)
+    env.reset(seed=3)
+    env.action_space.seed(0)
+    sim, states, actions = env.unwrapped, [], []
+    for _ in range(8):
+        states.append((sim.data.qpos.copy(), sim.data.qvel.copy()))
+        actions.append(env.action_space.sample())
+        env.step(actions[-1])
+    last = sim.data.qpos.copy()
+    env.close()
+    extras = {f"infos/{k}": np.array([s[i] for s in states[4:]]) for i, k in enumerate(("qpos", "qvel"))}
+    arrays = {"observations": np.zeros((4, 1)), "actions": np.array(actions[4:]), "extras": extras}
+    demos = Demonstrations.from_arrays([arrays], env=env_id)
+    player = make_player(demos, choose_env(env_id, None, {}))
+    player.start(demos.episodes[0])
+    np.testing.assert_allclose(player.simulation()[1].qpos, states[4][0], atol=1e-7)
+    for action in demos.episodes[0].actions:
+        player.step(action)
+    within = 0.02 if "itchen" in env_id else 1e-3  # sensor noise goes into the kitchen's control
+    np.testing.assert_allclose(player.simulation()[1].qpos, last, atol=within)
+    player.close()
+
+
+def test_an_environment_that_takes_no_state_says_so():
+    extras = {"infos/qpos": np.zeros((3, 15)), "infos/qvel": np.zeros((3, 15))}
+    arrays = {"observations": np.zeros((3, 10)), "actions": np.zeros((3, 4)), "extras": extras}
+    demos = Demonstrations.from_arrays([arrays], env="FetchReach-v4")
+    with pytest.raises(InputError, match="FetchReach-v4 cannot be put into a recorded state"):
+        play_back(demos, progress=False)
