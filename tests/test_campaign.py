@@ -50,6 +50,19 @@ def test_numbers():
 
 
 @pytest.mark.slow
+def test_words():
+    assert tried("words_given", "15, 7") == 15
+
+
+def test_every_command_has_words_to_misuse(monkeypatch):
+    """The options are those that the commands declare; were they read in another way, there might be none."""
+    monkeypatch.syspath_prepend(str(CAMPAIGN))
+    words = importlib.import_module("words_given")
+    for command, option, kind in (("eval", "--env", "TEXT"), ("train", "--act", "CHOICE"), ("bench", "--out", "PATH")):
+        assert (option, kind) in words.text_options(command)
+
+
+@pytest.mark.slow
 def test_strangers():
     assert tried("surroundings", "['strangers']") == 9
 

@@ -46,7 +46,7 @@ LISTED = (
 )
 
 
-COMMANDS = ("train", "collect", "eval", "split", "playback", "validate", "convert", "toy")
+COMMANDS = ("train", "collect", "eval", "split", "playback", "validate", "convert", "edit", "toy")
 
 
 def numeric_options(command: str) -> list[str]:
@@ -77,6 +77,7 @@ def words(command: str, folder: Path) -> list[object]:
         "playback": ["playback", data],
         "validate": ["validate", folder / "d4rl.hdf5"],
         "convert": ["convert", data, out / "made.hdf5"],
+        "edit": ["edit", data, out / "edited.hdf5"],
         "toy": ["toy", "--out", out / "toy.png", "--steps", "3"],
     }[command]
 

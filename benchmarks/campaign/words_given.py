@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import importlib
 import os
 import random
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from files import SMALL, preload
 from trial import GIB, Tally, forked, promised
 
 from dtql_robot.cli import main
+from dtql_robot.cli.options import option_groups
 
 SECONDS, MEMORY = 60.0, 3 * GIB
 PLACES = (
@@ -63,6 +62,7 @@ def bases(folder: Path) -> dict[str, list[str]]:
         "bench": ["smoke", "--out", out, "--episodes", "1", "--methods", "mse-bc", "--seeds", "0", "--jobs", "1"],
         "export": [run, "--format", "torchscript", "--out", out / "policy.pt"],
         "demo": ["--out", out, "--demos", "1", "--steps", "2", "--episodes", "1"],
+        "data": ["path", "robomimic:lift/ph/low_dim"],
         "collect": ["FetchReach-v4", "--out", out / "d.hdf5", "--workers", "1", "--episodes", "1"],
     }
     return {command: [command, *map(str, words)] for command, words in lines.items()}
@@ -77,13 +77,13 @@ UNWRITABLE = (
 
 
 def text_options(command: str) -> list[tuple[str, str]]:
-    """(option, "PATH", "STR" or "{a,b}") of those that take words, as the command's own help tells."""
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
-        main([command, "--help"])
-    text = re.sub(r"[│\s]+", " ", shown.getvalue())
-    found = re.findall(r"(--[a-z][a-z-]+)(?:, --[a-z-]+)? \[?(?:\{None\}\|)?(STR|PATH|\{[^ ]+\})", text)
-    return sorted(set(found))
+    """(option, "PATH", "TEXT" or "CHOICE") of those that take words."""
+    declared = importlib.import_module(f"dtql_robot.commands.{command}").Options
+    found = {}
+    for option in (o for group in option_groups(declared) for o in group.options if not (o.positional or o.switch)):
+        kind = "CHOICE" if option.choices else next((k for k in ("PATH", "TEXT") if k in option.value), None)
+        found.update({option.flag: kind} if kind else {})
+    return sorted(found.items())
 
 
 def cases(folder: Path) -> Iterator[tuple[str, list[str]]]:
@@ -96,10 +96,10 @@ def cases(folder: Path) -> Iterator[tuple[str, list[str]]]:
         yield "an option without a value", [*line, "--out"]
         yield "nothing", [command]
         for option, kind in text_options(command):
-            values = ("no-such-choice", "", "None") if kind.startswith("{") else (*PLACES, *NAMES)
+            values = ("no-such-choice", "", "None") if kind == "CHOICE" else (*PLACES, *NAMES)
             if kind == "PATH":
                 values = UNWRITABLE if command in HEAVY else PLACES
-            elif command in HEAVY:
+            elif command in HEAVY and kind == "TEXT":
                 values = NAMES
             for value in values:
                 yield f"{option}={value[:40]!r}", [*without(line, option), f"{option}={value}"]
