@@ -8,7 +8,7 @@ from typing import Literal
 from dtql_robot.config.checks import check_types, in_range, require
 
 Reward = Literal["auto", "success", "dataset"]
-BehaviourChoice = Literal["auto", "all", "successes", "returns"]
+BehaviourChoice = Literal["auto", "all", "successes", "returns", "solutions"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class DataConfig:
     data has a success signal, otherwise dataset."""
     behaviour: BehaviourChoice = "auto"
     """Which episodes the policy imitates; the critic always learns from all of them. successes: those labelled as
-    successes. returns: those with high returns. auto: successes if there are at least 25; returns if no episode is
-    labelled and the returns fall into two groups; otherwise all."""
+    successes. returns: those with high returns. solutions: of recordings that go on when the task is done, the steps
+    before it is, as many as the discount looks ahead. auto: of these recordings solutions, otherwise successes, if
+    there are at least 25; returns if no episode is labelled and the returns fall into two groups; otherwise all."""
     success_reward: float | None = None
     """Count a step as a success if its recorded reward is at least this. Default: the success signal in the data."""
     reward_scale: float = 1.0

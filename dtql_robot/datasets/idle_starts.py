@@ -59,13 +59,4 @@ def _idle(episode: Episode, bounds: dict[str, Array]) -> int:
 def _from(episode: Episode, first: int) -> Episode:
     """The steps from `first` on."""
     attrs = {k: v for k, v in episode.attrs.items() if k != SEED}
-    return replace(
-        episode,
-        obs={k: v[first:] for k, v in episode.obs.items()},
-        actions=episode.actions[first:],
-        rewards=episode.rewards[first:],
-        success=None if episode.success is None else episode.success[first:],
-        masks=None if episode.masks is None else episode.masks[first:],
-        extras={k: v[first:] for k, v in episode.extras.items()},
-        attrs=attrs,
-    )
+    return replace(episode.part(first, len(episode)), attrs=attrs)

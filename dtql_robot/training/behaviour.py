@@ -27,9 +27,10 @@ SEPARATION = 0.8
 class Behaviour:
     """What was decided.
 
-    demos   the episodes to learn from: all, less those that nobody labelled where successes are chosen
+    demos   the episodes to learn from: all, less those that nobody labelled where successes are chosen, and with
+            recordings cut up where solutions are
     good    (episodes,) True for those whose behaviour is learned; the critic learns from all of `demos`
-    choice  "all", "successes" or "returns"
+    choice  "all", "successes", "returns" or "solutions"
     why     one sentence for the user
     """
 
@@ -44,20 +45,23 @@ class Behaviour:
         return replace(self.demos, episodes=tuple(itertools.compress(self.demos.episodes, self.good)))
 
 
-def choose_behaviour(demos: Demonstrations, choice: BehaviourChoice, rule: SuccessRule) -> Behaviour:
+def choose_behaviour(
+    demos: Demonstrations, choice: BehaviourChoice, rule: SuccessRule, discount: float = 0.99
+) -> Behaviour:
     """Resolve "auto": successes where enough are labelled, high returns where those stand apart, else all.
 
-    All too where recordings go on when the task is done (`Episode.masks`), and hold much that is not about it.
+    Recordings that go on when the task is done (`Episode.masks`) hold much that is not about it: of these, what leads
+    to where it is done, if that happens often enough, else all.
 
-    rule: which steps of an episode say that it succeeded.  InputError for a choice that the data cannot serve.
+    rule: which steps of an episode say that it succeeded.  discount: a step, by which the critic counts.  InputError
+    for a choice that the data cannot serve.
     """
+    if choice == "solutions" or (choice == "auto" and any(e.masks is not None for e in demos.episodes)):
+        return _solutions(demos, choice, discount)
     labelled = tuple(e for e in demos.episodes if e.success is not None)
     good = np.array([succeeds(e, rule) for e in labelled], bool)
     if choice == "successes" and not good.any():
         raise InputError(f"behaviour=successes, but no episode of {demos.source} is labelled a success.")
-    if choice == "auto" and any(e.masks is not None for e in demos.episodes):
-        why = "behaviour: all recordings; they continue after the task is done, so none is a success or a failure."
-        return Behaviour(demos, np.ones(len(demos), bool), "all", why)
     if choice == "successes" or (choice == "auto" and good.sum() >= ENOUGH):
         return _successes(demos, labelled, good)
     if choice == "returns" or (choice == "auto" and not labelled):
@@ -114,3 +118,40 @@ def _high_returns(demos: Demonstrations) -> Behaviour | None:
     why = f"no episode is labelled, but their returns fall into two groups: behaviour is learned from the {good.sum()} "
     why += f"of {len(demos)} above {threshold:.4g}, the critic from all (--behaviour all turns this off)."
     return Behaviour(demos, good, "returns", why)
+
+
+def _solutions(demos: Demonstrations, choice: BehaviourChoice, discount: float) -> Behaviour:
+    """What leads to where the task is done, cut out of recordings that go on; the rest is left to the critic."""
+    ahead = round(1 / (1 - discount)) if discount < 1 else max(map(len, demos.episodes))
+    cut = [cut_solutions(e, ahead) for e in demos.episodes]
+    pieces, good = zip(*itertools.chain.from_iterable(cut), strict=True)
+    count = sum(good)
+    if choice == "solutions" and not count:
+        raise InputError(f"behaviour=solutions, but no recording of {demos.source} goes on after the task is done.")
+    if count >= ENOUGH or choice == "solutions":
+        why = f"recordings go on when the task is done, which it is {count} times: behaviour is learned from up to "
+        why += f"{ahead} steps before, the critic from all (--behaviour all turns this off)."
+        return Behaviour(replace(demos, episodes=pieces), np.array(good, bool), "solutions", why)
+    why = "behaviour: all recordings; they go on when the task is done, so none is a success or a failure, and "
+    why += f"{count} times is too few to learn from what leads there alone (from {ENOUGH} on that would be)."
+    return Behaviour(demos, np.ones(len(demos), bool), "all", why)
+
+
+def cut_solutions(episode: Episode, ahead: int) -> list[tuple[Episode, bool]]:
+    """The parts of a recording in turn, and whether each leads to the task's being done.
+
+    Such a part ends with the step that begins where it is done, and has up to `ahead` steps before that; not those of
+    an earlier time that it was.  Parts share no step, and what follows a part is its `final_obs`.
+    """
+    done = np.zeros(len(episode), bool) if episode.masks is None else ~np.asarray(episode.masks, bool)
+    begins = np.flatnonzero(done & ~np.concatenate([[False], done[:-1]]))
+    bounds, good = [0], list[bool]()
+    for first in map(int, begins[begins > 0]):
+        earlier = np.flatnonzero(done[:first])
+        start = max(bounds[-1], first - ahead, int(earlier[-1]) + 1 if len(earlier) else 0)
+        for stop, leads in ((start, False), (first + 1, True)):
+            if stop > bounds[-1]:
+                bounds, good = [*bounds, stop], [*good, leads]
+    if bounds[-1] < len(episode):
+        bounds, good = [*bounds, len(episode)], [*good, False]
+    return [(episode.part(*ends), leads) for ends, leads in zip(itertools.pairwise(bounds), good, strict=True)]

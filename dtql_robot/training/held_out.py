@@ -17,7 +17,7 @@ from dtql_robot.config import Config
 from dtql_robot.datasets.duplicates import fingerprint
 from dtql_robot.errors import InputError
 from dtql_robot.policy.state import seen_by
-from dtql_robot.training.behaviour import succeeds
+from dtql_robot.training.behaviour import choose_behaviour, succeeds
 from dtql_robot.training.buffer import ChunkBuffer, make_buffer
 from dtql_robot.training.pixel_buffer import PixelBuffer, make_pixel_buffer
 from dtql_robot.training.prepare import Prepared, Resolved
@@ -102,6 +102,9 @@ def _shown(valid: Demonstrations, settings: Resolved) -> Sequence:
     if choice == "returns":
         least = min(float(e.rewards.sum(dtype=np.float64)) for e in settings.behaviour.shown.episodes)
         return [e for e in episodes if float(e.rewards.sum(dtype=np.float64)) >= least]
+    if choice == "solutions":
+        found = choose_behaviour(valid, choice, settings.rule, settings.cfg.critic.discount)
+        return found.shown.episodes
     return episodes
 
 

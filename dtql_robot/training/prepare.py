@@ -64,7 +64,7 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     env: the environment to evaluate in, where it is not the demonstrations' own; it says what a success is.
     """
     rule = success_rule(env or demos.env_spec)
-    found = choose_behaviour(demos, cfg.data.behaviour, rule)
+    found = choose_behaviour(demos, cfg.data.behaviour, rule, cfg.critic.discount)
     temperature = resolve_temperature(found.shown, cfg.policy.awr_temperature, rule)
     policy = dataclasses.replace(cfg.policy, awr_temperature=temperature)
     learned = found.demos if policy.uses_all_episodes else found.shown
@@ -148,7 +148,8 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
     said = [found.why] if asked.data.behaviour == "auto" else []
     others = len(demos) - len(found.shown)
     if resolved.regularizes_all and others:
-        why = f"of the {others} episodes that the policy does not imitate (--tr-states behaviour turns this off)."
+        parts = "parts of recordings" if resolved.data.behaviour == "solutions" else "episodes"
+        why = f"of the {others} {parts} that the policy does not imitate (--tr-states behaviour turns this off)."
         said.append(f"the trust region also holds at the states {why}")
     unused = [k for k in demos.obs_shapes if k not in resolved.data.obs_keys]
     if not asked.data.obs_keys and unused:

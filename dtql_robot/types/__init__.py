@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dtql_robot.types.arrays import Array, Frame, Obs, Vector, image_fault, is_constant, is_image
@@ -94,6 +94,22 @@ class Episode:
     def succeeds(self) -> bool:
         """Success at any step (False where the file has no success signal)."""
         return self.success is not None and bool(self.success.any())
+
+    def part(self, start: int, stop: int) -> Episode:
+        """Steps start, ..., stop - 1 as a recording that was cut off, unless they reach the end of this one."""
+        last, steps = stop >= len(self), slice(start, stop)
+        return replace(
+            self,
+            obs={key: values[steps] for key, values in self.obs.items()},
+            final_obs=self.final_obs if last else {key: values[stop] for key, values in self.obs.items()},
+            actions=self.actions[steps],
+            rewards=self.rewards[steps],
+            terminated=last and self.terminated,
+            truncated=self.truncated or not last,
+            success=None if self.success is None else self.success[steps],
+            extras={key: values[steps] for key, values in self.extras.items()},
+            masks=None if self.masks is None else self.masks[steps],
+        )
 
     def __repr__(self) -> str:
         obs = ", ".join(f"{k}{v.shape[1:]}" for k, v in self.obs.items())

@@ -10,10 +10,10 @@ from dtql_robot.algorithm import losses
 from dtql_robot.algorithm.agent import frozen
 from dtql_robot.config import Config, DataConfig, PolicyConfig
 from dtql_robot.errors import InputError
-from dtql_robot.training.behaviour import ENOUGH, choose_behaviour, split_returns
+from dtql_robot.training.behaviour import ENOUGH, choose_behaviour, cut_solutions, split_returns
 from dtql_robot.training.buffer import make_buffer
 from dtql_robot.training.prepare import prepare, resolve
-from dtql_robot.types import Batch
+from dtql_robot.types import Batch, Demonstrations, Episode
 from tests.algorithm.test_agent import make_agent, random_batch, small_config
 
 CPU = torch.device("cpu")
@@ -115,6 +115,69 @@ def test_recordings_that_go_on_after_success_are_all_behaviour(demos):
     assert (chosen.choice, len(chosen.shown)) == ("all", len(mixed))
     assert "continue after the task is done" in chosen.why
     assert choose_behaviour(played, "successes", "last").choice == "successes"
+
+
+def recording(done, name="recording"):
+    """One that goes on: `done` has a 1 for every step that begins where the task is done."""
+    steps, flags = len(done), np.array([c == "1" for c in done])
+    rows = np.arange(steps, dtype=np.float32)[:, None]
+    return Episode(
+        name=name,
+        obs={"state": rows},
+        final_obs={"state": np.float32([steps])},
+        actions=np.tile(rows / steps, (1, 2)),
+        rewards=flags.astype(np.float32) - 1,
+        terminated=False,
+        truncated=True,
+        success=np.append(flags[1:], False),
+        extras={"qpos": rows},
+        masks=~flags,
+    )
+
+
+@pytest.mark.parametrize(
+    ("done", "parts"),
+    [
+        ("00000100", ["0:2", "2:6+", "6:8"]),
+        ("00100100", ["0:3+", "3:6+", "6:8"]),  # the second follows where the first is done
+        ("00110001", ["0:3+", "3:4", "4:8+"]),
+        ("11000000", ["0:8"]),  # nothing led there
+        ("11000001", ["0:4", "4:8+"]),
+        ("00000000", ["0:8"]),
+        ("01010101", ["0:2+", "2:4+", "4:6+", "6:8+"]),
+    ],
+)
+def test_what_leads_to_a_solution_is_cut_out(done, parts):
+    whole = recording(done)
+    found = cut_solutions(whole, 3)
+    shown = [f"{int(e.obs['state'][0, 0])}:{int(e.obs['state'][0, 0]) + len(e)}{'+' * good}" for e, good in found]
+    assert shown == parts
+    for e, good in found:
+        assert e.final_obs["state"] == e.obs["state"][-1] + 1
+        assert all(len(a) == len(e) for a in (e.actions, e.rewards, e.success, e.masks, e.extras["qpos"]))
+        assert not good or (not e.masks[-1] and e.masks[:-1].all())
+    for name in ("actions", "rewards", "success", "masks"):
+        assert np.array_equal(np.concatenate([getattr(e, name) for e, _ in found]), getattr(whole, name))
+
+
+def test_play_that_solves_the_task_often_enough_is_behaviour_where_it_does():
+    play = Demonstrations(tuple(recording("0" * 40 + "11" + "0" * 20, f"r{i}") for i in range(ENOUGH)), "p", "ogbench")
+    cfg, face, buffer, said = prepare(play, Config(data=DataConfig(horizon=2, n_action_steps=1)), CPU)
+    assert cfg.data.behaviour == "solutions"
+    assert any(f"which it is {ENOUGH} times" in sentence for sentence in said)
+    assert len(buffer) == play.num_transitions
+    assert len(buffer.behaviour) == 41 * ENOUGH
+    state = face.obs_norm.invert(buffer.rows(buffer.state[buffer.behaviour]).numpy())
+    assert state.max() == pytest.approx(40, abs=1e-3)
+    near = choose_behaviour(play, "auto", "any", discount=0.9)
+    assert {len(e) for e in near.shown.episodes} == {11}
+    assert prepare(play, cfg, CPU).cfg.data.behaviour == "solutions"  # as a resumed run does
+    fewer = dataclasses.replace(play, episodes=play.episodes[:-1])
+    assert choose_behaviour(fewer, "auto", "any").choice == "all"
+    assert len(choose_behaviour(fewer, "solutions", "any").shown) == ENOUGH - 1
+    never = dataclasses.replace(play, episodes=tuple(recording("0" * 9, f"r{i}") for i in range(ENOUGH)))
+    with pytest.raises(InputError, match="goes on after the task is done"):
+        choose_behaviour(never, "solutions", "any")
 
 
 def test_success_counts_as_the_environment_counts_it(demos):
