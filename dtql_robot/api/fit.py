@@ -48,6 +48,31 @@ def check_fit(demos: Demonstrations, env: str | None, obs_keys: Sequence[str]) -
     return [*chosen.notes, *([slow] if slow else []), *_conventions(demos, images, chosen)]
 
 
+def unused_images_warnings(demos: Demonstrations, env: str | None) -> list[str]:
+    """Sentences on images, of which nobody has said that they will be used, that the environment would draw otherwise.
+
+    Images that it does not draw at all, or in another size, are passed over.
+    """
+    chosen = choose_env(env, demos.env_spec, demos.env_args, source=demos.source)
+    try:
+        facts = env_info(chosen.require(), env_args=chosen.env_args)
+        found = split_keys(demos, list(demos.obs_shapes))[1]
+    except InputError:
+        return []
+    return _conventions(demos, [key for key in found if _is_drawn(demos, key, facts, chosen)], chosen)
+
+
+def _is_drawn(demos: Demonstrations, key: str, facts: EnvInfo, chosen: EnvChoice) -> bool:
+    from dtql_robot.envs.rendering.image_obs import check_images
+
+    height, width, channels = demos.obs_shapes[key]
+    try:
+        check_images(ImageObs({key: (height, width, channels)}), facts, chosen.env_args)
+    except InputError:
+        return False
+    return True
+
+
 def _conventions(demos: Demonstrations, images: Sequence[str], chosen: EnvChoice) -> list[str]:
     """Warnings about images that the environment would draw otherwise: upside down, or with other colours."""
     if not images:

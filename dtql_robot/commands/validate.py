@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,10 @@ from dtql_robot.errors import InputError
 if TYPE_CHECKING:
     from dtql_robot.datasets.validation.findings import Finding, Validation
     from dtql_robot.types import Demonstrations
+
+
+LARGEST_COMPARED = 2**31
+"""Bytes of images that are read only to compare them with the environment's; of more, --obs-keys names them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +66,8 @@ def run(options: Options) -> None:
             filter_key=options.filter_key,
             episode_length=options.episode_length,
         )
-        found = replace(found, findings=(*fit(demos, options.env), *found.findings))
+        findings = (*fit(demos, options.env), *found.findings)
+        found = replace(found, findings=(*findings, *unused_images(options, demos)))
         if not found.errors:
             notes, findings = predicted(demos, options.env)
             found = replace(found, findings=(*findings, *found.findings), notes=(*found.notes, *notes))
@@ -93,6 +99,27 @@ def predicted(demos: Demonstrations, env: str | None) -> tuple[tuple[str, ...], 
     spec = choose_env(env, demos.env_spec, demos.env_args, source=demos.source).spec or ""
     note, doubt = sentences(predictions(demos, spec), spec)
     return (() if note is None else (note,)), ([] if doubt is None else [warning("dynamics", demos.source, doubt)])
+
+
+def unused_images(options: Options, demos: Demonstrations) -> list[Finding]:
+    """What is odd about images that no --obs-keys names: they will be used one day."""
+    from dtql_robot.api.fit import unused_images_warnings
+    from dtql_robot.datasets.loader import read_source
+    from dtql_robot.datasets.validation.findings import warning
+    from dtql_robot.env_record import choose_env
+
+    if options.obs_keys or choose_env(options.env, demos.env_spec, demos.env_args, source=demos.source).spec is None:
+        return []
+    source, chosen, length = options.data, options.filter_key, options.episode_length
+    available = read_source(source, filter_key=chosen, episode_length=length).available
+    shapes = {k: s.shape[1:] for k, s in available.items() if s.is_numeric and s.is_image and s.shape[-1] == 3}
+    if not shapes or demos.num_transitions * sum(map(math.prod, shapes.values())) > LARGEST_COMPARED:
+        return []
+    try:
+        drawn = read_source(source, obs_keys=tuple(shapes), filter_key=chosen, episode_length=length).demos
+    except InputError as error:
+        return [warning("unreadable-images", source, str(error))]
+    return [warning("image-convention", source, said) for said in unused_images_warnings(drawn, options.env)]
 
 
 def decisions(demos: Demonstrations, options: Options) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from dtql_robot.api.fit import check_fit
+from dtql_robot.cli import main
+from dtql_robot.datasets import save_robomimic
 from dtql_robot.envs import make_env
 from dtql_robot.envs.collection.collect import collect
 from dtql_robot.envs.rendering.convention import convention_of, convention_warnings
@@ -68,7 +70,7 @@ def test_nothing_clear_is_nothing_said():
 
 
 @pytest.mark.slow
-def test_train_and_validate_say_it():
+def test_train_and_validate_say_it(tmp_path, capsys):
     demos = collect("FetchReach-v4", 2, workers=1, progress=False, cameras=("front",), size=48)
     assert check_fit(demos, None, list(demos.obs_shapes)) == []
     turned = [
@@ -78,3 +80,7 @@ def test_train_and_validate_say_it():
     (note,) = check_fit(upside_down, None, list(demos.obs_shapes))
     assert note.startswith("The images 'front_image' are upside down")
     assert check_fit(upside_down, None, ["observation"]) == []
+    path = save_robomimic(upside_down, tmp_path / "turned.hdf5")
+    assert main(["validate", str(path)]) == 0  # whether --obs-keys names them or not
+    assert "images 'front_image' are upside down" in capsys.readouterr().out
+    assert main(["validate", str(path), "--env", "FetchPush-v4"]) == 2
