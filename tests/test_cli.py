@@ -198,3 +198,10 @@ def test_a_reader_that_stops_early_gives_no_traceback(tmp_path):
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("line", [["toy", "--steps", "3"], ["split", "DATA", "--train", "0.5"], ["eval", "RUN"]])
+@pytest.mark.parametrize("seed", ["-1", "9223372036854775808", "-9223372036854775809"])
+def test_a_seed_out_of_range_is_one_sentence(line, seed, capsys):
+    assert main([*line, f"--seed={seed}"]) == 2
+    assert f"--seed is {seed}; expected at " in capsys.readouterr().err

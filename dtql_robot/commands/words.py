@@ -9,6 +9,8 @@ from typing import Any
 
 from dtql_robot.errors import InputError
 
+MOST_SEEDS = 1_000
+
 
 def parse_options(module: ModuleType, words: Sequence[str], default: Any, prog: str) -> Any:
     """The `Options` of a command's module, from what follows the command.
@@ -18,12 +20,14 @@ def parse_options(module: ModuleType, words: Sequence[str], default: Any, prog: 
     """
     import tyro
 
-    from dtql_robot.config.checks import checked, deferred
+    from dtql_robot.config.checks import checked, deferred, in_range
 
     with deferred():
         options = tyro.cli(
             module.Options, args=list(words), default=default, prog=prog, config=(tyro.conf.OmitArgPrefixes,)
         )
+    if hasattr(options, "seed"):
+        in_range(options, 0, 2**63 - 1, "seed")
     return checked(options)
 
 
@@ -50,9 +54,13 @@ def parse_seeds(words: Sequence[str]) -> tuple[int, ...]:
         first, dots, last = word.partition("..")
         if not first.isdecimal() or (dots and not last.isdecimal()):
             raise InputError(f"--seeds has {word!r}; expected seeds like 0..7, 0 1 2 or 0,1,2.")
+        if len(first) > 19 or len(last) > 19:
+            raise InputError(f"--seeds has {word[:60]!r}; expected seeds below 2**63.")
         found = range(int(first), int(last if dots else first) + 1)
         if not found:
             raise InputError(f"--seeds has {word!r}, which is an empty range; put the smaller seed first.")
+        if found.stop - found.start > MOST_SEEDS:
+            raise InputError(f"--seeds has {word!r}; at most {MOST_SEEDS:,} seeds can be given at once.")
         seeds += found
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--seeds lists a seed twice: {' '.join(words)}.")

@@ -95,12 +95,24 @@ def write_text(path: Path, text: str) -> Path:
     """Write or replace a text file, whole or not at all.  A device or a pipe (/dev/stdout) is written to as it is."""
     with _as_input_error(path):
         if path.exists() and not path.is_file() and not path.is_dir():
-            with open(path, "w", encoding="utf-8") as stream:
+            with open(path, "w", encoding="utf-8", opener=_open_if_read) as stream:
                 stream.write(text)
             return path
     with new_file(path, overwrite=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def _open_if_read(path: str, flags: int) -> int:
+    """As `os.open`; InputError for a pipe that nobody reads, where that would wait for ever."""
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise InputError(f"{path} is a pipe that nothing reads from; start its reader first.") from error
+        raise
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def write_json(path: Path, value: Any) -> Path:

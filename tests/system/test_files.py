@@ -125,6 +125,8 @@ def test_a_device_stays_one(tmp_path):
     write_text(pipe, "through")
     assert os.read(reader, 100) == b"through"
     os.close(reader)
+    with pytest.raises(InputError, match="pipe that nothing reads from"):
+        write_text(pipe, "nowhere")  # and does not wait for ever
     with pytest.raises(InputError, match="not a regular file"), new_file(pipe, overwrite=True):
         pass
     assert pipe.is_fifo()

@@ -87,8 +87,8 @@ def _ends(marks: Array, terminals: Array, cuts: Array, notes: tuple[str, ...]) -
 
 def _every(marks: Array, length: int) -> Array:
     """Ends after `length` steps without a marked one."""
-    if length < 1:
-        raise InputError(f"The episode length is {length}; expected 1 or more steps.")
+    if not 1 <= length < 2**62:
+        raise InputError(f"The episode length is {length}; expected 1 or more steps, below 2**62.")
     rows = np.arange(len(marks))
     start = np.maximum.accumulate(np.where(np.r_[True, marks[:-1]], rows, 0))
     return np.asarray((rows - start + 1) % length == 0) & ~marks
