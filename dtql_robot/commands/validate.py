@@ -127,7 +127,7 @@ def decisions(demos: Demonstrations, options: Options) -> tuple[str, ...]:
     from dtql_robot.config import Config, DataConfig
     from dtql_robot.training.prepare import resolve
 
-    data = DataConfig(obs_keys=options.obs_keys, reward=options.reward, action_norm=options.action_norm)
+    data = DataConfig(obs_keys=tuple(demos.obs_shapes), reward=options.reward, action_norm=options.action_norm)
     return resolve(demos, Config(data=data), options.env).decisions
 
 

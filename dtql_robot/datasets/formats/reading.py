@@ -73,7 +73,8 @@ def choose(
     file: str,
     copies: Callable[[], frozenset[str]] = frozenset,
 ) -> ObsChoice:
-    """The requested keys, or every low-dimensional one but copies of the actions and what a data generator noted.
+    """The requested keys, or every low-dimensional one but copies of the actions and what a data generator noted, or
+    every camera where there is nothing else.
 
     copies: finds the observations that are copies, see `copies_of_actions`; called only where no keys are requested.
 
@@ -87,6 +88,8 @@ def choose(
         copied = copies()
         plain = [k for k, v in available.items() if not v.is_image and v.is_numeric]
         keys = tuple(k for k in plain if k not in copied and GENERATOR not in k.split("/"))
+        if not plain:
+            keys = tuple(k for k, v in available.items() if v.is_numeric and v.shape[-1] == 3)
         if not keys:
             images = ", ".join(f"{k} ({v})" for k, v in available.items())
             what = "no observations but copies of the actions" if plain else "no low-dimensional observations"
