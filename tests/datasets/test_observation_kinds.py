@@ -81,7 +81,7 @@ def test_observations_without_values_are_left_out_and_told(tmp_path: Path) -> No
     path = add(save_robomimic(make_demos(2), tmp_path / "f.hdf5"), "nothing", lambda a: np.zeros((len(a), 0)))
     assert sorted(load(path).obs_shapes) == ["object/pose", "robot"]
     assert "observation 'nothing' has no values and is left out." in inspect(path)["notes"]
-    with pytest.raises(InputError, match=r"observation 'nothing' has shape \(5, 0\), no values"):
+    with pytest.raises(InputError, match=r"observation 'nothing' has shape \(5, 0\), which is empty"):
         load(path, obs_keys=["nothing"])
 
 

@@ -243,7 +243,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (30, 10, 0, ["from the 30 of 40 labelled episodes that succeed", "states of the 10 episodes"]),
         (30, 0, 5, ["from the 30 of 30 labelled episodes that succeed; 5 without a label", "awr_temperature 0"]),
         (10, 30, 0, ["all episodes (10 are labelled successes", "awr_temperature 2.25: 30 of 40"]),
-        (30, 0, 0, ["all 30 episodes; each succeeds"]),
+        (30, 0, 0, ["all 30 episodes; all succeed"]),
     ],
 )
 def test_what_train_would_decide_is_told(
