@@ -7,8 +7,9 @@ scaled to [-1, 1].  The trust region runs with a Gaussian policy, KL with an imp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -171,27 +172,58 @@ def run_bandit(
     return judge(bandit, regularizer, scale.invert(chosen))
 
 
-def draw(outcomes: Iterable[Outcome], seed: int, path: str) -> None:
-    """One figure like the paper's: a column a task, a row a regularizer, the policy in red over the data."""
-    import matplotlib
+POLICY = "#D55E00"
+"""Okabe and Ito's vermillion, apart from every colour of cividis for everybody."""
+NAMES = {"trust_region": "trust region (DTQL)", "kl": "KL"}
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+
+def draw(outcomes: Iterable[Outcome], seed: int, path: str) -> None:
+    """One figure like the paper's: a column a task, a row a regularizer, the policy's actions over the data.
+
+    Both rows of a task have the same axes, and every task the same range of colours for its rewards.
+    """
+    from matplotlib.figure import Figure
 
     shown = list(outcomes)
-    tasks = list(dict.fromkeys(o.task for o in shown))
-    rows = list(dict.fromkeys(o.regularizer for o in shown))
-    figure, axes = plt.subplots(
-        len(rows), len(tasks), figsize=(3 * len(tasks), 3.2 * len(rows)), squeeze=False, layout="constrained"
-    )
+    tasks, rows = (list(dict.fromkeys(found)) for found in ([o.task for o in shown], [o.regularizer for o in shown]))
+    bandits = {task: make_bandit(task, seed) for task in tasks}
+    size = (2.7 * len(tasks) + 0.9, 2.9 * len(rows) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(rows), len(tasks), squeeze=False)
     for outcome in shown:
         axis = axes[rows.index(outcome.regularizer)][tasks.index(outcome.task)]
-        bandit = make_bandit(outcome.task, seed)
-        axis.scatter(*bandit.actions[::4].T, c=bandit.rewards[::4], s=2, cmap="viridis", rasterized=True)
-        axis.scatter(*outcome.actions.T, c="red", s=5, alpha=0.5)
-        label = {"trust_region": "trust region", "kl": "KL"}[outcome.regularizer]
-        axis.set_title(f"{outcome.task}\n{label}: {outcome.in_support:.0%} in data, reward {outcome.reward:.1f}")
-        axis.set(xticks=[], yticks=[], aspect="equal")
-        axis.title.set_fontsize(9)
+        _draw_task(axis, bandits[outcome.task], [o.actions for o in shown if o.task == outcome.task])
+        axis.scatter(*outcome.actions.T, c=POLICY, s=6, alpha=0.6, linewidths=0, label="policy")
+        axis.set_title(f"{outcome.task}\n{outcome.in_support:.0%} in data, reward {outcome.reward:.1f}", fontsize=9)
+    for row, name in enumerate(rows):
+        axes[row][0].set_ylabel(NAMES[name], fontsize=10)
+    _legend(figure, axes)
     figure.savefig(path, dpi=130)
-    plt.close(figure)
+
+
+def _draw_task(axis: Any, bandit: Bandit, actions: Sequence[Array]) -> None:
+    """The data by its rewards, in axes that hold what any of the task's policies does."""
+    axis.scatter(*bandit.actions[::4].T, c=bandit.rewards[::4], s=3, cmap="cividis", linewidths=0, rasterized=True)
+    every = np.concatenate([bandit.actions, *actions])
+    low, high = every.min(axis=0), every.max(axis=0)
+    middle, half = (low + high) / 2, 0.54 * float((high - low).max())
+    axis.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
+    axis.set(aspect="equal")
+    axis.locator_params(nbins=4)
+    axis.tick_params(labelsize=6, colors="#555")
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """What is the policy, and what colours of the data mean."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.lines import Line2D
+
+    dot = {"marker": "o", "linestyle": "", "markersize": 5}
+    handles = [
+        Line2D([], [], color=POLICY, label="actions of the policy", **dot),
+        Line2D([], [], color="#7c7b78", label="recorded actions", **dot),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    bar = figure.colorbar(ScalarMappable(cmap="cividis"), ax=axes, shrink=0.6, pad=0.01, ticks=[0, 1])
+    bar.ax.set_yticklabels(["lowest", "highest"], fontsize=8)
+    bar.set_label("reward of recorded actions", fontsize=8)

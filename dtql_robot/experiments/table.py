@@ -155,6 +155,12 @@ def as_csv(cells: Sequence[Cell]) -> str:
     return out.getvalue()
 
 
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7F7F7F")
+"""Okabe and Ito's, which everybody can tell apart, with a grey in place of their black: seeds are black dots."""
+HATCHES = ("", "//", "..", "xx")
+"""What tells the methods apart that have the same colour."""
+
+
 def draw(cells: Sequence[Cell], path: Path) -> Path:
     """One group of bars a task, one bar a method with its interval; every training seed is a dot.
 
@@ -193,7 +199,18 @@ def _draw_part(cells: Sequence[Cell], methods: Sequence[str], axes: Any) -> None
             continue
         errors = [[c.mean - c.interval[0] for _, c in mine], [c.interval[1] - c.mean for _, c in mine]]
         heights = [c.mean for _, c in mine]
-        axes.bar([x for x, _ in mine], heights, 0.9, yerr=errors, capsize=2, label=method, color=f"C{k}", alpha=0.75)
+        axes.bar(
+            [x for x, _ in mine],
+            heights,
+            0.9,
+            yerr=errors,
+            capsize=2,
+            label=method,
+            color=COLOURS[k % len(COLOURS)],
+            hatch=HATCHES[k // len(COLOURS) % len(HATCHES)],
+            edgecolor="white",
+            linewidth=0,
+        )
         for x, c in mine:
             axes.plot([x] * len(c.rates), c.rates, ".", color="black", markersize=4)
     groups = [[x for x, c in zip(where, ordered, strict=True) if c.task == task] for task in tasks]

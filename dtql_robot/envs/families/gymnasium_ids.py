@@ -23,10 +23,11 @@ from dtql_robot.errors import InputError
 if TYPE_CHECKING:
     from dtql_robot.envs.make import EnvRequest
 
-# Where the camera stands, by the beginning of the id, the first that fits.  Others get the model's default view.
+# Where the camera stands, by the beginning of the id, the first that fits: the whole space that the hand reaches is in
+# view.  Others get the model's default view.
 VIEWS: dict[str, dict[str, Any]] = {
     "FetchSlide": {"lookat": (1.45, 0.75, 0.45), "distance": 1.9, "azimuth": 140.0, "elevation": -25.0},
-    "Fetch": {"lookat": (1.30, 0.75, 0.57), "distance": 1.3, "azimuth": 140.0, "elevation": -20.0},
+    "Fetch": {"lookat": (1.28, 0.75, 0.60), "distance": 1.55, "azimuth": 140.0, "elevation": -22.0},
     "AdroitHandDoor": {"lookat": (0.0, 0.05, 0.25), "distance": 1.35, "azimuth": 75.0, "elevation": -25.0},
     "AdroitHand": {"lookat": (0.0, -0.1, 0.17), "distance": 1.25, "azimuth": 65.0, "elevation": -35.0},
     **{

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HORIZON = 500  # stepping further raises
 # From the side of the table.  Meta-World's own corner cameras stand on their heads.
-VIEW: dict[str, Any] = {"lookat": (0.0, 0.65, 0.15), "distance": 1.5, "azimuth": 135.0, "elevation": -28.0}
+VIEW: dict[str, Any] = {"lookat": (0.0, 0.65, 0.2), "distance": 1.8, "azimuth": 135.0, "elevation": -28.0}
 SUFFIX = "-goal-observable"
 PLACES = {"object": Place("observation", 4, 7), "goal": Place("observation", 36, 39)}
 """In the observation of every task: the hand, the gripper, the object, a second object, the frame before, the goal."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dtql_robot.envs.make import EnvRequest
 
 CAMERA = "front"
+# As OGBench's front camera, but with all in view that the gripper reaches.
+ARM_VIEW = {"lookat": (0.42, 0.0, 0.12), "distance": 1.25, "azimuth": 180.0, "elevation": -30.0}
 
 
 def _ids() -> list[str]:
@@ -117,10 +119,11 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, request.spec).items()},
         cameras=tuple(model.camera(i).name for i in range(model.ncam)),
     )
-    chosen = facts.check_camera(request.camera) or (CAMERA if CAMERA in facts.cameras else None)
+    chosen = facts.check_camera(request.camera)
+    usual = ARM_VIEW if CAMERA in facts.cameras else {}
 
     def frames(_: gymnasium.Env) -> FollowingCamera:
-        view = {"name": chosen} if chosen else {}
+        view = {"name": chosen} if chosen else usual
         return FollowingCamera(lambda: (sim.model, sim.data), request.width, request.height, view)
 
     def observer(name: str, width: int, height: int) -> FollowingCamera:

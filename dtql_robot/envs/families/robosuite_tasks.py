@@ -43,12 +43,16 @@ DECIDED = {
 OF_THE_SCREEN = ("render_camera", "render_gpu_device_id", "renderer_config")
 DROPPED = (*DECIDED, *DRAWING, *OF_THE_SCREEN, "horizon", "max_episode_steps", "seed")
 MAX_FREQUENCY = 500  # Hz: robosuite simulates in steps of 2 ms, and at a higher rate it would not move at all
-TABLE_VIEW: dict[str, Any] = {"lookat": (-0.15, 0.0, 0.98), "distance": 1.35, "azimuth": 145.0, "elevation": -22.0}
+# Views that hold the whole space in which the gripper works.
+TABLE_VIEW: dict[str, Any] = {"lookat": (-0.1, 0.0, 1.0), "distance": 1.5, "azimuth": 145.0, "elevation": -22.0}
+BINS_VIEW = {"lookat": (0.1, 0.02, 1.02), "distance": 1.9, "azimuth": 165.0, "elevation": -32.0}
 WIDE_VIEW = {**TABLE_VIEW, "lookat": (0.0, 0.0, 0.95), "distance": 2.4}
 DOOR_VIEW: dict[str, Any] = {"lookat": (-0.25, -0.2, 1.0), "distance": 1.6, "azimuth": 215.0, "elevation": -25.0}
 TABLE_TASKS = ("Lift", "Stack", "ToolHang", "Wipe", "NutAssembly", "NutAssemblySquare", "NutAssemblyRound")
+BIN_TASKS = ("PickPlace", "PickPlaceSingle", "PickPlaceMilk", "PickPlaceBread", "PickPlaceCereal", "PickPlaceCan")
 VIEWS = {
     **dict.fromkeys(TABLE_TASKS, TABLE_VIEW),
+    **dict.fromkeys(BIN_TASKS, BINS_VIEW),
     "Door": DOOR_VIEW,
     **dict.fromkeys(("TwoArmHandover", "TwoArmTransport"), WIDE_VIEW),
 }
