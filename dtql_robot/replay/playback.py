@@ -31,7 +31,8 @@ class Replayed:
     success    in the simulator; None where it cannot be judged (states of an environment that judges steps only)
     at_end     success at the last step; None as above
     recorded   success according to the file; None where it has no signal
-    agrees     steps for which the observations stay within AGREEMENT of the recorded ones; None where none compares
+    agrees     observations, the first one included, before one differs from the recorded one by more than AGREEMENT;
+               None where none can be compared
     """
 
     name: str
@@ -77,7 +78,7 @@ class Playback:
                 f"  noise disturbed the robot in {self.disturbed}, which their actions do not contain "
                 "(collect --record intended)"
             )
-        agrees = [e.agrees for e in self.episodes if e.agrees is not None]
+        agrees = [min(e.agrees, e.steps) for e in self.episodes if e.agrees is not None]
         if agrees:
             steps = f"{np.median(agrees):g} of {np.median([e.steps for e in self.episodes]):g}"
             lines.append(f"  observations stay within {AGREEMENT:g} of the recorded ones for {steps} steps (medians)")
@@ -165,7 +166,7 @@ def _replay(
 
 
 def _agreement(deviations: Sequence[float | None]) -> int | None:
-    """Steps before the first difference above AGREEMENT."""
+    """Observations before the first difference above AGREEMENT."""
     known = [d for d in deviations if d is not None]
     if not known:
         return None

@@ -117,6 +117,7 @@ def test_a_batch_of_robots(run, tmp_path, kind):
     assert np.abs(RUNNERS[kind](path, [obs["pose"], obs["goal"]]) - expected).max() <= TOLERANCE
 
 
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
 def test_the_command_writes_a_file_that_says_what_it_takes(run, tmp_path, capsys):
     out = tmp_path / "deep" / "policy.pt"
     assert main(["export", str(run), "--format", "torchscript", "--out", str(out), "--act", "softmax"]) == 0

@@ -63,6 +63,7 @@ def test_disturbed_demonstrations_are_told(tmp_path: Path, capsys: pytest.Captur
     assert "noise disturbed the robot in 3, which their actions do not contain" in capsys.readouterr().out
     plain = play_back(collect("FetchReach-v4", 2, workers=1, progress=False), progress=False)
     assert "disturbed" not in str(plain)
+    assert "for 50 of 50 steps" in str(plain)  # the observation after the last step agrees too, and is no 51st step
 
 
 @pytest.mark.slow
