@@ -7,7 +7,6 @@ from dtql_robot import paper
 from dtql_robot.datasets import inspect, load
 from dtql_robot.env_record import choose_env
 from dtql_robot.envs import make_env
-from dtql_robot.errors import InputError
 from dtql_robot.replay.playback import play_back
 from dtql_robot.replay.players import make_player
 from dtql_robot.types import Demonstrations
@@ -99,11 +98,3 @@ def test_simulators_inside_an_environment_are_put_to_the_recorded_state(env_id):
     within = 0.02 if "itchen" in env_id else 1e-3  # sensor noise goes into the kitchen's control
     np.testing.assert_allclose(player.simulation()[1].qpos, last, atol=within)
     player.close()
-
-
-def test_an_environment_that_takes_no_state_says_so():
-    extras = {"infos/qpos": np.zeros((3, 15)), "infos/qvel": np.zeros((3, 15))}
-    arrays = {"observations": np.zeros((3, 10)), "actions": np.zeros((3, 4)), "extras": extras}
-    demos = Demonstrations.from_arrays([arrays], env="FetchReach-v4")
-    with pytest.raises(InputError, match="FetchReach-v4 cannot be put into a recorded state"):
-        play_back(demos, progress=False)

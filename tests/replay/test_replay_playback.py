@@ -96,8 +96,10 @@ def test_what_cannot_be_replayed_is_said(tmp_path: Path) -> None:
         play_back(demos, use="states", progress=False)
     qpos = {"infos/qpos": np.zeros((50, 3)), "infos/qvel": np.zeros((50, 3))}
     other = dataclasses.replace(demos, episodes=tuple(dataclasses.replace(e, extras=qpos) for e in demos.episodes))
-    with pytest.raises(InputError, match="does not fit FetchReach-v4"):
+    with pytest.raises(InputError, match="FetchReach-v4 cannot be put into a recorded state"):
         play_back(other, progress=False)
+    with pytest.raises(InputError, match="does not fit Hopper-v5: qpos and qvel have"):
+        play_back(other, env="Hopper-v5", progress=False)
 
 
 def write_raw(path: Path) -> str:
