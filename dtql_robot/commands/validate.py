@@ -66,8 +66,8 @@ def run(options: Options) -> None:
             filter_key=options.filter_key,
             episode_length=options.episode_length,
         )
-        findings = (*fit(demos, options.env), *found.findings)
-        found = replace(found, findings=(*findings, *unused_images(options, demos)))
+        fitting = fit(demos, options.env)
+        found = replace(found, findings=(*fitting, *found.findings, *unused_images(options, demos)))
         if not found.errors:
             notes, findings = predicted(demos, options.env)
             found = replace(found, findings=(*findings, *found.findings), notes=(*found.notes, *notes))

@@ -127,13 +127,13 @@ def _solutions(demos: Demonstrations, choice: BehaviourChoice, discount: float) 
     pieces, good = zip(*itertools.chain.from_iterable(cut), strict=True)
     count = sum(good)
     if choice == "solutions" and not count:
-        raise InputError(f"behaviour=solutions, but no recording of {demos.source} goes on after the task is done.")
+        raise InputError(f"behaviour=solutions, but no recording of {demos.source} continues after the task is done.")
     if count >= ENOUGH or choice == "solutions":
-        why = f"recordings go on when the task is done, which it is {count} times: behaviour is learned from up to "
-        why += f"{ahead} steps before, the critic from all (--behaviour all turns this off)."
+        why = f"the recordings continue after the task is done, which happens {count} times: behaviour is learned from "
+        why += f"up to {ahead} steps before each, the critic from all (--behaviour all turns this off)."
         return Behaviour(replace(demos, episodes=pieces), np.array(good, bool), "solutions", why)
-    why = "behaviour: all recordings; they go on when the task is done, so none is a success or a failure, and "
-    why += f"{count} times is too few to learn from what leads there alone (from {ENOUGH} on that would be)."
+    why = "behaviour: all recordings; they continue after the task is done, so none is a success or a failure, and "
+    why += f"it is done {count} times, which is too few to learn from alone (at least {ENOUGH} are needed)."
     return Behaviour(demos, np.ones(len(demos), bool), "all", why)
 
 

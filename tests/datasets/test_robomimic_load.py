@@ -106,12 +106,13 @@ def test_images_only_when_asked_for(tmp_path: Path) -> None:
     episode = load(path, obs_keys=["view"]).episodes[0]
     assert episode.obs["view"].dtype == np.uint8
     np.testing.assert_array_equal(episode.obs["view"], image)
-    cameras = {"obs/view": image, "obs/depth": np.zeros((T, 40, 40, 1), np.float32)}
-    only = write(tmp_path / "only.hdf5", demo(**{"obs/object": None, "obs/eef": None, **cameras}))
+    low = {f"{which}/{k}": None for which in ("obs", "next_obs") for k in ("object", "eef")}
+    cameras = low | {"obs/view": image, "next_obs/view": image, "obs/depth": np.zeros((T, 40, 40, 1), np.float32)}
+    only = write(tmp_path / "only.hdf5", demo(**cameras))
     assert load(only).obs_shapes == {"view": (8, 8, 3)}  # what else is there to look at?
     assert inspect(only)["left_out"] == {"depth": "float32 (40, 40, 1)"}
-    del cameras["obs/view"]
-    nothing = write(tmp_path / "nothing.hdf5", demo(**{"obs/object": None, "obs/eef": None, **cameras}))
+    cameras |= {"obs/view": None, "next_obs/view": None}
+    nothing = write(tmp_path / "nothing.hdf5", demo(**cameras))
     with pytest.raises(InputError, match=r"no low-dimensional observations: depth \(float32 \(40, 40, 1\)\)"):
         load(nothing)
 

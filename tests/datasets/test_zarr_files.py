@@ -128,7 +128,6 @@ def edited(path: Path, array: str, **changes: Any) -> Path:
         ({"shape": [20, "5"]}, "does not describe a Zarr version 2 array"),
         ({"shape": [-20, 5]}, "does not describe a Zarr version 2 array"),
         ({"chunks": [0, 5]}, "does not describe a Zarr version 2 array"),
-        ({"dtype": "|O"}, "contains no low-dimensional observations"),
         ({"compressor": {"id": "pickle"}}, "is compressed with pickle; .* are read"),
         ({"filters": [{"id": "pickle"}]}, "is filtered"),
         ({"fill_value": [1, 2]}, "is damaged"),
@@ -138,6 +137,12 @@ def edited(path: Path, array: str, **changes: Any) -> Path:
 def test_a_record_is_checked_before_anything_is_allocated(tmp_path: Path, changes: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         load(edited(write_zarr(tmp_path / "a.zarr"), "data/state", **changes))
+
+
+def test_python_objects_are_left_out(tmp_path: Path) -> None:
+    found = inspect(edited(write_zarr(tmp_path / "a.zarr"), "data/state", dtype="|O"))
+    assert "state" not in found["obs"]
+    assert "object" in found["left_out"]["state"]
 
 
 @pytest.mark.parametrize("name", [n for n in COMPRESSORS if n != "none"])

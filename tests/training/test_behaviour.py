@@ -164,7 +164,7 @@ def test_play_that_solves_the_task_often_enough_is_behaviour_where_it_does():
     play = Demonstrations(tuple(recording("0" * 40 + "11" + "0" * 20, f"r{i}") for i in range(ENOUGH)), "p", "ogbench")
     cfg, face, buffer, said = prepare(play, Config(data=DataConfig(horizon=2, n_action_steps=1)), CPU)
     assert cfg.data.behaviour == "solutions"
-    assert any(f"which it is {ENOUGH} times" in sentence for sentence in said)
+    assert any(f"which happens {ENOUGH} times" in sentence for sentence in said)
     assert len(buffer) == play.num_transitions
     assert len(buffer.behaviour) == 41 * ENOUGH
     state = face.obs_norm.invert(buffer.rows(buffer.state[buffer.behaviour]).numpy())
@@ -176,7 +176,7 @@ def test_play_that_solves_the_task_often_enough_is_behaviour_where_it_does():
     assert choose_behaviour(fewer, "auto", "any").choice == "all"
     assert len(choose_behaviour(fewer, "solutions", "any").shown) == ENOUGH - 1
     never = dataclasses.replace(play, episodes=tuple(recording("0" * 9, f"r{i}") for i in range(ENOUGH)))
-    with pytest.raises(InputError, match="goes on after the task is done"):
+    with pytest.raises(InputError, match="continues after the task is done"):
         choose_behaviour(never, "solutions", "any")
 
 
