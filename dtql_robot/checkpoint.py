@@ -45,7 +45,7 @@ def make_agent(cfg: Config, face: Interface, device: torch.device) -> DTQL:
 
 
 def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
-    """The policy of a run folder ("runs/pick@best": of another checkpoint than the last), or of a folder that
+    """Load the policy of a run folder ("runs/pick@best": a checkpoint other than the last), or of a folder that
     `export --format safetensors` wrote, ready to act.
 
     Example: `policy = load_policy("runs/demo"); policy.reset(seed=0); action = policy.act(obs)`.

@@ -28,12 +28,12 @@ def compare(
     video: VideoSpec | str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Comparison:
-    """Compare evaluations of one environment: rates (or returns) with intervals, and a paired test of each two.
+    """Compare evaluations of one environment: rates (or returns) with intervals, and a paired test of each pair.
 
         compare(["runs/a", "runs/b"])
         compare({"with Q": result, "without": "runs/no-q@best"})
 
-    runs: two or more, in a list or by the names to show.  Each is a run folder that `eval` wrote results.json into,
+    runs: two or more, in a list or by the names to show.  Each is a run folder with a results.json that `eval` wrote,
     such a file, what `evaluate` returned, or the content of results.json.  Evaluate them with the same seed.
     video: an mp4 to write, in which the policies play the same episodes side by side; it takes run folders.
     """

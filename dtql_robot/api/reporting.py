@@ -42,8 +42,8 @@ def report(run: str | os.PathLike[str], result: EvalResult | None = None) -> Rep
     """Write a run folder's report.html, and return where it is.
 
     run: the folder, or a checkpoint of it ("runs/lift@best").
-    result: what `evaluate(run)` found, which is kept in the folder as `dtql-robot eval` keeps it; None: what the folder
-    has already.  InputError where it has been evaluated neither here nor there.
+    result: what `evaluate(run)` found, which is kept in the folder as `dtql-robot eval` keeps it; None: the
+    results already in the folder.  InputError if there are none.
     """
     folder, name = split_checkpoint(Path(run).expanduser())
     settings_of(folder)
@@ -89,7 +89,7 @@ class Curves:
 
 
 def curves(run: str | os.PathLike[str]) -> Curves:
-    """The learning curves of a run folder.  InputError where it is none."""
+    """The learning curves of a run folder.  InputError if it is not one."""
     folder = split_checkpoint(Path(run).expanduser())[0]
     read_config(folder)
     return Curves(folder, read_metrics(folder / METRICS))

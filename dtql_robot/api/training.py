@@ -61,14 +61,15 @@ def train(
     cfg: all settings, or a preset's name; None: the default recipe, or that of the run in `init_from`.
     settings: some of them by name, as `dtql-robot train --help-all` lists them (with _ for -).
     seeds: train a policy for each of these seeds instead of `cfg.seed`, all at once, into `out/seed0`, `out/seed1`, ...
-    env: the environment to evaluate in, where the demonstrations name none.  max_episode_steps: its time limit.
-    resume: go on with the folder's run, if there is one; its settings must be the same, but for the number of steps and
+    env: the environment to evaluate in, if the demonstrations name none.  max_episode_steps: its time limit.
+    resume: continue the folder's run, if there is one; its settings must be the same, except the number of steps and
     the intervals.  overwrite: replace the folder's run, once the data has been read.
-    init_from: a run folder, or a checkpoint of one ("runs/lift@best"), with whose weights to begin.  init_norm: "keep"
+    init_from: a run folder, or a checkpoint of one ("runs/lift@best"), whose weights to start from.  init_norm: "keep"
     its scaling of observations and actions, or "refit" it to this data.
-    callbacks: told of what happens, see `Callback`.  summary: what the run folder says of the data; None: `inspect`'s.
-    Ctrl-C and SIGTERM end the update under way and save it before KeyboardInterrupt goes on; FloatingPointError where
-    training diverges: the last checkpoint stays.
+    callbacks: notified of what happens, see `Callback`.  summary: kept in the run folder; None: what
+    `inspect` says of the data.
+    Ctrl-C and SIGTERM finish the current update and save before KeyboardInterrupt is raised.  FloatingPointError if
+    training diverges; the last checkpoint is kept.
     """
     begin = None if init_from is None else expanded(Path(init_from))
     name = cfg if isinstance(cfg, str) else None

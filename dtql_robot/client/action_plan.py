@@ -16,10 +16,10 @@ Array = NDArray[Any]
 class ActionPlan:
     """What one robot does with the chunks that its policy predicts in one episode.
 
-    Of each chunk the first `n_action_steps` actions are executed, then the next chunk is due.  With `chunk_weights`,
-    each of them is the weighted mean of what the chunks so far foresaw for that step (temporal ensembling, Zhao et al.
-    2023, arXiv 2304.13705): entry k is the weight of the chunk that is k decisions old, older ones count nothing.
-    None: the newest chunk alone.
+    The first `n_action_steps` actions of each chunk are executed; then the next chunk is due.  With `chunk_weights`,
+    each of them is the weighted mean of what all chunks so far predicted for that step (temporal ensembling, Zhao et
+    al. 2023, arXiv 2304.13705): entry k is the weight of the chunk that is k decisions old, older ones do not count.
+    None: only the newest chunk.
     """
 
     def __init__(self, n_action_steps: int, chunk_weights: Sequence[float] | None = None) -> None:

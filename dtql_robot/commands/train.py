@@ -187,14 +187,14 @@ def run(options: Options) -> None:
         out,
         options.settings,
         seeds,
-        options.env,
-        _typed_env(options),
-        options.max_episode_steps,
-        options.resume,
-        options.overwrite,
-        origin,
-        options.init_norm,
-        options.preset,
+        env=options.env,
+        typed_env=_typed_env(options),
+        max_episode_steps=options.max_episode_steps,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        init_from=origin,
+        init_norm=options.init_norm,
+        preset=options.preset,
     )
 
     def then(cfg: Config) -> None:

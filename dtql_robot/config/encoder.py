@@ -14,7 +14,7 @@ ENCODERS = ("cnn", "impala", "resnet18", "frozen")
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """From images to feature vectors.  Used where `obs_keys` names image observations."""
+    """From images to feature vectors.  Used if `obs_keys` names image observations."""
 
     encoder: Annotated[str, Own(ENCODERS)] = "cnn"
     """Image encoder. cnn: three convolutions and a spatial softmax, fast on CPUs. impala: 15 convolutions. resnet18:

@@ -55,8 +55,8 @@ def load(
                     is downloaded once; several, separated by commas, are joined
     obs_keys        observations to load, in this order; None: every low-dimensional one, no images
     filter_key      subset of a robomimic file ("train", "valid", ...); None: all episodes
-    success_reward  a step counts as a success where its reward is at least this; None: the source's own signal
-    episode_length  steps after which an episode of a D4RL file ends where the file marks no end; None: as recorded
+    success_reward  a step counts as a success if its reward is at least this; None: the source's own signal
+    episode_length  steps after which an episode of a D4RL file ends if the file marks no end; None: as recorded
 
     Actions, rewards and low-dimensional observations are float32, images uint8.
     Raises InputError, with cause, place and remedy, for anything that is not such a dataset.

@@ -31,7 +31,7 @@ def inspect(
     success {known, at_end, ever} in episodes or None, obs {key: {shape, dtype, min, max}},
     constant_obs {key: entries that never change}, left_out {key: text}, unread {array that is not kept: text},
     attrs (what the source says about itself),
-    action [{min, max, mean, std, histogram, constant, binary}] a dimension (histogram: 16 counts from min to max),
+    action [{min, max, mean, std, histogram, constant, binary}] per dimension (histogram: 16 counts from min to max),
     extras {key: {shape, dtype}}, final_obs,
     terminated and truncated (episodes), filter_keys {name: episodes}, duplicates [[names of equal episodes]], versions
     {recorded: what the source says, installed: {package: version}}, notes and warnings (sentences).

@@ -80,11 +80,11 @@ def make_env(
     camera: str | None = None,
     images: ImageObs | None = None,
 ) -> gymnasium.Env:
-    """An environment with flat float32 observations, clipped actions and `info["success"]`.
+    """Make an environment with flat float32 observations, clipped actions and `info["success"]`.
 
     spec: Gymnasium id, "family:task", or a function that makes a gymnasium.Env ("module:function").
-    render: `env.render()` gives (height, width, 3) uint8 frames.
-    camera: a camera of the simulation by its name; None is a view that shows the task.
+    render: `env.render()` returns (height, width, 3) uint8 frames.
+    camera: a camera of the simulation by its name; None for a view that shows the task.
     images: image observations beside the others, (height, width, 3) uint8, from cameras of the simulation.
     max_episode_steps: overrides the environment's own time limit.  env_args: keyword arguments of the environment, or
     a data set's record of it (robomimic `env_args`, Minari `env_spec`), whose keyword arguments are used.

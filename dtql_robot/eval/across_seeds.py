@@ -15,7 +15,7 @@ from dtql_robot.system.files import write_json
 
 @dataclass(frozen=True)
 class SeedsResult:
-    """Success, or the return where an environment tells none, over training seeds.
+    """Success, or the return if an environment reports none, over training seeds.
 
     runs: seed -> content of that run's results.json, all of one environment.
     """

@@ -3,7 +3,7 @@
 Policies that were evaluated with the same seeds met the same start states, so that the difference is tested where
 it shows: in the episodes that one of them solves and the other does not.  If neither is better, such an episode is as
 likely to go one way as the other, and McNemar's exact test is the binomial test of their counts.
-Where the environment tells no success, the returns are compared instead (`paired_returns`).
+Where the environment reports no success, the returns are compared instead (`paired_returns`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Row:
-    """One evaluated run in the table.  successes, ci95: None where the environment tells no success."""
+    """One evaluated run in the table.  successes, ci95: None where the environment reports no success."""
 
     name: str
     env: str
@@ -134,7 +134,7 @@ class Comparison:
 
     @property
     def by_success(self) -> bool:
-        """Whether success is compared; otherwise the return, as one of the runs tells no success."""
+        """Whether success is compared; otherwise the return, as one of the runs reports no success."""
         return all(row.successes is not None for row in self.rows)
 
     def __repr__(self) -> str:

@@ -103,16 +103,16 @@ def evaluate(
     clips: ClipSpec | None = None,
     **settings: Any,
 ) -> EvalResult:
-    """Success rate (or return, where no success is told) of a policy in simulation, each episode run to its end.
+    """Measure a policy's success rate in simulation, or its return if the environment reports no success.
 
         evaluate("runs/lift", episodes=200)
         evaluate(load_policy("runs/lift"))
         evaluate(lambda obs: np.zeros(4), "FetchPush-v4", seed=3)
 
-    policy: a run folder, a checkpoint of one ("runs/lift@best"), what `load_policy` gives, any `types.Policy`, or a
+    policy: a run folder, a checkpoint of one ("runs/lift@best"), what `load_policy` returns, any `types.Policy`, or a
     function from one robot's observation (key -> array) to its next action.
     env: the environment, by name or by the function that makes it; None is the one that the run was trained for.  What
-    the run records of its environment (robots, controllers, ...) is used wherever that environment is meant.
+    the run records of its environment (robots, controllers, ...) is used whenever that environment is evaluated.
     video: what to film, if anything: the path of an mp4, or a `VideoSpec`; one video for each of several.
     clips: single episodes to film into files of their own, which the report plays.
     settings: `episodes`, `seed`, `num_envs` and the other fields of `EvalSettings`.
@@ -120,10 +120,10 @@ def evaluate(
     Episode i starts from its own environment seed and draws the policy's noise from its own generator, both derived
     from (seed, i) (see dtql_robot.envs.seeding), so that the results are the same for every `num_envs`.  Collection of
     demonstrations uses other seeds.
-    An episode whose process dies or hangs, or whose environment raises or answers NaN, is run again from its start in a
-    new one (`EvalResult.restarts`); one that fails each time counts as no success (`EvalResult.failed`).
-    InputError where no episode can be played.
-    Where frames cannot be drawn the evaluation runs all the same, and the result's video_note says why.
+    An episode whose process dies or hangs, or whose environment raises an error or returns NaN, is run again from its
+    start in a new one (`EvalResult.restarts`); one that fails every time counts as a failure (`EvalResult.failed`).
+    InputError if no episode can be played. If frames cannot be drawn, the evaluation runs anyway, and the result's
+    video_note says why.
     """
     how = EvalSettings(**settings)
     subject = as_subject(policy, None if env is None else as_spec(env), how.env_args)

@@ -128,12 +128,12 @@ class EvalResult:
 
     @property
     def reports_success(self) -> bool:
-        """Whether the environment tells success; where it does not, the return is the result."""
+        """Whether the environment reports success; if not, the return is the result."""
         return any(episode.success is not None for episode in self.per_episode)
 
     @property
     def success_rate(self) -> float | None:
-        """The share of episodes that succeeded; None where the environment tells no success."""
+        """The share of episodes that succeeded; None if the environment reports no success."""
         return self.successes / self.episodes if self.reports_success else None
 
     @property
@@ -158,7 +158,7 @@ class EvalResult:
 
     @property
     def mean_subtasks(self) -> float | None:
-        """Parts of the task that were done in an episode, in the mean; None where the environment tells none."""
+        """Mean number of subtasks completed in an episode; None if the environment reports none."""
         return sum(self.subtask_success.values()) if self.subtask_success else None
 
     @property
@@ -260,7 +260,7 @@ class EvalResult:
         return shown(str(self), self.videos)
 
     def to_frame(self) -> pandas.DataFrame:
-        """One row an episode.  InputError where pandas is missing."""
+        """One row per episode.  InputError if pandas is missing."""
         return data_frame([episode.to_dict() for episode in self.per_episode])
 
     def __str__(self) -> str:

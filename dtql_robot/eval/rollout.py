@@ -78,7 +78,7 @@ class Rollout:
         return self._labelled([self.results[i] for i in range(len(self.seeds))])
 
     def _labelled(self, results: list[EpisodeResult]) -> list[EpisodeResult]:
-        """An episode that failed is no failure of the policy where no episode tells success."""
+        """An episode that failed is no failure of the policy where no episode reports success."""
         told = {result.success is not None for result in results if not result.error}
         if told == {True, False}:
             raise InputError(

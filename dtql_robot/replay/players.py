@@ -211,7 +211,6 @@ class GymPlayer:
 
     def ready(self, episode: Episode, step: int) -> None:
         """Prepare to `step` on from the recorded state of a step."""
-        pass
 
     def frame(self) -> Array:
         """The picture of the state, (H, W, 3) uint8."""

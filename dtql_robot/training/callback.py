@@ -10,7 +10,7 @@ from dtql_robot.types import Judged
 
 
 class Callback:
-    """Told of what happens in a training.  Subclass it and define what you need; the rest does nothing.
+    """Notified of what happens during training.  Subclass it and define the methods you need; the others do nothing.
 
         class Print(Callback):
             def on_eval(self, run, step, result):
@@ -18,11 +18,11 @@ class Callback:
 
         train("pick.hdf5", "runs/pick", eval_every=1000, callbacks=[Print()])
 
-    What it raises ends the training; the last checkpoint stays.  A training of several seeds has several runs.
+    An exception that it raises ends training; the last checkpoint is kept.  Training several seeds has several runs.
     """
 
     def on_start(self, runs: Sequence[Path], cfg: Config, step: int) -> None:
-        """Before the first update.  runs: the run folders.  step: updates that are done already (`resume`)."""
+        """Before the first update.  runs: the run folders.  step: updates done already (`resume`)."""
 
     def on_step(self, step: int) -> None:
         """After every update.  Called only where it is defined."""
@@ -31,13 +31,13 @@ class Callback:
         """With what goes into a row of the run's metrics.csv."""
 
     def on_eval(self, run: Path, step: int, result: Judged) -> None:
-        """After an evaluation while training (`eval_every`); result: an `EvalResult`."""
+        """After an evaluation during training (`eval_every`); result: an `EvalResult`."""
 
     def on_checkpoint(self, run: Path, step: int, path: Path) -> None:
         """After a checkpoint was written to `path`."""
 
     def on_end(self, step: int) -> None:
-        """After the last update and its checkpoint, and also where the training was interrupted or failed."""
+        """After the last update and its checkpoint, and also if training was interrupted or failed."""
 
 
 def steppers(callbacks: Sequence[Callback]) -> list[Callback]:

@@ -58,16 +58,16 @@ class Episode:
 
     name        the recording's own name, e.g. "demo_12" or "episode_3"
     obs         key -> (T, ...) observation seen before each action
-    final_obs   key -> (...) observation after the last action, None where the file does not hold it
+    final_obs   key -> (...) observation after the last action, None if the file does not have it
     actions     (T, A) float32
     rewards     (T,) float32, as recorded
     terminated  the last step reached a state from which nothing more is earned (do not bootstrap)
     truncated   the recording was cut off (time limit, end of file), so the return goes on
-    success     (T,) bool, the task's own success signal after each step; None where the file has none
+    success     (T,) bool, the task's own success signal after each step; None if the file has none
     extras      key -> (T, ...) other per-step arrays of the file ("states", "infos/qpos", ...)
     attrs       per-episode attributes of the file (JSON-able values, "model_file", "seed", ...)
     masks       (T,) bool, False at a step after which nothing more counts because the task is done, while the recording
-                goes on: no value looks past it.  None where every step counts
+                goes on: no value looks past it.  None if every step counts
     """
 
     name: str
@@ -87,12 +87,12 @@ class Episode:
 
     @property
     def ends_in_success(self) -> bool:
-        """Success at the last step (False where the file has no success signal)."""
+        """Success at the last step (False if the file has no success signal)."""
         return self.success is not None and bool(self.success[-1])
 
     @property
     def succeeds(self) -> bool:
-        """Success at any step (False where the file has no success signal)."""
+        """Success at any step (False if the file has no success signal)."""
         return self.success is not None and bool(self.success.any())
 
     def part(self, start: int, stop: int) -> Episode:
@@ -145,11 +145,11 @@ class Demonstrations:
 
         observations       an array, or a mapping of arrays, with T rows, or T + 1: the last one after the last action
         actions            (T, A)
-        rewards            (T,); left out: none are known, and zeros stand in
+        rewards            (T,); left out: unknown, and zeros are used
         success            (T,) bool after each step, or one bool for the last step
         next_observations  as observations, T rows: row t must be row t + 1 of those
-        terminated, truncated  bool, or (T,) bool set at the last step alone.  Left out: terminated where the last step
-                           succeeds, else truncated
+        terminated, truncated  bool, or (T,) bool set at the last step only.  Left out: terminated if the last step
+                           succeeds, otherwise truncated
         masks              (T,), 0 where the task is done: nothing after that step counts, it may go on; else 1
         extras             name -> (T, ...) other arrays; attrs: name -> JSON-able value; name: the episode's own
 

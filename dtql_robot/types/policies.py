@@ -60,7 +60,7 @@ class Judged(Protocol):
 
     @property
     def success_rate(self) -> float | None:
-        """The share of episodes that succeeded; None where the environment tells no success."""
+        """The share of episodes that succeeded; None where the environment reports no success."""
 
     @property
     def ci95(self) -> tuple[float, float] | None:

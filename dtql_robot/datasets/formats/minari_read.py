@@ -74,7 +74,7 @@ def read(file: h5py.File, request: Request) -> Reading:
     record = _record(file)
     check_actions(record.get("action_space"), name)
     first = hdf5.subgroup(file, names[0])
-    available = _available(first, name)
+    available = _available(first)
     choice = choose(available, request.obs_keys, name, lambda: _copies(first, available))
     env_spec, env_args = _environment(record, name)
     goals = is_kitchen(env_spec)
@@ -92,7 +92,7 @@ def read(file: h5py.File, request: Request) -> Reading:
     return Reading(demos, notes, choice.left_out, {}, choice.available, unread=unread)
 
 
-def _available(episode: h5py.Group, file: str) -> dict[str, ObsArray]:
+def _available(episode: h5py.Group) -> dict[str, ObsArray]:
     keys = hdf5.children(episode)
     if "observations" not in keys:
         raise InputError(f"{where(episode)} has no 'observations' (only {', '.join(keys) or 'nothing'}).")

@@ -49,11 +49,10 @@ def save_minari(
     $MINARI_DATASETS_PATH/dataset_id.  dataset_id: by default the path below $MINARI_DATASETS_PATH (or
     ~/.minari/datasets), elsewhere the folder's name; it must end in -v0 or the like.
     Success becomes infos/success with T + 1 rows, the first False; masks and extras become infos.  The environment's
-    record and other attributes of the source go along in metadata.json, so that writing robomimic again loses nothing.
-    Where an episode has no final observation the last one is repeated, since Minari wants T + 1, and an episode
-    attribute says so.
-    Raises InputError without the `minari` package, when `path` exists and `overwrite` is not set (an existing
-    Minari dataset is replaced with it), or when an episode is malformed; nothing is left behind then.
+    record and other attributes of the source go along in metadata.json, so that converting back to robomimic loses
+    nothing. If an episode has no final observation, the last one is repeated, since Minari expects T + 1, and an
+    episode attribute says so. Raises InputError without the `minari` package, when `path` exists and `overwrite` is not
+    set (an existing Minari dataset is replaced with it), or when an episode is malformed; nothing is left behind then.
     """
     path = expanded(Path(path)).absolute()  # minari joins a relative one to itself
     for episode in demos.episodes:

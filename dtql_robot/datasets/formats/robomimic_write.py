@@ -37,9 +37,9 @@ def save_robomimic(
     """Write `demos` to the robomimic file `path`; `load` returns them unchanged, and robomimic's own classes read it.
 
     Episodes are named demo_0, demo_1, ... in order.  masks: filter key -> indices of its episodes.
-    `dones` is 1 at the last step of a terminated episode and 0 elsewhere.  Where an episode has no final observation,
-    the last row of next_obs repeats the last observation, since robomimic wants one, and an attribute says so.
-    robomimic itself reads observation keys without "/" only.
+    `dones` is 1 at the last step of a terminated episode and 0 elsewhere.  If an episode has no final observation,
+    the last row of next_obs repeats the last observation, since robomimic expects one, and an attribute says so.
+    robomimic itself reads only observation keys without "/".
     Raises InputError when `path` exists and `overwrite` is not set, or when an episode is malformed; nothing is
     left behind then.
     """

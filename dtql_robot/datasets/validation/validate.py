@@ -52,7 +52,8 @@ def validate(
     episode_length: int | None = None,
     use: Use | None = None,
 ) -> Validation:
-    """Look at a source as `load` would read it.  Never raises for what the file holds: that becomes an error."""
+    """Check a source as `load` would read it.  Never raises for a fault of the file: that becomes an error in the
+    findings."""
     use = use or Use()
     problems: list[str] = []
     try:

@@ -46,21 +46,22 @@ def collect(
     cameras: Sequence[str] = (),
     size: int = 84,
 ) -> Demonstrations:
-    """`episodes` episodes of the scripted expert of `task`.
+    """Record `episodes` episodes of the scripted expert of `task`.
 
     noise: standard deviation of the Gaussian noise on every action entry (actions are in [-1, 1]).  Each episode draws
     its own amplitude uniformly from [0, noise], so that the data mixes clean and clumsy demonstrations; it is recorded
     in `attrs["noise"]`, next to the environment's `attrs["seed"]`.
-    record: the action that is written down.  executed: with the noise.  intended: the expert's own, which noise
-    disturbed on its way to the robot (DART, Laskey et al. 2017, arXiv 1703.09327); the amplitude is then
-    `attrs["disturbance"]`, and playing the recorded actions back does not lead through the recorded states.
-    lapses: share of the episodes in which the demonstrator fails on purpose (`collection.lapses`); how is recorded in
-    `attrs["lapse"]`.
+    record: the action to record.  executed: with the noise.  intended: the expert's own, before the noise
+    disturbed it (DART, Laskey et al. 2017, arXiv 1703.09327); the amplitude is then
+    `attrs["disturbance"]`, and replaying the recorded actions does not lead through the recorded states.
+    lapses: share of the episodes in which the demonstrator fails on purpose (`collection.lapses`); `attrs["lapse"]`
+    records how.
     successes_only: leave out the episodes that fail, and record more until there are `episodes` that succeed.
     cameras: names of cameras; each gives an observation "<camera>_image", (size, size, 3) uint8.
     Other observations are float32; actions are float32, after clipping to [-1, 1].
     The same (task, episodes, seed, noise, record, lapses) give the same data whatever the number of workers (default:
-    one per core) and whatever happens to them.  To keep what is there when this is interrupted, use `Recording`.
+    one per core) and whatever happens to them.  To keep what has been recorded when this is interrupted, use
+    `Recording`.
     """
     plan = Plan(task, episodes, seed, noise, record, lapses, successes_only, tuple(cameras), size)
     recording = Recording(plan)

@@ -106,7 +106,7 @@ def _episode(rows: Rows, recording: Recording, choice: ObsChoice, conventions: _
     own, roles = recording.own or {}, rows.roles
     actions = as_actions(rows.numbers(recording, roles.actions.name), place)
     steps = len(actions)
-    attrs = _episode_attrs(recording, rows, meta)
+    attrs = _episode_attrs(recording, rows)
     if roles.rewards is None or own.get("rewards") is False:
         rewards = np.zeros(steps, np.float32)
         attrs["rewards_missing"] = True
@@ -177,7 +177,7 @@ def _extras(rows: Rows, recording: Recording) -> dict[str, Array]:
     return found if times is None else {**found, "timestamp": times}
 
 
-def _episode_attrs(recording: Recording, rows: Rows, meta: Meta) -> dict[str, Any]:
+def _episode_attrs(recording: Recording, rows: Rows) -> dict[str, Any]:
     if recording.own is not None:
         noted = recording.own.get("attrs", {})
         attrs = dict(noted) if isinstance(noted, dict) else {}
