@@ -14,8 +14,6 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # not typing's, whose import takes longer than all else that `import dtql_robot` does
 if TYPE_CHECKING:
-    from typing import Any
-
     from dtql_robot.api.comparing import compare
     from dtql_robot.api.reporting import curves, report
     from dtql_robot.api.training import train
@@ -100,7 +98,7 @@ _HOMES = {
 """Module -> the public names that it defines or exports; the imports above, for use at run time."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name on first use."""
     import importlib
 
