@@ -22,7 +22,7 @@ def imported_for_types() -> dict[str, list[str]]:
     """Module -> names of the imports below `if TYPE_CHECKING`."""
     tree = ast.parse(Path(dtql_robot.__file__).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    imports = [n for n in block.body if isinstance(n, ast.ImportFrom) and str(n.module).startswith("dtql_robot.")]
     return {str(node.module): [alias.name for alias in node.names] for node in imports}
 
 

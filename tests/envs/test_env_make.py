@@ -123,7 +123,7 @@ def test_the_callers_time_limit_wins():
         ("FetchPush-v2", {}, r"'FetchPush-v2' is not known .* Did you mean FetchPush-v4\?"),
         ("FetchPush-v1", {}, r"Did you mean FetchPush-v4\?"),
         ("FetchPickPlace-v4", {}, r"Did you mean FetchPickAndPlace-v4"),
-        ("Qwertzuiop", {}, r"FetchPickAndPlace-v4 is one that exists"),
+        ("Qwertzuiop", {}, r"One that exists is FetchPickAndPlace-v4"),
         ("no_such_package:Foo-v0", {}, r"`pip install no_such_package`"),
         ("CartPole-v1", {}, r"expected continuous actions .* found Discrete\(2\)"),
         ("", {}, r"Expected an environment id"),
