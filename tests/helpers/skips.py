@@ -38,6 +38,7 @@ EXTRAS = {
     "client": r"msgpack|websockets",
     "serve": r"msgpack|websockets",
     "view": r"viser",
+    "notebooks": r"nbclient|ipykernel",
 }
 """Optional package -> what a skip's reason says of it."""
 
