@@ -218,7 +218,7 @@ def _legend(figure: Any, axes: Any) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.lines import Line2D
 
-    dot = {"marker": "o", "linestyle": "", "markersize": 5}
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "", "markersize": 5}
     handles = [
         Line2D([], [], color=POLICY, label="actions of the policy", **dot),
         Line2D([], [], color="#7c7b78", label="recorded actions", **dot),
