@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,7 @@ def main() -> int:
         tallies = part(options.part, options)
         print(json.dumps([asdict(t) for t in tallies]))
         return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and hands that on
     began = time.monotonic()
     waiting = [name for name in PARTS if getattr(options, name.rstrip("01"), True)]
     running: dict[str, subprocess.Popen[str]] = {}

@@ -166,6 +166,8 @@ def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Pat
         for method in options.methods:
             preset_of(method, task)
     if options.data_dir is not None:
+        if not any(task.by_name for task in tasks):
+            raise InputError(f"--data-dir is for published data sets; the tasks of {options.suite} use none.")
         given = {t.name: _found(t, expanded(options.data_dir)) for t in tasks if t.by_name} | given
     for task in tasks:
         if task.data is None and not task.by_name and task.name not in given:

@@ -98,6 +98,8 @@ def test_files_in_a_folder_of_the_users(tmp_path):
     (tmp_path / "low_dim_v15.hdf5").touch()
     with pytest.raises(InputError, match=r"contains no lift/mh/low_dim_v15.hdf5"):
         bench._choose(bench.Options(suite="robomimic", data_dir=tmp_path), tmp_path / "out")
+    with pytest.raises(InputError, match="the tasks of smoke use none"):
+        bench._choose(bench.Options(suite="smoke", data_dir=tmp_path), tmp_path / "out")
 
 
 def test_without_a_network_nothing_runs(tmp_path, monkeypatch, capsys):
