@@ -12,6 +12,7 @@ pytest.importorskip("robosuite", reason='needs pip install "dtql-robot[robosuite
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import load, save_robomimic
+from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.formats.robosuite_recording import open_recording, read_raw
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.datasets.validation.validate import validate_reading
@@ -19,6 +20,7 @@ from dtql_robot.envs import make_env
 from dtql_robot.errors import InputError
 from dtql_robot.replay.action_type import convert_actions
 from dtql_robot.replay.playback import play_back
+from dtql_robot.types import Demonstrations
 
 LIFT, HANDOVER = "robosuite_lift_v140/demo.hdf5", "robosuite_handover_2021/demo.hdf5"
 
@@ -163,7 +165,20 @@ def test_absolute_actions_that_the_file_brings_are_taken(tmp_path, capsys):
         record = json.loads(file["data"].attrs["env_args"])
     assert record["env_kwargs"]["controller_configs"]["control_delta"] is False
     codes = {f.code: f.severity for f in validate_reading(read_source(out)).findings}
+    assert "action-in-obs" not in codes
     assert codes["absolute-actions"] == "warning"
     assert "actions-outside" not in codes
     assert main(["edit", str(source), str(tmp_path / "x.hdf5"), "--actions", "delta"]) == 2
     assert "its actions are delta already" in capsys.readouterr().err
+
+
+def test_a_pose_to_go_to_that_is_where_the_hand_is_gives_nothing_away():
+    """An arm that mostly stays: its target is its place.  An observation of the command does give it away."""
+    rng = np.random.default_rng(0)
+    pose = np.cumsum(rng.normal(size=(60, 7)), axis=0).astype(np.float32)
+    record = made(lambda c: c.update(control_delta=False)).env_args
+    for key, leaks in (("robot0_eef_pose", False), ("target_pose", True)):
+        arrays = {"observations": {key: pose}, "actions": pose}
+        demos = replace(Demonstrations.from_arrays([arrays], env="robosuite:Lift"), env_args=record)
+        codes = {f.code for f in validate_reading(Reading(demos)).findings}
+        assert ("action-in-obs" in codes) == leaks

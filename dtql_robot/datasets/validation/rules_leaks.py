@@ -15,6 +15,7 @@ import numpy as np
 
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.validation.findings import Finding, Use, some_episodes, warning
+from dtql_robot.datasets.validation.rules_actions import says_absolute
 from dtql_robot.types import Array, Demonstrations, is_image
 
 _AHEAD = 4  # steps: an observation may hold an action of the near future, too
@@ -39,8 +40,10 @@ def action_in_obs(reading: Reading, use: Use) -> list[Finding]:
     demos = some_episodes(reading.demos, _ROWS)
     keys = [k for k, s in demos.obs_shapes.items() if not is_image(s, demos.episodes[0].obs[k].dtype)]
     found: dict[str, Finding] = {}
+    poses = says_absolute(demos.env_args)  # a pose to go to is close to where the hand is, and may be just that
     for actions in _actions(demos):
-        obs = {k: _rows(demos, k, actions.ahead) for k in keys}
+        usual = [k for k in keys if not poses or actions.ahead or _COMMAND.search(k)]
+        obs = {k: _rows(demos, k, actions.ahead) for k in usual}
         for key, rows in obs.items():
             if key not in found and (what := _copies(rows, actions) or _combines(rows, actions)):
                 found[key] = _finding(f"observation {key!r}", what, actions.ahead, demos)
