@@ -152,7 +152,7 @@ def test_in_worker_processes_continued_and_as_a_file(tmp_path: Path):
         (["ogbench:cube-single-v0", "--successes-only"], "--successes-only does not apply"),
         (["FetchReach-v4", "--kind", "play"], "--kind is for OGBench's scenes"),
         (["FetchReach-v4", "--steps", "9"], "--steps is for OGBench's scenes"),
-        (["ogbench:cube-single-v0", "--format", "ogbench", "--out", "x.hdf5"], "does not end in .npz"),
+        (["ogbench:cube-single-v0", "--format", "ogbench", "--out", "x.hdf5"], "must end in .npz"),
         (["ogbench:cube-single-v0", "--steps", "1"], "between 2 and 100000, found 1"),
     ],
 )
