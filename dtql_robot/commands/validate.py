@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
-    from dtql_robot.datasets.validation.findings import Finding, Validation
+    from dtql_robot.datasets.validation.findings import Finding
     from dtql_robot.types import Demonstrations
 
 
@@ -72,7 +72,7 @@ def run(options: Options) -> None:
             notes, findings = predicted(demos, options.env)
             found = replace(found, findings=(*findings, *found.findings), notes=(*found.notes, *notes))
             found = replace(found, decisions=decisions(demos, options))
-    print(json.dumps(found.to_dict(), indent=2) if options.json else describe(found))
+    print(json.dumps(found.to_dict(), indent=2) if options.json else found)
     if found.errors:
         count = len(found.errors)
         raise InputError(f"{options.data} has {count} error{'s' if count > 1 else ''}; see above.")
@@ -129,11 +129,3 @@ def decisions(demos: Demonstrations, options: Options) -> tuple[str, ...]:
 
     data = DataConfig(obs_keys=tuple(demos.obs_shapes), reward=options.reward, action_norm=options.action_norm)
     return resolve(demos, Config(data=data), options.env).decisions
-
-
-def describe(found: Validation) -> str:
-    """One line for each finding, note and decision, and a line that sums up."""
-    size = "".join(f", {n} {what}" for what, n in found.checked.items())
-    total = f"{found.source}{size}: {len(found.errors)} errors, {len(found.warnings)} warnings"
-    said = [*(f"note: {note}" for note in found.notes), *(f"train would decide: {what}" for what in found.decisions)]
-    return "\n".join([*map(str, found.findings), *said, total])

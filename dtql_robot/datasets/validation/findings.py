@@ -68,6 +68,13 @@ class Validation:
     notes: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """One line for each finding, note and decision, and a line that sums up."""
+        size = "".join(f", {n} {what}" for what, n in self.checked.items())
+        total = f"{self.source}{size}: {len(self.errors)} errors, {len(self.warnings)} warnings"
+        said = [*(f"note: {note}" for note in self.notes), *(f"train would decide: {what}" for what in self.decisions)]
+        return "\n".join([*map(str, self.findings), *said, total])
+
     @property
     def errors(self) -> tuple[Finding, ...]:
         """The findings that stop training."""
