@@ -86,8 +86,6 @@ def test_two_arms_in_the_base_frame(real_file):
         assert np.array_equal(absolute.episodes[0].actions[:, start + 6], demos.episodes[0].actions[:, start + 6])
     back, _ = convert_actions(absolute, "delta")
     np.testing.assert_allclose(back.episodes[0].actions, np.clip(demos.episodes[0].actions, -1, 1), atol=1e-4)
-    for given in (demos, absolute):
-        assert play_back(given, progress=False).episodes[0].steps == 10
 
 
 @pytest.mark.slow
