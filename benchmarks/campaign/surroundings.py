@@ -83,18 +83,7 @@ def simulators(folder: Path) -> Tally:
                 continue  # there the simulator is the command itself
             once = folder / f"once-{mode}-{where}"
             env = {"FRAIL": mode, "FRAIL_ONCE": str(once), "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}"}
-            words = [
-                "eval",
-                trained,
-                "--env",
-                "frail:Frail-v0",
-                "--episodes",
-                "10",
-                "--workers",
-                "2",
-                "--where",
-                where,
-            ]
+            words = ["eval", trained, "--env=frail:Frail-v0", "--episodes=10", "--workers=2", f"--where={where}"]
             out = folder / "results-of-one.json"
             out.unlink(missing_ok=True)
             outcome = run([*words, "--worker-timeout", "5", "--results", out], cwd=folder, env=env, seconds=120)
@@ -138,16 +127,7 @@ def full_disks(folder: Path) -> Tally:
         "collect": lambda out: ["collect", REACH, "--episodes", "4", "--out", out / "demos.hdf5"],
         "split": lambda out: ["split", shutil.copy(data, out), "--train", "0.5", "--overwrite"],
         "export": lambda out: ["export", trained, "--format", "torchscript", "--out", out / "policy.pt"],
-        "eval": lambda out: [
-            "eval",
-            trained,
-            "--episodes",
-            "2",
-            "--max-episode-steps",
-            "5",
-            "--results",
-            out / "r.json",
-        ],
+        "eval": lambda out: ["eval", trained, "--episodes=2", "--max-episode-steps=5", "--results", out / "r.json"],
     }
     for name, words in commands.items():
         for kibibytes in (64, 96, 108) if name == "split" else (8, 64, 160):  # split's holds the file already
@@ -195,18 +175,7 @@ def strangers(folder: Path) -> Tally:
         "playback": ["playback", named],
         "train": ["train", "--data", named, "--out", "made", *small],
         "train on data beside hostile modules": ["train", "--data", data, "--out", "made2", *small],
-        "eval": [
-            "eval",
-            trained,
-            "--episodes",
-            "2",
-            "--workers",
-            "2",
-            "--where",
-            "processes",
-            "--max-episode-steps",
-            "5",
-        ],
+        "eval": ["eval", trained, "--episodes=2", "--workers=2", "--where=processes", "--max-episode-steps=5"],
         "eval of a tampered run": ["eval", tampered, "--episodes", "2"],
         "export of a tampered run": ["export", tampered, "--format", "torchscript", "--out", "policy.pt"],
     }

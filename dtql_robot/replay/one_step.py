@@ -77,8 +77,11 @@ def sentences(found: Sequence[Predicted], spec: str) -> tuple[str | None, str | 
     elif len(alike) > 1:
         note += " They predict it alike."
     if best.change > AGREES:
-        return note, f"no version of {spec} predicts the recorded steps ({best.env} errs by {best.change:.0%} of what "\
-                     "a step changes): was it recorded in another environment?"  # fmt: skip
+        return (
+            note,
+            f"no version of {spec} predicts the recorded steps ({best.env} errs by {best.change:.0%} of what "
+            "a step changes); it was perhaps recorded in another environment.",
+        )
     if best.env != spec:
         return note, f"{best.env} is closer to the recording than {spec}; choose it with --env {best.env}."
     return note, None
@@ -99,11 +102,7 @@ def _alike(found: Sequence[Predicted]) -> list[Predicted]:
 
 def _spread(demos: Demonstrations) -> Iterator[tuple[Episode, int, Array]]:
     """(episode, step, the observation after it), up to STEPS of them evenly over the data, the last steps included."""
-    known = [
-        (e, t)
-        for e in demos.episodes
-        for t in range(len(e) if e.final_obs is not None else len(e) - 1)
-    ]  # fmt: skip
+    known = [(e, t) for e in demos.episodes for t in range(len(e) if e.final_obs is not None else len(e) - 1)]
     if not known:
         return
     ends = [(e, len(e) - 1) for e in demos.episodes if e.terminated and e.final_obs is not None][: STEPS // 4]

@@ -157,8 +157,10 @@ class GymPlayer:
         expected = (getattr(model, "nq", None), getattr(model, "nv", None))
         inner = _with_state(self._sim)
         if inner is None:
-            raise InputError(f"{episode.name}: {self._spec} cannot be put into a recorded state; only the seed of a "
-                             "reset could start it.")  # fmt: skip
+            raise InputError(
+                f"{episode.name}: {self._spec} cannot be put into a recorded state; only the seed of a "
+                "reset could start it."
+            )
         if (*qpos.shape, *qvel.shape) != expected:
             raise InputError(
                 f"{episode.name}: its recorded state does not fit {self._spec}: qpos and qvel have "
