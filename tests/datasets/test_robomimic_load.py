@@ -106,6 +106,8 @@ def test_images_only_when_asked_for(tmp_path: Path) -> None:
     episode = load(path, obs_keys=["view"]).episodes[0]
     assert episode.obs["view"].dtype == np.uint8
     np.testing.assert_array_equal(episode.obs["view"], image)
+    with pytest.raises(InputError, match=r"no observation 'eef,view'.*separated by spaces"):
+        load(path, obs_keys=["eef,view"])
     low = {f"{which}/{k}": None for which in ("obs", "next_obs") for k in ("object", "eef")}
     cameras = low | {"obs/view": image, "next_obs/view": image, "obs/depth": np.zeros((T, 40, 40, 1), np.float32)}
     only = write(tmp_path / "only.hdf5", demo(**cameras))

@@ -99,7 +99,8 @@ def choose(
         unknown = [k for k in keys if k not in available]
         if unknown or not keys:
             what = f"no observation {unknown[0]!r}" if unknown else "no observation was requested"
-            raise InputError(f"{file}: {what}; available: {', '.join(available)}.")
+            hint = " Names are separated by spaces." if unknown and "," in unknown[0] else ""
+            raise InputError(f"{file}: {what}; available: {', '.join(available)}.{hint}")
         for key in keys:
             if available[key].is_empty:
                 raise InputError(f"{file}: observation {key!r} has shape {available[key].shape}, which is empty.")
