@@ -101,15 +101,17 @@ def _texts(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 def _parsed(path: Path) -> dict[str, Any]:
     """The file as a mapping."""
+    kind = path.suffix.lower()
+    if kind not in (".json", ".yaml", ".yml"):
+        raise InputError(f"{path} ends in {kind or 'nothing'!r}; settings are read from .yaml, .yml and .json files.")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path} is not a regular file; settings are read from .yaml, .yml and .json files.")
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not a text file; expected settings as YAML or JSON.") from error
-    kind = path.suffix.lower()
-    if kind not in (".json", ".yaml", ".yml"):
-        raise InputError(f"{path} ends in {kind or 'nothing'!r}; settings are read from .yaml, .yml and .json files.")
     try:
         found = parse_json(text) if kind == ".json" else _yaml(text)
     except (ValueError, RecursionError) as error:

@@ -90,6 +90,9 @@ def run(options: Options) -> None:
     episodes = size.episodes if options.episodes is None else options.episodes
     if episodes < 1:
         raise InputError(f"--episodes must be 1 or more, found {episodes}.")
+    bare = [word for word in options.train_args if not word.strip("-")]
+    if bare:
+        raise InputError(f"--train-args has {bare[0]!r}; expected an option, such as --train-args=--steps=2000.")
     train_args = (*size.options, *options.train_args)
     own = functools.partial(_own, size=size)
     jobs = [

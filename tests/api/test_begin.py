@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -62,6 +63,12 @@ def test_files_that_are_no_settings_are_one_sentence(tmp_path, name, text, sente
     with pytest.raises(InputError, match=sentence) as error:
         read_settings(file, Config())
     assert str(file) in str(error.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.yaml")
+    with pytest.raises(InputError, match="not a regular file"):
+        read_settings(tmp_path / "a.yaml", Config())
 
 
 def test_settings_go_by_name(demos):

@@ -72,6 +72,11 @@ def test_smoke_is_small_and_can_be_asked_for_more(tmp_path, monkeypatch):
     assert asked == [(2, 20, ("--steps=600",)), (3, 50, ("--steps=600", "--steps=7"))]
 
 
+def test_an_empty_option_is_not_passed_on(tmp_path, capsys):
+    assert main(["bench", "smoke", "--train-args=--", "--out", str(tmp_path / "b")]) == 2
+    assert "--train-args has '--'" in capsys.readouterr().err
+
+
 def test_a_slip_in_train_args_is_found_before_anything_runs(tmp_path, capsys):
     with pytest.raises((SystemExit, InputError)):
         bench.run(bench.Options(suite="smoke", out=tmp_path / "bench", train_args=("--expectile=2",)))
@@ -146,7 +151,9 @@ def test_the_end_of_bench_reaches_the_runs_and_they_save(tmp_path, number):
     assert bench_process.returncode == (1 if number == signal.SIGTERM else -number)
     with locked(run / "checkpoint.pt", wait=True):  # which the training has until it has ended
         assert (run / "checkpoint.pt").exists()
-    assert "interrupted" in (run / "bench.log").read_text()
+    while "interrupted" not in (run / "bench.log").read_text():  # said after the lock is let go
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.slow
