@@ -147,7 +147,7 @@ def test_a_bad_episode_is_named_with_its_key(bad: dict[str, Any], sentence: str)
 
 @pytest.mark.parametrize("bad", [{"observations": ROWS, "actions": ROWS}, "episodes", 3, [], [1]])
 def test_what_are_no_episodes(bad: Any) -> None:
-    with pytest.raises(InputError, match=r"one mapping per episode|contains no episodes|where a mapping"):
+    with pytest.raises(InputError, match=r"one mapping per episode|contains no episodes|expected a mapping"):
         Demonstrations.from_arrays(bad)
 
 

@@ -71,7 +71,7 @@ def test_names(name: str, data_set: str | None) -> None:
 def test_a_file_of_another_name_names_no_environment(tmp_path: Path) -> None:
     reading = read_source(write_npz(tmp_path / "mine.npz"))
     assert reading.demos.env_spec is None
-    assert "no environment is known" in " ".join(reading.notes)
+    assert "its environment is unknown" in " ".join(reading.notes)
 
 
 def npy(header: str, body: bytes = b"") -> bytes:

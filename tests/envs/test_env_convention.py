@@ -32,7 +32,7 @@ CHANGED = {
     "with blue and red swapped": lambda image: image[..., ::-1],
     "upside down, with blue and red swapped": lambda image: image[::-1, :, ::-1],
 }
-REMEDY = {"upside down": "IMAGE_CONVENTION", "mirrored": "mirror them", "with blue and red swapped": "colours"}
+REMEDY = {"upside down": "IMAGE_CONVENTION", "mirrored": "mirror them", "with blue and red swapped": "swap the colour"}
 
 
 @pytest.fixture(scope="module", params=[(spec, camera) for spec, names in CAMERAS.items() for camera in names])

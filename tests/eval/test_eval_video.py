@@ -125,7 +125,7 @@ def test_an_episode_that_replays_differently_is_left_out_and_named(tmp_path, mon
     spec = VideoSpec(tmp_path / "v.mp4", episodes=2, width=160, height=160)
     result = evaluate(Shy("FetchReach-v4"), "FetchReach-v4", episodes=2, num_envs=2, video=spec, progress=False)
     assert result.success_rate == 1
-    assert "seed 1000000000, 1000000001 ended otherwise than recorded" in result.video_note
+    assert "seed 1000000000, 1000000001 ended differently" in result.video_note
 
 
 @pytest.mark.slow

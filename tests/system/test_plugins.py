@@ -173,7 +173,7 @@ def faulty(site):
         ("exits", r"cannot be imported: SystemExit: 3"),
         ("gone", r"cannot be imported: ModuleNotFoundError"),
         ("missing", r"cannot be imported: AttributeError"),
-        ("number", r"is faulty_number:value, expected a function"),
+        ("number", r"is faulty_number:value; expected a function"),
         ("fails", r"ZeroDivisionError"),
         ("other", r"int|cannot be made"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from dtql_robot.datasets.formats import hdf5_budget
 from dtql_robot.datasets.formats.hdf5_errors import reading, where
 from dtql_robot.errors import InputError
-from dtql_robot.system.json_text import parse_json
 
 
 def attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def as_flag(value: Any) -> bool | None:
 def parse_json_object(text: Any, place: str) -> dict[str, Any]:
     """`text` as a JSON object.  InputError naming `place` when it is none."""
     try:
-        value = parse_json(text)
-    except (TypeError, ValueError) as error:
+        value = json.loads(text)  # with surrogates, as attributes have them whose bytes are not UTF-8
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{place} is not JSON ({error}).") from error
     if not isinstance(value, dict):
         raise InputError(f"{place} is JSON of type {type(value).__name__}; expected an object.")
