@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("websockets", reason='needs pip install "dtql-robot[serve]" (websockets, msgpack)')
+
+
 import dtql_robot.client
 from dtql_robot import __version__
 from dtql_robot.policy_folder.save import save_policy_folder

@@ -7,6 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+pytest.importorskip("websockets", reason='needs pip install "dtql-robot[serve]" (websockets, msgpack)')
+
+
 from dtql_robot.client import Client
 from dtql_robot.serving.served import Served
 from tests.helpers.policy_server import serving

@@ -11,6 +11,9 @@ import time
 
 import numpy as np
 import pytest
+
+pytest.importorskip("websockets", reason='needs pip install "dtql-robot[serve]" (websockets, msgpack)')
+
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 

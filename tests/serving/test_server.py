@@ -2,9 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import msgpack
 import numpy as np
 import pytest
+
+pytest.importorskip("websockets", reason='needs pip install "dtql-robot[serve]" (websockets, msgpack)')
+
+import msgpack
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
