@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
+    from dtql_robot.datasets.formats.reading import Reading
     from dtql_robot.datasets.validation.findings import Finding
     from dtql_robot.types import Demonstrations
 
@@ -53,21 +54,22 @@ def run(options: Options) -> None:
     import json
     from dataclasses import replace
 
-    from dtql_robot.datasets import load
+    from dtql_robot.datasets.loader import read_source
     from dtql_robot.datasets.validation.findings import Use
     from dtql_robot.datasets.validation.validate import validate
 
     use = Use(options.action_norm, options.reward, options.obs_keys)
     found = validate(options.data, filter_key=options.filter_key, episode_length=options.episode_length, use=use)
     if not {"unreadable", "simulator-missing"} & {f.code for f in found.findings}:
-        demos = load(
+        reading = read_source(
             options.data,
             obs_keys=options.obs_keys or None,
             filter_key=options.filter_key,
             episode_length=options.episode_length,
         )
+        demos = reading.demos
         fitting = fit(demos, options.env)
-        found = replace(found, findings=(*fitting, *found.findings, *unused_images(options, demos)))
+        found = replace(found, findings=(*fitting, *found.findings, *unused_images(options, reading)))
         if not found.errors:
             notes, findings = predicted(demos, options.env)
             found = replace(found, findings=(*findings, *found.findings), notes=(*found.notes, *notes))
@@ -101,18 +103,18 @@ def predicted(demos: Demonstrations, env: str | None) -> tuple[tuple[str, ...], 
     return (() if note is None else (note,)), ([] if doubt is None else [warning("dynamics", demos.source, doubt)])
 
 
-def unused_images(options: Options, demos: Demonstrations) -> list[Finding]:
+def unused_images(options: Options, reading: Reading) -> list[Finding]:
     """What is odd about images that no --obs-keys names: they will be used one day."""
     from dtql_robot.api.fit import unused_images_warnings
     from dtql_robot.datasets.loader import read_source
     from dtql_robot.datasets.validation.findings import warning
     from dtql_robot.env_record import choose_env
 
+    source, chosen, length, demos = options.data, options.filter_key, options.episode_length, reading.demos
     if options.obs_keys or choose_env(options.env, demos.env_spec, demos.env_args, source=demos.source).spec is None:
         return []
-    source, chosen, length = options.data, options.filter_key, options.episode_length
-    available = read_source(source, filter_key=chosen, episode_length=length).available
-    shapes = {k: s.shape[1:] for k, s in available.items() if s.is_numeric and s.is_image and s.shape[-1] == 3}
+    images = {k: s for k, s in reading.available.items() if s.is_numeric and s.is_image}
+    shapes = {k: s.shape[1:] for k, s in images.items() if s.shape[-1] == 3 and k not in demos.obs_shapes}
     if not shapes or demos.num_transitions * sum(map(math.prod, shapes.values())) > LARGEST_COMPARED:
         return []
     try:

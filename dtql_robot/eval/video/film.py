@@ -21,7 +21,7 @@ from dtql_robot.eval.result import EpisodeResult, EvalResult
 from dtql_robot.eval.video.clips import Clip, grid_shape, write_clips
 from dtql_robot.eval.video.labels import PAPER, card
 from dtql_robot.eval.video.spec import ClipSpec, VideoSpec, choose_episodes, pick_episodes, spread
-from dtql_robot.eval.video.studio import Studio
+from dtql_robot.eval.video.studio import Studio, left_out
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.types import Policy
 
@@ -96,7 +96,7 @@ def film(
             _write_video(studio, result, spec, chosen, _shots(studio, result, chosen, odd, clips, made, progress))
     except Exception as error:  # a finished evaluation must not be lost to its video
         return Filmed(note=f"No video. Drawing failed: {_warned(error)}", clips=made)
-    return Filmed(spec.path, _left_out(odd), made)
+    return Filmed(spec.path, left_out(odd), made)
 
 
 def film_clips(
@@ -129,19 +129,12 @@ def film_clips(
                 pass
     except Exception as error:
         return Filmed(note=f"Clips are missing. Drawing failed: {_warned(error)}", clips=found)
-    return Filmed(note=_left_out(odd), clips=found)
+    return Filmed(note=left_out(odd), clips=found)
 
 
 def _warned(error: Exception) -> str:
     warnings.warn(f"The video could not be made: {error!r}", stacklevel=3)
     return str(error) if isinstance(error, InputError) else describe(error)
-
-
-def _left_out(odd: Sequence[int]) -> str | None:
-    if not odd:
-        return None
-    seeds = ", ".join(str(seed) for seed in odd)
-    return f"Played again, the episodes with seed {seeds} ended differently and are left out."
 
 
 def _hindrance(result: EvalResult, spec: VideoSpec, chosen: Sequence[int]) -> str | None:

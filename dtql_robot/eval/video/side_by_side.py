@@ -15,7 +15,7 @@ from dtql_robot.eval.result import EpisodeResult
 from dtql_robot.eval.video.clips import Clip, write_clips
 from dtql_robot.eval.video.labels import card
 from dtql_robot.eval.video.spec import VideoSpec
-from dtql_robot.eval.video.studio import Studio
+from dtql_robot.eval.video.studio import Studio, left_out
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.types import Policy
 
@@ -66,11 +66,7 @@ def film_side_by_side(sides: Sequence[Side], spec: VideoSpec, *, progress: bool 
         )
         groups = _groups(sides, studios, seeds, odd, progress)
         write_clips(spec.path, studios[0].pace.fps, groups, opening=opening, columns=len(sides))
-    if not odd:
-        return None
-    return (
-        f"Played again, episodes with seed {', '.join(map(str, odd))} ended otherwise than recorded and are left out."
-    )
+    return left_out(odd)
 
 
 def telling_seeds(runs: Sequence[Mapping[int, EpisodeResult]], count: int) -> list[int]:

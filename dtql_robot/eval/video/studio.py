@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -116,3 +117,11 @@ def _decoration(policy: Policy, env: gymnasium.Env, spec: VideoSpec) -> Decorate
         return lambda frame, obs: frame
     inner.watched = True
     return lambda frame, obs: beside(frame, cast("Looking", policy), obs, kind)
+
+
+def left_out(odd: Sequence[int]) -> str | None:
+    """The sentence on seeds whose episodes ended differently when they were played again; None for none."""
+    if not odd:
+        return None
+    seeds = ", ".join(str(seed) for seed in odd)
+    return f"Played again, the episodes with seed {seeds} ended differently and are left out."
