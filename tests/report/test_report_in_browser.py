@@ -50,8 +50,8 @@ RESULTS = {
 OVERFLOW = """[document.documentElement.scrollWidth, document.documentElement.clientWidth]"""
 PLAYED = """(async (video) => {
   video.muted = true;
-  await video.play();
-  for (let i = 0; i < 200 && !(video.currentTime > 0.05); i++) await new Promise((done) => setTimeout(done, 50));
+  video.play().catch(() => {});
+  for (let i = 0; i < 600 && !(video.currentTime > 0.05); i++) await new Promise((done) => setTimeout(done, 50));
   return [video.currentTime > 0.05, video.videoWidth, video.videoHeight];
 })"""
 CONTRAST = """(() => {
