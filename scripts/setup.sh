@@ -61,7 +61,9 @@ has_nvidia() { [[ -e /proc/driver/nvidia ]] || command -v nvidia-smi >/dev/null;
 # Names PyTorch's CPU index where the default wheel would bring several GB of CUDA for nothing.
 choose_index() {
   INDEX_ARGS=()
-  if [[ $(uname -s) != Linux || -n ${PIP_ARGS:-} ]] || has_nvidia; then return; fi
+  [[ ${TORCH:-cpu} =~ ^(cpu|cuda)$ ]] || die "TORCH is '$TORCH': expected cpu or cuda."
+  if [[ $(uname -s) != Linux || -n ${PIP_ARGS:-} || ${TORCH:-} == cuda ]]; then return; fi
+  if [[ -z ${TORCH:-} ]] && has_nvidia; then return; fi
   if [[ $("$VENV/bin/python" -m pip config list) =~ find-links|no-index ]]; then return; fi
   if timeout 5 "$VENV/bin/python" - "$CPU_INDEX/torch/" 2>/dev/null <<<'
 import sys, urllib.request
@@ -147,7 +149,7 @@ has_compiler() {
 
 # available_extras: the optional packages that can be installed on this Python and machine.
 available_extras() {
-  EXTRAS=(client lerobot metaworld notebooks onnx serve track view vision yaml zarr)
+  EXTRAS=(client cluster lerobot metaworld notebooks onnx serve track view vision yaml zarr)
   # ogbench's dm_control needs labmaze, which has no wheels from Python 3.13 on and needs Bazel to build.
   if "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then EXTRAS+=(ogbench); fi
   if has_compiler; then EXTRAS+=(robosuite robomimic); fi
@@ -183,11 +185,25 @@ setup_docs() {
   pip_install -e ".[docs]" || fail_pip
 }
 
+# setup_container: as root, on a Debian or Ubuntu that has nothing but apt-get.
+setup_container() {
+  can_apt || die "a container is set up by root, where there is apt-get."
+  # shellcheck disable=SC2086  # two packages
+  apt_install ca-certificates python3 python3-venv $GL_PACKAGES || die "apt-get could not install Python (see above)."
+  create_venv
+  : >"$LOG"
+  choose_index
+  say "Installing the package and Ray into $VENV"
+  pip_install --no-cache-dir -e '.[cluster]' || fail_pip
+  say "Set up in $SECONDS s"
+}
+
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
   case ${1:-} in
     "") setup ;;
     extras) setup_extras ;;
     docs) setup_docs ;;
-    *) die "unknown argument '$1': expected none, 'extras' or 'docs'" ;;
+    container) setup_container ;;
+    *) die "unknown argument '$1': expected none, 'extras', 'docs' or 'container'" ;;
   esac
 fi

@@ -18,7 +18,7 @@ from dtql_robot.datasets.published.fetch import fetch
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.behaviour import behaviour_score
 from dtql_robot.experiments.estimate import Work, estimate, in_words
-from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, write_tables
+from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, send_jobs, write_tables
 from dtql_robot.experiments.suites import (
     METHODS,
     PAPER_METHODS,
@@ -29,6 +29,7 @@ from dtql_robot.experiments.suites import (
     preset_of,
     suite,
 )
+from dtql_robot.system.cluster import Cluster, connect
 from dtql_robot.system.files import check_writable, expanded
 from dtql_robot.system.locks import locked
 
@@ -74,6 +75,11 @@ class Options:
     """Folder to look in for published data sets before they are downloaded: files by their published names."""
     jobs: int | None = None
     """Number of runs at once. Default: one per CPU core; one on a GPU."""
+    cluster: str | None = None
+    """Where to train and evaluate: local (Ray, started here), auto (the Ray cluster that this machine is
+    part of), the address of a Ray cluster, or slurm. Default: processes of this machine."""
+    cluster_config: Path | None = None
+    """JSON file with what a task may use of the cluster, and with options for Slurm (docs/scale.md)."""
     train_args: UseAppendAction[tuple[str, ...]] = ()
     """An option to pass to every training. Repeat it for more: --train-args=--steps=2000
     --train-args=--batch-size=64."""
@@ -102,7 +108,7 @@ def run(options: Options) -> None:
         for method in options.methods or size.methods
     ]
     works = {job: _work(job, train_args) for job in jobs}
-    with locked(out):
+    with locked(out), connect(options.cluster, options.cluster_config) as cluster:
         check_writable(out / "table.md")
         for task in tasks:
             if task.by_name and str(data[task.name]) == task.by_name:
@@ -111,7 +117,7 @@ def run(options: Options) -> None:
         behaviour = (
             {t.name: behaviour_score(t, data[t.name]) for t in tasks} if size.methods[0] in PAPER_METHODS else {}
         )
-        _run(works, out, episodes, processes(options.jobs), train_args, behaviour)
+        _run(works, out, episodes, processes(options.jobs), train_args, behaviour, cluster)
 
 
 def _own(method: str, size: Size) -> tuple[str, ...]:
@@ -128,6 +134,7 @@ def _run(
     processes: tuple[int, int],
     train_args: Sequence[str],
     behaviour: Mapping[str, float],
+    cluster: Cluster | None,
 ) -> None:
     """Run what is missing and write the tables.  processes: how many at once, and the threads of each."""
     jobs, (at_once, threads) = list(works), processes
@@ -137,7 +144,10 @@ def _run(
         seconds = estimate([works[job] for job in missing], episodes, at_once, threads)
         print(f"this takes up to {in_words(seconds)}; {out / 'table.md'} grows as runs end", flush=True)
     tables = functools.partial(write_tables, out=out, behaviour=behaviour)
-    failed = run_jobs(jobs, episodes, at_once, threads, train_args, done=tables)
+    if cluster is None:
+        failed = run_jobs(jobs, episodes, at_once, threads, train_args, done=tables)
+    else:
+        failed = send_jobs(jobs, episodes, cluster, out, train_args, done=tables)
     done = [job for job in jobs if job not in failed]
     if done:
         print(tables(done), end="")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dtql_robot.envs.collection.collect import Recording
     from dtql_robot.envs.collection.oracle_plan import OraclePlan
     from dtql_robot.envs.collection.plan import Plan
+    from dtql_robot.system.cluster import Finished
     from dtql_robot.types import Demonstrations, Episode
 
 _OF_EXPERTS = ("noise", "record", "lapses", "successes_only", "cameras", "size")  # options of our own scripts alone
@@ -68,6 +69,11 @@ class Options:
     """Number of simulators to run at once; the data does not depend on it. Default: one per CPU core."""
     worker_timeout: float = 300.0
     """Seconds that an episode may take before its simulator is replaced and the episode recorded again."""
+    cluster: str | None = None
+    """Where to record the episodes: local (Ray, started here), auto (the Ray cluster that this machine is
+    part of), the address of a Ray cluster, or slurm. Default: processes of this machine."""
+    cluster_config: Path | None = None
+    """JSON file with what a task may use of the cluster, and with options for Slurm (docs/scale.md)."""
     overwrite: bool = False
     """Replace --out if it exists."""
     resume: bool = False
@@ -78,20 +84,24 @@ def run(options: Options) -> None:
     """Record the demonstrations and write them.  InputError for a task without a script."""
     from dtql_robot.datasets import format_summary, inspect
     from dtql_robot.envs.collection.collect import Recording
+    from dtql_robot.system.cluster import connect
     from dtql_robot.system.files import expanded
     from dtql_robot.system.locks import locked
     from dtql_robot.system.workers import WorkerError
 
     options = replace(options, out=expanded(options.out))
     plan = _plan(options)
-    with locked(options.out):
+    with locked(options.out), connect(options.cluster, options.cluster_config) as cluster:
         recording = Recording(plan, _recorded(options, plan))
+        finished = None if cluster is None else _finished(options, plan)
         try:
-            recording.run(workers=options.workers, timeout=options.worker_timeout)
+            recording.run(workers=options.workers, timeout=options.worker_timeout, cluster=cluster, finished=finished)
         except BaseException:  # Ctrl-C above all: what has been recorded is worth keeping, whatever stopped the rest
             _keep(recording, options)
             raise
         _save(recording.demonstrations(), options)
+        if finished is not None:
+            finished.remove()
     print(format_summary(inspect(options.out)))
     if recording.missing:
         raise WorkerError(_missing_text(recording.missing))
@@ -117,6 +127,13 @@ def _plan(options: Options) -> Plan | OraclePlan:
     else:
         check_writable(options.out)
     return plan
+
+
+def _finished(options: Options, plan: Plan | OraclePlan) -> Finished:
+    """Episodes from a cluster are kept as they come, for a second start where this one is killed."""
+    from dtql_robot.system.cluster import Finished
+
+    return Finished.beside(options.out, plan.to_dict())
 
 
 def _layout(options: Options) -> str:

@@ -66,6 +66,11 @@ class Options:
     """Height and width of the images, in pixels: one number for both, or two."""
     workers: int | None = None
     """Number of simulators to run at once; the data does not depend on it. Default: one per CPU core."""
+    cluster: str | None = None
+    """Where to replay simulator states: local (Ray, started here), auto (the Ray cluster that this machine is
+    part of), the address of a Ray cluster, or slurm. Default: processes of this machine."""
+    cluster_config: Path | None = None
+    """JSON file with what a task may use of the cluster, and with options for Slurm (docs/scale.md)."""
     overwrite: bool = False
     """Replace OUT if it exists."""
 
@@ -226,17 +231,20 @@ def _tell_unread(unread: dict[str, str]) -> None:
 def _extract(options: Options, out: Path, overwrite: bool) -> None:
     from dtql_robot.datasets.formats.robosuite_recording import open_recording
     from dtql_robot.replay.extract import extract_observations
+    from dtql_robot.system.cluster import connect
 
-    outcomes = extract_observations(
-        options.data,
-        out,
-        cameras=options.cameras,
-        size=(options.size[0], options.size[-1]),
-        filter_key=options.filter_key,
-        workers=options.workers,
-        overwrite=overwrite,
-        env=options.env,
-    )
+    with connect(options.cluster, options.cluster_config) as cluster:
+        outcomes = extract_observations(
+            options.data,
+            out,
+            cameras=options.cameras,
+            size=(options.size[0], options.size[-1]),
+            filter_key=options.filter_key,
+            workers=options.workers,
+            overwrite=overwrite,
+            env=options.env,
+            cluster=cluster,
+        )
     print(success_line(outcomes))
     for key in outcomes[0].get("empty", []):
         print(f"note: observation {key!r} has no values and was left out")

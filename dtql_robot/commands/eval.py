@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from dtql_robot.eval.result import EvalResult
     from dtql_robot.eval.video.spec import ClipSpec, VideoSpec
     from dtql_robot.reports.evaluations import Kept
+    from dtql_robot.system.cluster import Cluster, Finished
 
 
+_WHERE = ("workers", "where", "worker_timeout", "cluster", "cluster_config")  # which no result depends on
 INTERRUPTED = "Results are written when an evaluation is complete; the same command starts it again."
 
 
@@ -78,6 +80,10 @@ class Options:
     """Run simulators in their own processes or in this one. auto: chosen by a quick timing test."""
     worker_timeout: float = 120.0
     """Seconds that a simulator process may take to answer before it is replaced and its episodes run again."""
+    cluster: str | None = None
+    """Where to play the episodes: local, auto, an address, or slurm (docs/scale.md). Default: on this machine."""
+    cluster_config: Path | None = None
+    """JSON file with what a task may use of the cluster, and with options for Slurm (docs/scale.md)."""
     log: bool = False
     """Log results, videos and curves to where `train --log` logged the run."""
     json: Annotated[Path | None, arg(aliases=("--results",))] = None
@@ -92,6 +98,7 @@ def run(options: Options) -> None:
     """Evaluate the run, or each seed's, write the results, and print them."""
     from dtql_robot.run_folder import seed_runs
     from dtql_robot.run_name import split_checkpoint
+    from dtql_robot.system.cluster import connect
 
     paths = {name: getattr(options, name) for name in ("run", "video", "json")}
     printed = options.json == PRINTED
@@ -100,18 +107,19 @@ def run(options: Options) -> None:
     if options.workers is not None and options.workers < 1:
         raise InputError(f"--workers must be 1 or more, found {options.workers}.")
     runs = seed_runs(split_checkpoint(options.run)[0])
-    with contextlib.redirect_stdout(sys.stderr) if printed else contextlib.nullcontext():
+    quiet = contextlib.redirect_stdout(sys.stderr) if printed else contextlib.nullcontext()
+    with quiet, connect(options.cluster, options.cluster_config) as cluster:
         if runs:
-            found, missing = _run_seeds(options, runs)
+            found, missing = _run_seeds(options, runs, cluster)
         else:
-            found, _, missing = _run_one(options)
+            found, _, missing = _run_one(options, cluster)
     if printed:
         print(json.dumps(found, indent=2))
     if missing:
         raise MissingOutputError(missing)
 
 
-def _run_seeds(options: Options, runs: dict[int, Path]) -> tuple[dict[str, Any], str | None]:
+def _run_seeds(options: Options, runs: dict[int, Path], cluster: Cluster | None) -> tuple[dict[str, Any], str | None]:
     """Each seed's run by itself, then all together.  A video goes into each run's folder under the given name.
 
     Returns (the content of seeds.json, why a video is missing).
@@ -130,7 +138,7 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> tuple[dict[str, Any],
     done = {}
     for seed, folder in runs.items():
         video = folder / options.video.name if options.video else None
-        done[seed] = _run_one(replace(options, run=at_checkpoint(folder, name), video=video, json=None))
+        done[seed] = _run_one(replace(options, run=at_checkpoint(folder, name), video=video, json=None), cluster)
     result = SeedsResult({seed: found for seed, (found, _, _) in done.items()})
     print(result)
     probes = [kept.results.name for _, kept, _ in done.values() if kept.headline is not None]
@@ -141,7 +149,7 @@ def _run_seeds(options: Options, runs: dict[int, Path]) -> tuple[dict[str, Any],
     return result.to_dict(), next((missing for _, _, missing in done.values() if missing), None)
 
 
-def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
+def _run_one(options: Options, cluster: Cluster | None) -> tuple[dict[str, Any], Kept, str | None]:
     """Evaluate one run folder.  Returns (the content of its results.json, where that is, why a video is missing)."""
     from dtql_robot.checkpoint import step_of
     from dtql_robot.reports.evaluations import checkpoint_digest, keep
@@ -162,13 +170,16 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
             stack.enter_context(locked(path))
         digest, step = checkpoint_digest(folder, name), step_of(checkpoint_file(folder, name))
         judged = {"checkpoint": digest, "checkpoint_name": name, "checkpoint_step": step}
-        result = _evaluate(options, videos, judged)
+        finished = None if cluster is None else _finished(options, folder / RESULTS, judged)
+        result = _evaluate(options, videos, judged, cluster, finished)
         print(result)
         found = {**result.to_dict(), **judged, "asked": _asked(options)}
         if options.json:
             write_json(options.json, found)
         kept = keep(folder, found, result.videos)
         report = write_run_report(folder, result.videos, _command(options), kept.results, kept.report)
+        if finished is not None:
+            finished.remove()
     if options.log and (told := log_evaluation(folder, found, result.videos, step)):
         print(f"  logged to {', '.join(told)}")
     for path in (kept.results, *result.videos, report):
@@ -179,7 +190,20 @@ def _run_one(options: Options) -> tuple[dict[str, Any], Kept, str | None]:
     return found, kept, result.video_note if len(result.videos) < len(videos) else None
 
 
-def _evaluate(options: Options, videos: Sequence[VideoSpec], judged: dict[str, Any]) -> EvalResult:
+def _finished(options: Options, results: Path, judged: dict[str, Any]) -> Finished:
+    """Episodes on a cluster are kept as they end, with all that they depend on."""
+    from dtql_robot.system.cluster import Finished
+
+    return Finished.beside(results, {**judged, "env": options.env, "seed": options.seed, **_asked(options)})
+
+
+def _evaluate(
+    options: Options,
+    videos: Sequence[VideoSpec],
+    judged: dict[str, Any],
+    cluster: Cluster | None,
+    finished: Finished | None,
+) -> EvalResult:
     from dtql_robot.checkpoint import load_policy
     from dtql_robot.env_record import choose_env
     from dtql_robot.eval.evaluation import evaluate
@@ -206,6 +230,8 @@ def _evaluate(options: Options, videos: Sequence[VideoSpec], judged: dict[str, A
         clips=_clips(options, folder, judged, spec),
         where=options.where,
         worker_timeout=options.worker_timeout,
+        cluster=cluster,
+        finished=finished,
     )
 
 
@@ -254,7 +280,7 @@ def _command(options: Options) -> list[str]:
     """The evaluation's own command line, for the report."""
     words: list[Any] = ["dtql-robot", "eval", options.run, "--episodes", options.episodes, "--seed", options.seed]
     for field in fields(options):
-        if field.name not in ("run", "episodes", "seed", "json", "workers", "where", "worker_timeout"):
+        if field.name not in {"run", "episodes", "seed", "json", *_WHERE}:
             words += _option(field.name, getattr(options, field.name), field.default)
     return [str(w) for w in words]
 

@@ -58,6 +58,10 @@ class Options:
     """Replace the run in --out."""
     seeds: tuple[str, ...] = ()
     """Train one policy per seed, all at once, into OUT/seed0, OUT/seed1, ... Write 0..7, 0 1 2 or 0,1,2."""
+    cluster: str | None = None
+    """With --seeds, where to train each: local, auto, an address, or slurm (docs/scale.md). Default: here."""
+    cluster_config: Path | None = None
+    """JSON file with what a task may use of the cluster (docs/scale.md)."""
     settings: Config = field(default_factory=Config)
 
 
@@ -177,6 +181,9 @@ def run(options: Options) -> None:
         raise InputError(f"--data is missing{nothing}; pass a demonstration file (see --help).")
     if options.init_norm != "keep" and options.init_from is None:
         raise InputError("--init-norm only applies to --init-from; pass that too.")
+    if options.cluster is not None or options.cluster_config is not None:
+        _on_cluster(options, out, seeds)
+        return
     from dtql_robot.api.training import Training, run_training
     from dtql_robot.metrics import overfitting
     from dtql_robot.run_folder import METRICS, read_metrics
@@ -204,6 +211,17 @@ def run(options: Options) -> None:
         print(f"next:    {shlex.join(_next_words(options, out, cfg))}")
 
     run_training(options.data, how, say=print, then=then)
+
+
+def _on_cluster(options: Options, out: Path, seeds: tuple[int, ...]) -> None:
+    from dtql_robot.commands.train_seeds import train_seeds
+    from dtql_robot.system.cluster import connect
+
+    with connect(options.cluster, options.cluster_config) as cluster:
+        assert cluster is not None
+        train_seeds(options, out, seeds, cluster)
+    print(f"trained: {out}")
+    print(f"next:    {shlex.join(_next_words(options, out, options.settings))}")
 
 
 def _next_words(options: Options, out: Path, cfg: Config) -> list[str]:

@@ -19,12 +19,14 @@ from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.actor import bad_key, stack_obs
 from dtql_robot.eval.pools.chunked_env import Lost
 from dtql_robot.eval.pools.env_pool import EnvPool, Where, make_pool
+from dtql_robot.eval.ranges import run_on_cluster
 from dtql_robot.eval.reference_returns import find_reference
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import HOPELESS, run_episodes
 from dtql_robot.eval.subject import Function, Subject, as_subject
 from dtql_robot.eval.video.film import Filmed, film, film_clips
 from dtql_robot.eval.video.spec import ClipSpec, VideoSpec, check_video
+from dtql_robot.system.cluster import Cluster, Finished
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.types import Obs, Policy, ShowsAttention, ValuesActions, image_obs_of
 
@@ -50,6 +52,9 @@ class EvalSettings:
     worker_timeout     seconds in which a process must answer, or else it is replaced
     progress           whether a bar shows how far it is
     while_training     whether the episodes are those kept for evaluations while training, which no other one plays
+    cluster            where the episodes are played (`system.cluster`); None: on this machine.  num_envs and where are
+                       then the cluster's affair
+    finished           where episodes that have been played are kept, so that a second start takes them up
     stop               asked after every episode; the evaluation ends with `Stopped` where it answers True
     """
 
@@ -62,6 +67,8 @@ class EvalSettings:
     worker_timeout: float = WORKER_TIMEOUT
     progress: bool = True
     while_training: bool = False
+    cluster: Cluster | None = None
+    finished: Finished | None = None
     stop: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
@@ -82,13 +89,13 @@ class EvalSettings:
     def make_pool(self, subject: Subject) -> EnvPool:
         """The environments for the policy, where it acts in them if it can be copied there."""
         return make_pool(
-            self.num_envs,
+            self.num_envs if self.cluster is None else 1,
             subject.spec,
             self.max_episode_steps,
             subject.env_args,
             subject.image_obs,
             episodes=self.episodes,
-            where=self.where,
+            where=self.where if self.cluster is None else "in-process",
             chunk=subject.policy.n_action_steps,
             timeout=self.worker_timeout,
             policy=subject.portable(),
@@ -158,7 +165,7 @@ def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec])
             check_overlays(wanted, subject.policy, first)
         rate = policy_rate(subject.policy, first)
         start = time.perf_counter()
-        results, restarts = _run_with_bar(subject.policy, pool, how, facts)
+        results, restarts = _run_with_bar(subject, pool, how, facts)
         elapsed = time.perf_counter() - start
     scores = subject.scores if how.max_episode_steps is None else None  # they are of episodes of the usual length
     reference, note = find_reference(facts, subject.env_args, horizon, scores)
@@ -174,8 +181,8 @@ def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec])
         env_steps_per_s=sum(e.length for e in results) / elapsed,
         versions=_versions(),
         restarts=tuple(restarts),
-        num_envs=pool.num_envs,
-        where="in-process" if pool.in_process else "processes",
+        num_envs=pool.num_envs if how.cluster is None else how.cluster.slots,
+        where="cluster" if how.cluster is not None else "in-process" if pool.in_process else "processes",
         reference=reference,
         reference_note=note,
         measure=facts.measure,
@@ -263,7 +270,7 @@ class Stopped(Exception):  # noqa: N818 (no error)
 
 
 def _run_with_bar(
-    policy: Policy, pool: EnvPool, how: EvalSettings, facts: EnvInfo
+    subject: Subject, pool: EnvPool, how: EvalSettings, facts: EnvInfo
 ) -> tuple[list[EpisodeResult], list[Restart]]:
     """`run_episodes` under a progress bar with the success rate or the mean return so far."""
     won = done = 0
@@ -279,4 +286,7 @@ def _run_with_bar(
             if how.stop():
                 raise Stopped
 
-        return run_episodes(policy, pool, pool.num_envs, how.seeds, facts, report)
+        if how.cluster is None:
+            return run_episodes(subject.policy, pool, pool.num_envs, how.seeds, facts, report)
+        steps, timeout = how.max_episode_steps, how.worker_timeout
+        return run_on_cluster(how.cluster, how.finished, subject, steps, how.seeds, timeout, report)

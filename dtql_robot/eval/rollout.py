@@ -75,17 +75,7 @@ class Rollout:
             elif deciding:
                 self._decide(deciding, report)
                 self._begin_waiting()  # a decision may have ended an episode
-        return self._labelled([self.results[i] for i in range(len(self.seeds))])
-
-    def _labelled(self, results: list[EpisodeResult]) -> list[EpisodeResult]:
-        """An episode that failed is no failure of the policy where no episode reports success."""
-        told = {result.success is not None for result in results if not result.error}
-        if told == {True, False}:
-            raise InputError(
-                f"{self.facts.spec} reports success in some episodes only; wrap the environment so that "
-                "it does in each or in none."
-            )
-        return [replace(result, success=None) for result in results] if told == {False} else results
+        return labelled([self.results[i] for i in range(len(self.seeds))], self.facts.spec)
 
     def _decide(self, deciding: Sequence[tuple[int, Obs]], report: Report) -> None:
         """Ask the policy for all robots that await a decision together."""
@@ -151,6 +141,16 @@ class Rollout:
             return True
         self._end(env, _finished(episode, self.facts, outcome), report)
         return False
+
+
+def labelled(results: list[EpisodeResult], spec: str) -> list[EpisodeResult]:
+    """An episode that failed is no failure of the policy where no episode reports success."""
+    told = {result.success is not None for result in results if not result.error}
+    if told == {True, False}:
+        raise InputError(
+            f"{spec} reports success in some episodes only; wrap the environment so that it does in each or in none."
+        )
+    return [replace(result, success=None) for result in results] if told == {False} else results
 
 
 def run_episodes(

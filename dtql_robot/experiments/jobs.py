@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.suites import BenchTask, preset_of
 from dtql_robot.system.launch import command as launch_command
 from dtql_robot.system.launch import safe_environment
+
+if TYPE_CHECKING:
+    from dtql_robot.experiments.remote_jobs import Order
+    from dtql_robot.system.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,54 @@ def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Runni
             words = log.read_text().strip().splitlines()
             return f"{words[-1] if words else 'no output'} (see {log})"
     return None
+
+
+def send_jobs(
+    jobs: Sequence[Job],
+    episodes: int,
+    cluster: Cluster,
+    out: Path,
+    train_args: Sequence[str],
+    *,
+    done: Callable[[Sequence[Job]], object] = lambda _: None,
+) -> dict[Job, str]:
+    """`run_jobs` on a cluster.  out: the folder that all jobs' folders are in."""
+    from dtql_robot.experiments.remote_jobs import run_orders, sees_folder
+    from dtql_robot.system.progress import progress_bar
+
+    shared, failed = sees_folder(cluster, out), dict[Job, str]()
+    ended = [job for job in jobs if evaluated(job) == episodes]
+    missing = [job for job in jobs if job not in ended]
+    orders = [_order(job, episodes, train_args, cluster, shared) for job in missing]
+    with progress_bar("bench", total=len(jobs), unit="run", initial=len(ended)) as bar:
+        for job, reason in zip(missing, run_orders(cluster, orders, _tell), strict=True):
+            if reason:
+                failed[job] = reason
+            else:
+                ended.append(job)
+                done([job for job in jobs if job in ended])
+            bar.set_postfix_str(job.label, refresh=False)
+            bar.update()
+    return failed
+
+
+def _tell(sentence: str) -> None:
+    print(f"bench: {sentence}", file=sys.stderr)
+
+
+def _order(job: Job, episodes: int, train_args: Sequence[str], cluster: Cluster, shared: bool) -> Order:
+    """What `_run_one` does, for wherever it is done.  A training that was begun is resumed."""
+    from dtql_robot.experiments.remote_jobs import DATA, OUT, Command, Order
+    from dtql_robot.experiments.travel import located, read_files
+    from dtql_robot.run_folder import CHECKPOINT
+
+    words = ("train", "--out", OUT, "--data", DATA)
+    train = Command("dtql_robot", (*words, *job.settings(train_args)), (*words, "--resume"))
+    evaluate = Command("dtql_robot", ("eval", OUT, "--episodes", str(episodes), "--workers", "1"))
+    begun = (job.folder / CHECKPOINT).exists()
+    files = {} if shared or not begun else read_files(job.folder)
+    threads, folder = max(1, int(cluster.settings.cpus)), str(job.folder.resolve())
+    return Order(folder, located(str(job.data)), (train, evaluate), threads, shared, files)
 
 
 def evaluated(job: Job) -> int | None:

@@ -17,12 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot.datasets.formats.robomimic_write import save_robomimic_stream
-from dtql_robot.datasets.formats.robosuite_recording import StateRecording, choose_names, open_recording
+from dtql_robot.datasets.formats.robosuite_recording import (
+    StateRecording,
+    choose_names,
+    open_recording,
+    read_state_demo,
+)
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateReplayer
+from dtql_robot.system.cluster import Cluster, Pool
 from dtql_robot.system.cores import usable_cores
-from dtql_robot.system.files import expanded, hidden_sibling
+from dtql_robot.system.files import expanded, hidden_sibling, new_file
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.system.remembered import content_digest
 from dtql_robot.system.task_pool import Failed, TaskPool
@@ -30,6 +36,7 @@ from dtql_robot.system.workers import Worker, WorkerError
 from dtql_robot.types import Episode
 
 RECIPE = "recipe.json"
+FACTORY = "dtql_robot.replay.robosuite_states:StateReplayer"
 TIMEOUT = 3600.0
 """Seconds in which a worker must have replayed a demonstration, its images drawn."""
 
@@ -45,13 +52,14 @@ def extract_observations(
     workers: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    cluster: Cluster | None = None,
 ) -> list[dict[str, Any]]:
     """Replay the states of `source` in robosuite and write the robomimic file `out`.
 
     cameras: names of the simulation's cameras; each gives "<camera>_image", size (height, width) in pixels.
     env: the environment, where the file names none.
     Returns per demo {"name", "steps", "success", "ends_in_success", "empty" (observations without values)}.
-    The data does not depend on `workers`.
+    The data does not depend on `workers`, nor on the cluster that replays it.
     """
     out = expanded(Path(out))
     if out.exists() and not overwrite:
@@ -61,7 +69,7 @@ def extract_observations(
     parts = hidden_sibling(out, "parts")
     _prepare(parts, _recipe(recording, cameras, size))
     stems = {name: parts / str(i) for i, name in enumerate(recording.names) if name in set(names)}
-    outcomes = _replay(recording, stems, cameras, size, workers, progress)
+    outcomes = _replay(recording, stems, cameras, size, workers, progress, cluster)
     index = {name: i for i, name in enumerate(names)}
     masks = {k: [index[n] for n in members if n in index] for k, members in recording.filter_keys.items()}
     episodes = (_episode(stem) for stem in stems.values())
@@ -112,6 +120,7 @@ def _replay(
     size: tuple[int, int],
     workers: int | None,
     progress: bool,
+    cluster: Cluster | None,
 ) -> list[dict[str, Any]]:
     """Make the parts that are missing; the outcome of every demo, in order.
 
@@ -128,12 +137,14 @@ def _replay(
         )
         if not missing:
             results = iter(())
+        elif cluster is not None:
+            pool: Any = cluster.pool(FACTORY, arguments, timeout=TIMEOUT, report=_tell)
+            results = _fetched(stack.enter_context(contextlib.closing(pool)), recording.path, missing)
         elif count == 1:
             replayer = stack.enter_context(contextlib.closing(StateReplayer(*arguments)))
             results = map(replayer.write, missing)
         else:
-            factory = "dtql_robot.replay.robosuite_states:StateReplayer"
-            pool = TaskPool(lambda: Worker(factory, *arguments), count, timeout=TIMEOUT, report=_tell)
+            pool = TaskPool(lambda: Worker(FACTORY, *arguments), count, timeout=TIMEOUT, report=_tell)
             results = stack.enter_context(contextlib.closing(pool)).map("write", missing)
         for outcome in results:
             if isinstance(outcome, Failed):
@@ -144,6 +155,19 @@ def _replay(
             bar.set_postfix_str(f"success {sum(o['success'] for o in outcomes.values())}/{len(outcomes)}")
             bar.update()
     return [outcomes[name] for name in stems]
+
+
+def _fetched(pool: Pool, source: Path, missing: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any] | Failed]:
+    """Outcomes of demos that travel to where they are replayed; what comes back is written here."""
+    demos = (read_state_demo(source, name) for name, _ in missing)
+    for (_, path), found in zip(missing, pool.map("replay", demos), strict=True):
+        if isinstance(found, Failed):
+            yield Failed((found.item.name, path), found.reason)
+            continue
+        outcome, content = found
+        with new_file(Path(path), overwrite=True) as temporary:
+            temporary.write_bytes(content)
+        yield outcome
 
 
 def _tell(sentence: str) -> None:

@@ -8,6 +8,7 @@ success are computed from.  What moves is the same, so states fit wherever their
 from __future__ import annotations
 
 import math
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -197,7 +198,17 @@ class StateReplayer:
     def write(self, job: tuple[str, str]) -> dict[str, Any]:
         """job: (demo, file to write).  Returns {"name", "steps", "success", "ends_in_success"}."""
         name, path = job
-        episode = episode_from_states(self._simulation, read_state_demo(self._source, name))
+        return self._write(read_state_demo(self._source, name), Path(path))
+
+    def replay(self, demo: StateDemo) -> tuple[dict[str, Any], bytes]:
+        """(what `write` returns, the file's content) of a demo from a file that need not be here."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "part.hdf5"
+            outcome = self._write(demo, path)
+            return outcome, path.read_bytes()
+
+    def _write(self, demo: StateDemo, path: Path) -> dict[str, Any]:
+        name, episode = demo.name, episode_from_states(self._simulation, demo)
         save_robomimic_stream([episode], path, env_args=self._env_args, overwrite=True)
         assert episode.success is not None
         return {

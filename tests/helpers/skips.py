@@ -32,6 +32,7 @@ EXTRAS = {
     "onnx": r"onnx",
     "vision": r"torchvision|timm",
     "zarr": r"numcodecs",
+    "cluster": r"\bray\b|submitit",
     "lerobot": r"pyarrow|\bav\b",
     "track": r"tensorboard|wandb|mlflow",
     "yaml": r"PyYAML",

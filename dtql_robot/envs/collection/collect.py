@@ -13,11 +13,13 @@ import numpy as np
 from dtql_robot.envs.collection.collector import Collector
 from dtql_robot.envs.collection.oracle_collector import OracleCollector
 from dtql_robot.envs.collection.oracle_plan import OraclePlan
+from dtql_robot.envs.collection.parts import read_part, write_part
 from dtql_robot.envs.collection.plan import NOISE_ATTRS, PLAN_ATTR, Plan, Record
 from dtql_robot.envs.make import env_info
 from dtql_robot.envs.rendering.gl import prepare_gl
 from dtql_robot.envs.seeding import collection_seed
 from dtql_robot.errors import InputError
+from dtql_robot.system.cluster import Cluster, Finished
 from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.system.task_pool import Failed, TaskPool
@@ -84,8 +86,18 @@ class Recording:
         self.missing: dict[int, str] = {}
         self._rule = env_info(plan.task).success_rule if plan.successes_only else None
 
-    def run(self, *, workers: int | None = None, progress: bool = True, timeout: float = TIMEOUT) -> None:
+    def run(
+        self,
+        *,
+        workers: int | None = None,
+        progress: bool = True,
+        timeout: float = TIMEOUT,
+        cluster: Cluster | None = None,
+        finished: Finished | None = None,
+    ) -> None:
         """Record what is missing from the plan.
+
+        cluster: record there, with as many simulators as it has room for, and keep each episode in `finished`.
 
         workers: simulators at once, None: one per core; a single one runs in this process.  timeout: seconds for an
         episode, after which its worker counts as hung.  A worker that dies or hangs is replaced and its episode
@@ -101,7 +113,10 @@ class Recording:
         )
         numbers = range(first, plan.attempts)
         won = sum(e.ends_in_success for e in self.episodes)
-        with _attempts(plan, numbers, count, timeout) as results, bar:
+        attempts = _attempts(plan, numbers, count, timeout)
+        if cluster is not None:
+            attempts = _attempts_on(cluster, finished, plan, numbers, timeout)
+        with attempts as results, bar:
             for tried, (number, episode) in enumerate(zip(numbers, results, strict=False), start=1):
                 if isinstance(episode, Failed):
                     self._miss(number, episode.reason)
@@ -176,6 +191,32 @@ def _alone(plan: Plan | OraclePlan, numbers: range) -> Generator[Episode | Faile
             yield episode
 
 
+def _tell(sentence: str) -> None:
+    print(f"collect: {sentence}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _attempts_on(
+    cluster: Cluster, finished: Finished | None, plan: Plan | OraclePlan, numbers: range, timeout: float
+) -> Iterator[Iterator[Episode | Failed]]:
+    """These episodes in order, recorded on a cluster; those of an earlier start are read."""
+    known = {path.name for path in finished.folder.glob("*.npz")} if finished is not None else set()
+
+    def results() -> Iterator[Episode | Failed]:
+        made = pool.map("episode", (number for number in numbers if f"{number}.npz" not in known))
+        for number in numbers:
+            if finished is not None and f"{number}.npz" in known:
+                yield read_part(finished.path(f"{number}.npz"))
+                continue
+            episode = next(made)
+            if finished is not None and not isinstance(episode, Failed):
+                write_part(finished.path(f"{number}.npz"), episode)
+            yield episode
+
+    with contextlib.closing(cluster.pool(plan.collector, (plan,), timeout=timeout, report=_tell)) as pool:
+        yield results()
+
+
 @contextlib.contextmanager
 def _attempts(
     plan: Plan | OraclePlan, numbers: range, workers: int, timeout: float
@@ -189,6 +230,6 @@ def _attempts(
                 lambda: Worker(plan.collector, plan),
                 workers,
                 timeout=timeout,
-                report=lambda sentence: print(f"collect: {sentence}", file=sys.stderr),
+                report=_tell,
             )
             yield stack.enter_context(contextlib.closing(pool)).map("episode", numbers)
