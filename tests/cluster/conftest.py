@@ -10,6 +10,8 @@ import pytest
 from tests.helpers import cluster_work
 from tests.helpers.cluster_work import BENCH, EPISODES, RUN, TINY
 
+RAY_MISSING = "Ray does not start here"
+
 
 @dataclasses.dataclass(frozen=True)
 class One:

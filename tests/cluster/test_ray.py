@@ -24,7 +24,8 @@ from dtql_robot.run_folder import read_results
 from dtql_robot.system.cluster import connect, ray_sender
 from dtql_robot.system.cluster.connect import start_ray
 from dtql_robot.system.cluster.versions import fingerprint
-from tests.cluster.conftest import One, wait_for
+from dtql_robot.system.workers import WorkerError
+from tests.cluster.conftest import RAY_MISSING, One, wait_for
 from tests.helpers import cluster_work
 
 pytestmark = [pytest.mark.slow, pytest.mark.simulator, pytest.mark.timeout(1800)]
@@ -50,8 +51,12 @@ def machines():
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     cluster = Cluster()
-    add_machine(cluster)
-    start_ray(cluster.address)
+    try:
+        add_machine(cluster)
+        start_ray(cluster.address)
+    except (pytest.fail.Exception, WorkerError):
+        cluster.shutdown()
+        pytest.skip(RAY_MISSING)
     yield cluster
     ray.shutdown()
     cluster.shutdown()
