@@ -4,7 +4,7 @@
 #   scripts/check_container.sh                    for CPUs
 #   scripts/check_container.sh cuda               for NVIDIA GPUs
 #   ROOT=/srv/bare                                keep the bare Debian there, and take it from there if it is there
-#   BIND="/opt/wheels /etc/pip.conf"              show these files and folders of this machine to the steps
+#   BIND="/srv/wheels /etc/pip.conf"              show these files and folders of this machine to the steps
 # pip's settings in the environment (PIP_...) hold for the steps too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
