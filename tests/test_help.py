@@ -14,6 +14,12 @@ from dtql_robot.cli.options import Option, option_groups
 from dtql_robot.commands import train
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch):
+    """Help fills the terminal, and libraries that other tests import (Ray) may say that it is narrow."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 def options_of(command: str) -> list[Option]:
     module = __import__(f"dtql_robot.commands.{command}", fromlist=["Options"])
     return [option for group in option_groups(module.Options) for option in group.options]
