@@ -5,6 +5,7 @@ Every file in it appears whole or not at all.  What is read is checked here, onc
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from dtql_robot.env_record import check_record, choose_env, recorded_scores
 from dtql_robot.errors import InputError
 from dtql_robot.result_shape import evaluation
 from dtql_robot.run_name import CHECKPOINT as CHECKPOINT
-from dtql_robot.run_name import of_checkpoint, split_checkpoint
+from dtql_robot.run_name import LAST, checkpoint_file, of_checkpoint, split_checkpoint
 from dtql_robot.system.json_shape import (
     Shape,
     list_of,
@@ -156,6 +157,16 @@ def settings_of(run: Path) -> RunSettings:
         "init_from": None,
         "init_norm": None,
     }
+
+
+def checkpoint_digest(run: Path, name: str = LAST) -> str:
+    """What tells a checkpoint of the run, or an exported policy, from any other; empty where there is none."""
+    exported = run / POLICY_WEIGHTS
+    try:
+        with open(exported if exported.is_file() else checkpoint_file(run, name), "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()[:16]
+    except OSError:
+        return ""
 
 
 def as_trained(values: Any) -> tuple[Any, str | None]:

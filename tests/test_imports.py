@@ -40,6 +40,10 @@ ALLOWED = {
         *("algorithm", "checkpoint", "config", "datasets", "metrics", "policy", "run_folder", "run_name"),
     },
     "eval": {*COMMON, "client", "envs", "policy"},
+    "makers": {
+        *COMMON,
+        *("algorithm", "config", "envs", "eval", "policy", "policy_folder", "run_folder", "run_name"),
+    },
     "replay": {*COMMON, "datasets", "envs", "eval"},
     "reports": {*COMMON, "config", "metrics", "run_folder", "run_name"},
     "tracking": {*COMMON, "config", "metrics", "reports", "run_folder", "training"},

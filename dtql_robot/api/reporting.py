@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from dtql_robot.eval.result import EvalResult
 from dtql_robot.reports.curves import plot_curves
-from dtql_robot.reports.evaluations import checkpoint_digest, keep
+from dtql_robot.reports.evaluations import keep
 from dtql_robot.reports.run_report import curve_rows, write_run_report
-from dtql_robot.run_folder import CURVES, METRICS, REPORT, RESULTS, read_config, read_metrics, read_results, settings_of
+from dtql_robot.run_folder import (
+    CURVES,
+    METRICS,
+    REPORT,
+    RESULTS,
+    checkpoint_digest,
+    read_config,
+    read_metrics,
+    read_results,
+    settings_of,
+)
 from dtql_robot.run_name import checkpoint_file, of_checkpoint, split_checkpoint
 from dtql_robot.system.frames import data_frame
 

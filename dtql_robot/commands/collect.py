@@ -1,4 +1,4 @@
-"""`dtql-robot collect`: scripted demonstrations into a file."""
+"""`dtql-robot collect`: episodes of scripts and policies into a file."""
 
 from __future__ import annotations
 
@@ -16,33 +16,54 @@ from dtql_robot.errors import InputError
 if TYPE_CHECKING:
     from dtql_robot.envs.collection.collect import Recording
     from dtql_robot.envs.collection.oracle_plan import OraclePlan
-    from dtql_robot.envs.collection.plan import Plan
+    from dtql_robot.envs.collection.plan import CollectionPlan, Plan
+    from dtql_robot.makers.policy_plan import PolicyPlan
     from dtql_robot.system.cluster import Finished
     from dtql_robot.types import Demonstrations, Episode
 
-_OF_EXPERTS = ("noise", "record", "lapses", "successes_only", "cameras", "size")  # options of our own scripts alone
+_OF_SCRIPTS = ("noise", "record", "lapses", "cameras", "size")
+_OF_ORACLES = ("kind", "steps")
+_OF_POLICIES = ("transitions", "max_episode_steps")
+"""Options that say nothing of other demonstrators."""
+EPISODES = 200
+"""Recorded where nothing says how much."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Record demonstrations by a scripted expert in simulation.
+    """Record demonstrations in simulation: of a scripted expert, or of a policy.
 
-    The amount of action noise varies between episodes, so that the file mixes clean and clumsy demonstrations.
-    OGBench scenes are recorded with OGBench's own oracles: episodes of 1000 steps without a task, as in its datasets.
+    With a script, the amount of action noise varies between episodes, so that the file mixes clean and clumsy
+    demonstrations. OGBench scenes are recorded with OGBench's own oracles: episodes of 1000 steps without a task, as in
+    its datasets. With --policy or --level, a policy acts in any environment.
     Examples: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
               dtql-robot collect FetchPickAndPlace-v4 --cameras front,wrist --size 84 --out demos/pixels.hdf5
               dtql-robot collect ogbench:cube-double-v0 --kind play --episodes 1000 --out cube-double-play-v0.npz
+              dtql-robot collect Hopper-v5 --policy runs/hopper --episodes 100 --out hopper.hdf5
+              dtql-robot collect Walker2d-v5 --level random --transitions 10000 --out walker-random.hdf5
     """
 
     task: Positional[str]
     """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, a task such as metaworld:pick-place-v3, or an
-    OGBench scene such as ogbench:cube-single-v0."""
+    OGBench scene such as ogbench:cube-single-v0. With --policy or --level any environment that `eval` takes."""
     out: Path
-    """File (robomimic, ogbench) or folder (minari) to write."""
-    episodes: int = 200
-    """Number of demonstrations to record."""
-    format: Literal["auto", "robomimic", "minari", "ogbench"] = "auto"
-    """Format of the output. auto: ogbench if --out ends in .npz, otherwise robomimic."""
+    """File (robomimic, d4rl, ogbench) or folder (minari) to write."""
+    policy: Path | None = None
+    """Record the episodes of this policy: a run folder (RUN@best for a checkpoint), or a folder of `export`. It acts as
+    in evaluation; a policy that samples gives other actions in every episode."""
+    level: Literal["random", "medium", "expert", "replay"] | None = None
+    """Record the episodes of a released policy of this quality, or random actions. docs/paper.md lists which are
+    released."""
+    episodes: int | None = None
+    """Number of demonstrations to record. Default: 200."""
+    transitions: int | None = None
+    """With --policy or --level, instead of --episodes: record whole episodes until they have this many steps
+    together."""
+    max_episode_steps: int | None = None
+    """With --policy or --level: time limit of episodes, in steps. Default: the environment's own."""
+    format: Literal["auto", "robomimic", "minari", "ogbench", "d4rl"] = "auto"
+    """Format of the output. auto: ogbench if --out ends in .npz; d4rl for a policy in an environment that reports no
+    success; otherwise robomimic."""
     kind: Literal["play", "noisy"] | None = None
     """For OGBench scenes. play: follow plans with smooth noise. noisy: react to the state, with a noise level drawn per
     episode and some random actions. Default: play. The options below for noise, lapses, successes and cameras do not
@@ -60,7 +81,7 @@ class Options:
     """Fraction of episodes, 0 to 1, in which the demonstrator fails on purpose: it stops and drifts, never closes the
     gripper, or goes back and forth. Gives data of mixed quality."""
     successes_only: bool = False
-    """Drop failed episodes, and record until there are enough successful ones."""
+    """Drop failed episodes, and record until there are enough successful ones. Not for OGBench's oracles."""
     cameras: tuple[str, ...] = ()
     """Cameras whose images to record, as observations <camera>_image. Fetch tasks have front and wrist."""
     size: int = 84
@@ -81,7 +102,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Record the demonstrations and write them.  InputError for a task without a script."""
+    """Record the demonstrations and write them.  InputError for a task that nobody is there to demonstrate."""
     from dtql_robot.datasets import format_summary, inspect
     from dtql_robot.envs.collection.collect import Recording
     from dtql_robot.system.cluster import connect
@@ -107,7 +128,7 @@ def run(options: Options) -> None:
         raise WorkerError(_missing_text(recording.missing))
 
 
-def _plan(options: Options) -> Plan | OraclePlan:
+def _plan(options: Options) -> CollectionPlan:
     """The plan, after all that could stop it from being written has been looked for."""
     from dtql_robot.datasets.formats.minari_write import minari_id
     from dtql_robot.system.files import check_writable
@@ -118,7 +139,10 @@ def _plan(options: Options) -> Plan | OraclePlan:
         raise InputError(f"--workers must be 1 or more, found {options.workers}.")
     if not options.worker_timeout > 0:
         raise InputError(f"--worker-timeout must be above 0 seconds, found {options.worker_timeout:g}.")
-    plan = _oracle_plan(options) if options.task.startswith("ogbench:") else _expert_plan(options)
+    if options.policy is not None or options.level is not None:
+        plan: CollectionPlan = _policy_plan(options)
+    else:
+        plan = _oracle_plan(options) if options.task.startswith("ogbench:") else _expert_plan(options)
     layout = _layout(options)
     if layout == "ogbench" and options.out.suffix != ".npz":
         raise InputError(f"{options.out} must end in .npz, as OGBench's files do.")
@@ -129,47 +153,81 @@ def _plan(options: Options) -> Plan | OraclePlan:
     return plan
 
 
-def _finished(options: Options, plan: Plan | OraclePlan) -> Finished:
+def _finished(options: Options, plan: CollectionPlan) -> Finished:
     """Episodes from a cluster are kept as they come, for a second start where this one is killed."""
     from dtql_robot.system.cluster import Finished
 
     return Finished.beside(options.out, plan.to_dict())
 
 
-def _layout(options: Options) -> str:
+def _layout(options: Options, demos: Demonstrations | None = None) -> str:
+    """The format to write; before anything has been recorded, robomimic stands for D4RL's too."""
     if options.format != "auto":
         return options.format
-    return "ogbench" if options.out.suffix == ".npz" else "robomimic"
+    if options.out.suffix == ".npz":
+        return "ogbench"
+    of_policy = options.policy is not None or options.level is not None
+    if of_policy and demos is not None and len(demos.obs_shapes) == 1:
+        return "d4rl" if all(e.success is None for e in demos.episodes) else "robomimic"
+    return "robomimic"
+
+
+def _refuse(options: Options, names: tuple[str, ...], why: str) -> None:
+    """InputError where one of these options is given."""
+    usual = {field.name: field.default for field in fields(Options)}
+    given = [name for name in names if getattr(options, name) != usual[name]]
+    if given:
+        raise InputError(f"--{given[0].replace('_', '-')} {why}")
+
+
+def _episodes(options: Options) -> int:
+    return EPISODES if options.episodes is None else options.episodes
+
+
+def _policy_plan(options: Options) -> PolicyPlan:
+    from dtql_robot.envs.seeding import EPISODES_PER_SEED
+    from dtql_robot.makers.chosen import plan_of_level, plan_of_policy
+
+    _refuse(
+        options, (*_OF_SCRIPTS, *_OF_ORACLES), "is for scripted demonstrations; a policy acts as it does in `eval`."
+    )
+    if options.policy is not None and options.level is not None:
+        raise InputError("--policy and --level both say who acts; use only one of them.")
+    if options.transitions is not None and options.episodes is not None:
+        raise InputError("--transitions and --episodes both say how much to record; use only one of them.")
+    numbers = {name: getattr(options, name) for name in ("transitions", "seed", "successes_only", "max_episode_steps")}
+    numbers["episodes"] = EPISODES_PER_SEED if options.transitions is not None else _episodes(options)
+    if options.level is not None:
+        return plan_of_level(options.task, options.level, **numbers)
+    assert options.policy is not None
+    plan, notes = plan_of_policy(options.task, options.policy.expanduser(), **numbers)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return plan
 
 
 def _expert_plan(options: Options) -> Plan:
     from dtql_robot.envs.collection.plan import Plan
 
-    for name in ("kind", "steps"):
-        if getattr(options, name) is not None:
-            raise InputError(
-                f"--{name} is for OGBench's scenes (ogbench:cube-single-v0); leave it out for {options.task}."
-            )
-    names = ("task", "episodes", "seed", "noise", "record", "lapses", "successes_only", "size")
-    return Plan(cameras=parse_names(options.cameras), **{name: getattr(options, name) for name in names})
+    _refuse(options, _OF_ORACLES, f"is for OGBench's scenes (ogbench:cube-single-v0); leave it out for {options.task}.")
+    _refuse(options, _OF_POLICIES, "is for --policy and --level.")
+    names = ("task", "seed", "noise", "record", "lapses", "successes_only", "size")
+    given = {name: getattr(options, name) for name in names}
+    return Plan(cameras=parse_names(options.cameras), episodes=_episodes(options), **given)
 
 
 def _oracle_plan(options: Options) -> OraclePlan:
     """InputError for an option that OGBench's recordings do not have."""
     from dtql_robot.envs.collection.oracle_plan import STEPS, OraclePlan
 
-    for option in fields(Options):
-        name = option.name
-        if name in _OF_EXPERTS and getattr(options, name) != option.default:
-            raise InputError(
-                f"--{name.replace('_', '-')} does not apply to OGBench's oracles, whose noise is that of "
-                "its published data; see --kind."
-            )
+    why = "does not apply to OGBench's oracles, whose noise is that of its published data; see --kind."
+    _refuse(options, (*_OF_SCRIPTS, "successes_only"), why)
+    _refuse(options, _OF_POLICIES, "is for --policy and --level; the steps of an episode here are --steps.")
     steps = STEPS if options.steps is None else options.steps
-    return OraclePlan(options.task, options.kind or "play", options.episodes, options.seed, steps)
+    return OraclePlan(options.task, options.kind or "play", _episodes(options), options.seed, steps)
 
 
-def _recorded(options: Options, plan: Plan | OraclePlan) -> tuple[Episode, ...]:
+def _recorded(options: Options, plan: CollectionPlan) -> tuple[Episode, ...]:
     """With --resume the episodes that --out holds already; none where it is not there yet."""
     if not (options.resume and options.out.exists()):
         return ()
@@ -182,9 +240,10 @@ def _recorded(options: Options, plan: Plan | OraclePlan) -> tuple[Episode, ...]:
 
 
 def _save(demos: Demonstrations, options: Options) -> None:
-    from dtql_robot.datasets import save_minari, save_ogbench, save_robomimic
+    from dtql_robot.datasets import save_d4rl, save_minari, save_ogbench, save_robomimic
 
-    save = {"minari": save_minari, "ogbench": save_ogbench, "robomimic": save_robomimic}[_layout(options)]
+    writers = {"minari": save_minari, "ogbench": save_ogbench, "robomimic": save_robomimic, "d4rl": save_d4rl}
+    save = writers[_layout(options, demos)]
     save(demos, options.out, overwrite=options.overwrite or options.resume)
 
 
@@ -193,9 +252,10 @@ def _keep(recording: Recording, options: Options) -> None:
     if not recording.episodes:
         return
     _save(recording.demonstrations(), options)
-    count, wanted = len(recording.episodes), recording.plan.episodes
+    count, wanted, unit = recording.progress
+    what = "episodes" if unit == "ep" else unit
     print(
-        f"\nkept: {count} of {wanted} episodes in {options.out}; the same command with --resume records the others.",
+        f"\nkept: {count} of {wanted} {what} in {options.out}; the same command with --resume records the others.",
         file=sys.stderr,
     )
 

@@ -1,4 +1,4 @@
-"""`dtql-robot convert`: any supported file into robomimic, Minari, LeRobot or OGBench's layout."""
+"""`dtql-robot convert`: any supported file into robomimic, Minari, LeRobot, OGBench's or D4RL's layout."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from dtql_robot.types import Demonstrations
 
 
-_NAMES = {"minari": "Minari", "ogbench": "OGBench's layout", "lerobot": "LeRobot"}
+_NAMES = {"minari": "Minari", "ogbench": "OGBench's layout", "lerobot": "LeRobot", "d4rl": "D4RL's layout"}
 INTERRUPTED = "Demonstrations that were replayed are kept; the same command continues."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Convert demonstrations to robomimic, Minari, LeRobot or OGBench format, unchanged unless an option asks for more.
+    """Convert demonstrations to robomimic, Minari, LeRobot, OGBench or D4RL format, unchanged unless an option asks for
+    more.
 
     Raw robosuite recordings hold simulator states only; these are replayed in the simulator to get the observations.
     After an interruption, the same command continues.
@@ -35,8 +36,8 @@ class Options:
     """robomimic, Minari, D4RL, OGBench, Zarr, LeRobot or raw robosuite file or folder, or minari:NAMESPACE/ID. Several:
     A,B."""
     out: Positional[Path]
-    """File (robomimic, ogbench) or folder (minari, named NAME-vN, or lerobot) to write."""
-    format: Literal["auto", "robomimic", "minari", "lerobot", "ogbench"] = "auto"
+    """File (robomimic, ogbench, d4rl) or folder (minari, named NAME-vN, or lerobot) to write."""
+    format: Literal["auto", "robomimic", "minari", "lerobot", "ogbench", "d4rl"] = "auto"
     """Format of the output. auto: robomimic if OUT ends in .hdf5 or .h5, ogbench if it ends in .npz, otherwise
     minari."""
     lerobot_version: Literal["v3.0", "v2.1"] = "v3.0"
@@ -182,12 +183,12 @@ def write(
 ) -> None:
     """Write what was read, and say what there is no place for.
 
-    layout: "robomimic", "minari", "lerobot" or "ogbench".  version, video, fps: see `save_lerobot`.
+    layout: "robomimic", "minari", "lerobot", "ogbench" or "d4rl".  version, video, fps: see `save_lerobot`.
     """
-    from dtql_robot.datasets import save_lerobot, save_minari, save_ogbench, save_robomimic
+    from dtql_robot.datasets import save_d4rl, save_lerobot, save_minari, save_ogbench, save_robomimic
     from dtql_robot.datasets.episode_edits import mask_indices
+    from dtql_robot.datasets.formats import d4rl_write, ogbench_write
     from dtql_robot.datasets.formats.lerobot import write as lerobot
-    from dtql_robot.datasets.formats.ogbench_write import cannot_hold
 
     demos, masks = reading.demos, mask_indices(reading)
     lost: list[str] = []
@@ -199,10 +200,11 @@ def write(
         if fps is None and lerobot.fps_of(demos) is None:
             print(f"note: {lerobot.ASSUMED_FPS:g} steps per second are noted, since the source does not say; --fps N")
     else:
-        ogbench = layout == "ogbench"
-        (save_ogbench if ogbench else save_minari)(demos, out, overwrite=overwrite)
+        save = {"minari": save_minari, "ogbench": save_ogbench, "d4rl": save_d4rl}[layout]
+        save(demos, out, overwrite=overwrite)
         lost += [f"filter keys ({', '.join(reading.filter_keys)})"] if reading.filter_keys else []
-        lost += cannot_hold(demos) if ogbench else []
+        flat = {"ogbench": ogbench_write, "d4rl": d4rl_write}.get(layout)
+        lost += flat.cannot_hold(demos) if flat else []
     for phrase in lost:
         print(f"note: {_NAMES[layout]} has no place for {phrase}")
     for key, what in reading.left_out.items():

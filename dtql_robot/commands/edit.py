@@ -68,7 +68,7 @@ class Options:
     """Count a step as a success if its reward is at least this."""
     episode_length: int | None = None
     """Episode length, for a D4RL file that does not mark where episodes end. Default: as the file marks them."""
-    format: Literal["auto", "robomimic", "minari", "lerobot", "ogbench"] = "auto"
+    format: Literal["auto", "robomimic", "minari", "lerobot", "ogbench", "d4rl"] = "auto"
     """Format of the output. auto: by its name, see OUT."""
     lerobot_version: Literal["v3.0", "v2.1"] = "v3.0"
     """Version of the LeRobot format to write."""

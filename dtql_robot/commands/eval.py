@@ -152,9 +152,9 @@ def _run_seeds(options: Options, runs: dict[int, Path], cluster: Cluster | None)
 def _run_one(options: Options, cluster: Cluster | None) -> tuple[dict[str, Any], Kept, str | None]:
     """Evaluate one run folder.  Returns (the content of its results.json, where that is, why a video is missing)."""
     from dtql_robot.checkpoint import step_of
-    from dtql_robot.reports.evaluations import checkpoint_digest, keep
+    from dtql_robot.reports.evaluations import keep
     from dtql_robot.reports.run_report import write_run_report
-    from dtql_robot.run_folder import RESULTS
+    from dtql_robot.run_folder import RESULTS, checkpoint_digest
     from dtql_robot.run_name import checkpoint_file, of_checkpoint, split_checkpoint
     from dtql_robot.system.files import check_writable, write_json
     from dtql_robot.system.locks import locked

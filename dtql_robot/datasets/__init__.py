@@ -1,5 +1,6 @@
 """Demonstrations from files, and back: robomimic, Minari, D4RL, OGBench and Zarr behind one function."""
 
+from dtql_robot.datasets.formats.d4rl_write import save_d4rl
 from dtql_robot.datasets.formats.lerobot.write import save_lerobot
 from dtql_robot.datasets.formats.minari_write import save_minari
 from dtql_robot.datasets.formats.ogbench_write import save_ogbench
@@ -13,6 +14,7 @@ __all__ = [
     "format_summary",
     "inspect",
     "load",
+    "save_d4rl",
     "save_lerobot",
     "save_minari",
     "save_ogbench",

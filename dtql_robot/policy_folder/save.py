@@ -23,11 +23,18 @@ from dtql_robot.types import Array
 
 
 def save_policy_folder(
-    policy: OneStepPolicy, out: Path, *, run: Path | None = None, act: Act | None = None, overwrite: bool = False
+    policy: OneStepPolicy,
+    out: Path,
+    *,
+    run: Path | None = None,
+    act: Act | None = None,
+    card: str | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write the policy's folder, whole or not at all.
 
     run: the run folder whose data and results the model card tells.  act: how it acts, by default as configured.
+    card: the model card of a policy that was not trained here.
     overwrite: whether a policy's folder of that name may be replaced.  InputError where the policy does not act so, or
     where the written folder does not give its actions.
     """
@@ -53,7 +60,7 @@ def save_policy_folder(
     with new_folder(out, SETTINGS, overwrite) as part:
         (part / WEIGHTS).write_bytes(content)
         write_json(part / SETTINGS, settings)
-        write_text(part / CARD, model_card(policy, out.name, run))
+        write_text(part / CARD, model_card(policy, out.name, run) if card is None else card)
         _compare(load(part, policy.model.device), policy, out)
     return out
 

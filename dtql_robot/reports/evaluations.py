@@ -6,7 +6,6 @@ not take its place, and what does take it leaves the one before in results/.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,8 @@ from typing import Any
 
 from dtql_robot.env_record import same_environment
 from dtql_robot.errors import InputError
-from dtql_robot.run_folder import CLIPS, POLICY_WEIGHTS, REPORT, RESULTS, read_results, settings_of
-from dtql_robot.run_name import CHECKPOINT, LAST, checkpoint_file, of_checkpoint
+from dtql_robot.run_folder import CLIPS, REPORT, RESULTS, checkpoint_digest, read_results, settings_of
+from dtql_robot.run_name import CHECKPOINT, LAST, of_checkpoint
 from dtql_robot.system.files import write_json
 from dtql_robot.system.locks import locked
 
@@ -43,16 +42,6 @@ class Kept:
         what = f"{result} over {found['episodes']} episodes in {found['env']}, seed {found['seed']}"
         file = of_checkpoint(RESULTS, found.get("checkpoint_name", LAST))
         return f"{file} keeps the better supported evaluation ({what}); this evaluation is in {self.results}"
-
-
-def checkpoint_digest(run: Path, name: str = LAST) -> str:
-    """What tells a checkpoint of the run, or an exported policy, from any other; empty where there is none."""
-    exported = run / POLICY_WEIGHTS
-    try:
-        with open(exported if exported.is_file() else checkpoint_file(run, name), "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()[:16]
-    except OSError:
-        return ""
 
 
 def keep(run: Path, result: Mapping[str, Any], videos: Sequence[Path] = ()) -> Kept:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dtql_robot.cli import main
-from dtql_robot.datasets import load, save_lerobot, save_minari, save_ogbench, save_robomimic
+from dtql_robot.datasets import load, save_d4rl, save_lerobot, save_minari, save_ogbench, save_robomimic
 from dtql_robot.datasets.formats.ogbench_read import FINAL_INFOS
 from dtql_robot.types import Demonstrations
 from tests.helpers.sample_demos import assert_same_arrays, assert_same_episode, assert_same_source, make_demos
@@ -25,11 +25,13 @@ def write(demos: Demonstrations, layout: str, folder: Path) -> Path:
         return save_minari(demos, folder / "a-v0")
     if layout == "ogbench":
         return save_ogbench(demos, folder / "a.npz")
+    if layout == "d4rl":
+        return save_d4rl(demos, folder / "a.hdf5")
     return save_lerobot(demos, folder / "a", version="v2.1" if layout.endswith("2.1") else "v3.0")
 
 
-def what_npz_holds(demos: Demonstrations) -> Demonstrations:
-    """One observation, under the name that OGBench's layout has for it."""
+def what_flat_files_hold(demos: Demonstrations) -> Demonstrations:
+    """One observation, under the name that OGBench's and D4RL's layouts have for it."""
     episodes = []
     for e in demos.episodes:
         assert e.final_obs is not None
@@ -65,12 +67,16 @@ def full_demos() -> Demonstrations:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("first", "second"), list(permutations(["robomimic", "minari", "lerobot v2.1", "lerobot v3.0", "ogbench"], 2))
+    ("first", "second"),
+    [
+        *permutations(["robomimic", "minari", "lerobot v2.1", "lerobot v3.0", "ogbench"], 2),
+        *(("d4rl", "robomimic"), ("d4rl", "lerobot v3.0"), ("ogbench", "d4rl"), ("minari", "d4rl")),
+    ],
 )
 def test_there_and_back(tmp_path: Path, first: str, second: str) -> None:
     demos = full_demos()
-    if "ogbench" in (first, second):
-        demos = what_npz_holds(demos)
+    if {"ogbench", "d4rl"} & {first, second}:
+        demos = what_flat_files_hold(demos)
     keys = list(demos.obs_shapes)
     for name in ("1", "2"):
         (tmp_path / name).mkdir()
@@ -95,6 +101,8 @@ def test_there_and_back(tmp_path: Path, first: str, second: str) -> None:
          ["LeRobot has no place for every last bit of front_image: videos are compressed"]),
         ("b.npz", ("--obs-keys", "robot"), ["OGBench's layout has no place for filter keys (train)",
          "OGBench's layout has no place for the observation's name 'robot' (it is 'observation' here)"]),
+        ("b.hdf5", ("--format", "d4rl", "--obs-keys", "robot"), ["D4RL's layout has no place for filter keys (train)",
+         "D4RL's layout has no place for the observation's name 'robot' (it is 'observation' here)"]),
     ],
 )  # fmt: skip
 def test_what_a_target_cannot_hold_is_printed(
@@ -111,9 +119,12 @@ def test_what_a_target_cannot_hold_is_printed(
         assert len(load(target)) == 2
 
 
-def test_several_observations_do_not_go_into_an_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("out", "layout"), [("b.npz", "auto"), ("b.hdf5", "d4rl")])
+def test_several_observations_do_not_go_into_a_flat_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str, layout: str
+) -> None:
     source = save_robomimic(full_demos(), tmp_path / "a.hdf5")
     for command in ("convert", "edit"):
-        assert main([command, str(source), str(tmp_path / "b.npz")]) == 2
+        assert main([command, str(source), str(tmp_path / out), "--format", layout]) == 2
         assert "has room for one observation" in capsys.readouterr().err
-    assert not (tmp_path / "b.npz").exists()
+    assert not (tmp_path / out).exists()

@@ -14,7 +14,7 @@ import pytest
 
 from dtql_robot.cli import main
 from dtql_robot.datasets import load
-from dtql_robot.envs.collection import collect as collection
+from dtql_robot.envs.collection import collector
 from dtql_robot.envs.collection.collect import Plan, Recording, collect
 from dtql_robot.errors import InputError
 
@@ -134,7 +134,7 @@ def test_successes_only_can_be_continued(tmp_path, monkeypatch):
     assert_same(load(out), expected)
 
 
-class Fragile(collection.Collector):
+class Fragile(collector.Collector):
     """Cannot record episode 2."""
 
     def episode(self, index):
@@ -144,7 +144,7 @@ class Fragile(collection.Collector):
 
 
 def test_an_episode_that_cannot_be_recorded_is_told_and_the_others_are_kept(whole, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(collection, "Collector", Fragile)
+    monkeypatch.setattr(collector, "Collector", Fragile)
     out = tmp_path / "reach.hdf5"
     arguments = ["collect", "FetchReach-v4", "--episodes", "5", "--seed", "3", "--workers", "1", "--out", str(out)]
     assert main(arguments) == 1
@@ -157,11 +157,11 @@ def test_an_episode_that_cannot_be_recorded_is_told_and_the_others_are_kept(whol
 
 
 def test_a_simulator_that_never_works_ends_the_collection(monkeypatch):
-    class Broken(collection.Collector):
+    class Broken(collector.Collector):
         def episode(self, index):
             raise ValueError("no physics")
 
-    monkeypatch.setattr(collection, "Collector", Broken)
+    monkeypatch.setattr(collector, "Collector", Broken)
     with pytest.raises(RuntimeError, match=r"5 episodes of FetchReach-v4 could not be recorded.*no physics"):
         collect("FetchReach-v4", 50, workers=1, progress=False)
 

@@ -16,6 +16,7 @@ from dtql_robot.cli import main
 from dtql_robot.datasets import save_robomimic
 from dtql_robot.eval import evaluate
 from dtql_robot.reports import evaluations
+from dtql_robot.run_folder import checkpoint_digest
 from dtql_robot.types import Demonstrations, Episode
 from tests.helpers.faulty_env import SPEC, STEPS
 from tests.helpers.video_frames import read_video
@@ -139,7 +140,7 @@ def test_results_that_cannot_be_read_are_replaced(run):
 
 @pytest.mark.slow
 def test_the_video_of_a_headline_goes_where_it_goes(run):
-    result = {"env": SPEC, "seed": 0, "checkpoint": evaluations.checkpoint_digest(run), "asked": {}}
+    result = {"env": SPEC, "seed": 0, "checkpoint": checkpoint_digest(run), "asked": {}}
     assert command(run, "--episodes", 2) == 0
     base = found(run / "results.json") | result
     (run / "v.mp4").write_text("of two")

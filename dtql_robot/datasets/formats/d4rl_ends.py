@@ -79,6 +79,12 @@ def find_ends(
     return _ends(marks | found, terminals, cuts, notes)
 
 
+def marked_ends(terminals: Array, timeouts: Array | None) -> Ends:
+    """Ends exactly where the flags (N,) say, and at the last row, for files whose writer is known to mean that."""
+    cuts = np.zeros(len(terminals), bool) if timeouts is None else timeouts
+    return _ends(terminals | cuts, terminals, cuts, ())
+
+
 def _ends(marks: Array, terminals: Array, cuts: Array, notes: tuple[str, ...]) -> Ends:
     last = np.union1d(np.flatnonzero(marks), [len(marks) - 1])
     terminated = terminals[last]

@@ -1,25 +1,32 @@
 """D4RL flat HDF5: (N, ...) observations, actions, rewards, terminals, timeouts, infos/*, maybe next_observations.
 
 Where an episode ends and how is told by `d4rl_ends`.  `infos` may be one array instead of a group.
+
+Files of this package have `metadata/record` besides: JSON with the environment and what else the layout has no place
+for.  In them the marks of ends are taken as they are.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs, maze_goals
-from dtql_robot.datasets.formats.d4rl_ends import Ends, find_ends
-from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_obs, check_rows
+from dtql_robot.datasets.formats.d4rl_ends import Ends, find_ends, marked_ends
+from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_masks, as_obs, check_rows
 from dtql_robot.datasets.formats.hdf5_errors import file_name
+from dtql_robot.datasets.formats.own_record import RECORD, Record, parse_record
 from dtql_robot.datasets.formats.reading import ObsArray, Reading, Request, choose
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
 
 _SUCCESS_KEYS = ("infos/success", "infos/is_success", "infos/goal_achieved")
-_OBS_KEY = "observation"
+OWN_SUCCESS, OWN_MASKS, OBS_KEY = _SUCCESS_KEYS[0], "infos/masks", "observation"
+KNOWN = {"observations", "next_observations", "actions", "rewards", "terminals", "timeouts", "infos", "metadata"}
+"""Members of the file."""
 
 
 def read(file: h5py.File, request: Request) -> Reading:
@@ -35,20 +42,56 @@ def read(file: h5py.File, request: Request) -> Reading:
     actions = as_actions(hdf5.read_array(file, "actions"), place)
     rows = len(actions)
     rewards = as_column(hdf5.read_array(file, "rewards"), "rewards", rows, place)
-    available = {_OBS_KEY: ObsArray(*hdf5.describe(file, "observations"))}
+    available = {OBS_KEY: ObsArray(*hdf5.describe(file, "observations"))}
     choice = choose(available, request.obs_keys, name)
     obs = _observations(file, "observations", rows, place)
     next_obs = _observations(file, "next_observations", rows, place) if "next_observations" in keys else None
     terminals = _flags(file, "terminals", rows, place)
     timeouts = _flags(file, "timeouts", rows, place) if "timeouts" in keys else None
-    ends = find_ends(obs, next_obs, terminals, timeouts, request.episode_length, name)
+    written = _own_record(file) if "metadata" in keys else None
+    if written is None or request.episode_length is not None:
+        ends = find_ends(obs, next_obs, terminals, timeouts, request.episode_length, name)
+    else:
+        ends = marked_ends(terminals, timeouts)
     extras = _infos(file, rows) if "infos" in keys else {}
     episodes = _split(obs, next_obs, actions, rewards, extras, ends)
-    notes = (*ends.notes, *((maze_goals.NOTE,) if _by_goal(obs, actions, extras) else ()))
+    notes = ends.notes
+    if written is None:
+        notes = (*notes, *((maze_goals.NOTE,) if _by_goal(obs, actions, extras) else ()))
+        attrs = hdf5_attrs.attributes(file) | (_metadata(file) if "metadata" in keys else {})
+        record = Record(attrs=attrs)
+    else:
+        record = parse_record(written, f"metadata/{RECORD} of {name}", len(episodes), "'terminals' and 'timeouts'")
+        episodes = tuple(_as_recorded(e, i, record, Place(e.name, name)) for i, e in enumerate(episodes))
     episodes = tuple(map(request.keep, episodes)) if request.keep else episodes
-    attrs = hdf5_attrs.attributes(file) | (_metadata(file) if "metadata" in keys else {})
-    demos = Demonstrations(episodes, name, "d4rl", None, {}, attrs)
+    demos = Demonstrations(episodes, name, "d4rl", record.env_spec, record.env_args, record.attrs)
     return Reading(demos, notes, choice.left_out, {}, choice.available, unread=_unread(file, rows))
+
+
+def _own_record(file: h5py.File) -> str | None:
+    """The text of what this package wrote besides the arrays; None in other files."""
+    group = hdf5.subgroup(file, "metadata")
+    if RECORD not in hdf5.array_keys(group) or not _is_metadata(*hdf5.describe(group, RECORD)):
+        return None
+    text = hdf5_attrs.plain(hdf5.read_scalar(group, RECORD))
+    return text if isinstance(text, str) and text.startswith("{") else None
+
+
+def _as_recorded(episode: Episode, number: int, record: Record, place: Place) -> Episode:
+    """The episode with what the file's record says of it."""
+    known = record.episodes.get(number, {})
+    extras = dict(episode.extras)
+    masks = extras.pop(OWN_MASKS, None)
+    names = {k: k.removeprefix("infos/") for k in extras}
+    return replace(
+        episode,
+        name=str(known.get("name", episode.name)),
+        final_obs=episode.final_obs if known.get("final_obs", True) else None,
+        truncated=bool(known.get("truncated", episode.truncated)),
+        extras={names[k] if names[k] in record.plain_extras else k: v for k, v in extras.items()},
+        attrs=dict(known.get("attrs", {})),
+        masks=None if masks is None else as_masks(masks, len(episode), place),
+    )
 
 
 def _flags(file: h5py.File, key: str, rows: int, place: Place) -> Array:
@@ -97,8 +140,8 @@ def _split(
         episodes.append(
             Episode(
                 name=f"episode_{index}",
-                obs={_OBS_KEY: obs[rows]},
-                final_obs=None if final is None else {_OBS_KEY: final},
+                obs={OBS_KEY: obs[rows]},
+                final_obs=None if final is None else {OBS_KEY: final},
                 actions=actions[rows],
                 rewards=rewards[rows],
                 terminated=bool(ends.terminated[index]),
@@ -135,9 +178,8 @@ def _metadata(file: h5py.File) -> dict[str, Any]:
 
 def _unread(file: h5py.File, rows: int) -> dict[str, str]:
     """Members of the file that are not kept: name -> description."""
-    known = {"observations", "next_observations", "actions", "rewards", "terminals", "timeouts", "infos", "metadata"}
     keys = hdf5.children(file)
-    found = {key: "not part of D4RL's layout" for key in keys if key not in known}
+    found = {key: "not part of D4RL's layout" for key in keys if key not in KNOWN}
     for group in ("infos", "metadata"):
         if group not in keys:
             continue

@@ -21,8 +21,8 @@ import numpy as np
 from dtql_robot.datasets.formats.episode_checks import Place, as_actions, as_column, as_masks, as_obs, check_rows
 from dtql_robot.datasets.formats.npz_archive import NpzArchive, open_npz
 from dtql_robot.datasets.formats.ogbench_names import is_singletask
-from dtql_robot.datasets.formats.ogbench_record import RECORD, Record, read_record
 from dtql_robot.datasets.formats.ogbench_relabel import TaskLabels, relabel
+from dtql_robot.datasets.formats.own_record import RECORD, Record, parse_record
 from dtql_robot.datasets.formats.reading import Reading, Request, choose, read_each
 from dtql_robot.errors import InputError
 from dtql_robot.types import Array, Demonstrations, Episode
@@ -93,7 +93,7 @@ def _read(archive: NpzArchive, dataset: str | None, request: Request) -> Reading
         if key not in KNOWN | {RECORD} and stored.shape[:1] == (rows,) and stored.is_numeric and not stored.is_image
     }
     spans, notes = _recordings(arrays, whole)
-    record = read_record(archive, len(spans))
+    record = _read_record(archive, len(spans))
     labels = None
     if is_singletask(dataset):
         labels = _labels(str(dataset), arrays, infos, file)
@@ -117,6 +117,15 @@ def _read(archive: NpzArchive, dataset: str | None, request: Request) -> Reading
         k: f"{v.dtype} {v.shape}" for k, v in archive.described.items() if k not in KNOWN | {RECORD} and k not in infos
     }
     return Reading(demos, tuple(notes), choice.left_out, {}, choice.available, unread=unread)
+
+
+def _read_record(archive: NpzArchive, recordings: int) -> Record:
+    """The record in `archive`; an empty one where there is none, or an array of another meaning has its name."""
+    stored = archive.described.get(RECORD)
+    if stored is None or stored.dtype != np.uint8 or len(stored.shape) != 1:
+        return Record()
+    text = archive.read(RECORD).tobytes().decode("utf-8", "replace")
+    return parse_record(text, f"{RECORD!r} of {archive.path.name}", recordings, "'terminals'")
 
 
 def _recordings(arrays: Mapping[str, Array], whole: Place) -> tuple[list[_Span], list[str]]:

@@ -12,7 +12,7 @@ from numpy.lib import format as npy
 
 from dtql_robot.datasets.formats.episode_checks import Place, check_alike, check_episode
 from dtql_robot.datasets.formats.ogbench_read import FINAL_INFOS, KNOWN, OBS_KEY
-from dtql_robot.datasets.formats.ogbench_record import RECORD, Record
+from dtql_robot.datasets.formats.own_record import RECORD, record_of
 from dtql_robot.datasets.formats.robomimic_layout import FOUND
 from dtql_robot.errors import InputError
 from dtql_robot.system.files import expanded, new_file
@@ -41,17 +41,10 @@ def save_ogbench(demos: Demonstrations, path: str | Path, *, overwrite: bool = F
             "Keep one with --obs-keys, or write another format."
         )
     columns = _columns(demos, path.name)
-    record = Record(
-        demos.env_spec,
-        demos.env_args,
-        demos.attrs,
-        dict(enumerate(map(_described, demos.episodes))),
-        frozenset(k for k in demos.episodes[0].extras if not k.startswith("infos/")),
-    )
     with new_file(path, overwrite) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
         for name, rows_of in columns.items():
             _put(archive, name, map(rows_of, demos.episodes), demos.num_transitions + len(demos))
-        stored = record.to_array()
+        stored = np.frombuffer(record_of(demos, _NOT_KEPT).to_text().encode(), np.uint8)
         _put(archive, RECORD, iter([stored]), len(stored))
     return path
 
@@ -115,15 +108,6 @@ def _final(episode: Episode, extra: str) -> Any:
     """The extra in the state after the last step; where that is not known the last known one."""
     known = episode.attrs.get(FINAL_INFOS)
     return known.get(extra.removeprefix("infos/"), episode.extras[extra][-1]) if known else episode.extras[extra][-1]
-
-
-def _described(episode: Episode) -> dict[str, Any]:
-    return {
-        "name": episode.name,
-        "truncated": bool(episode.truncated),
-        "final_obs": episode.final_obs is not None,
-        "attrs": {k: v for k, v in episode.attrs.items() if k not in _NOT_KEPT},
-    }
 
 
 def _put(archive: zipfile.ZipFile, name: str, parts: Iterator[Array], rows: int) -> None:

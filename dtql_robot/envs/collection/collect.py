@@ -1,20 +1,20 @@
-"""Demonstrations from the scripted experts, of mixed quality on purpose."""
+"""Recordings of a plan: by scripted experts, of mixed quality on purpose, or by whatever else the plan names."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from dtql_robot.envs.collection.collector import Collector
-from dtql_robot.envs.collection.oracle_collector import OracleCollector
 from dtql_robot.envs.collection.oracle_plan import OraclePlan
 from dtql_robot.envs.collection.parts import read_part, write_part
-from dtql_robot.envs.collection.plan import NOISE_ATTRS, PLAN_ATTR, Plan, Record
+from dtql_robot.envs.collection.plan import NOISE_ATTRS, PLAN_ATTR, CollectionPlan, Plan, Record
 from dtql_robot.envs.make import env_info
 from dtql_robot.envs.rendering.gl import prepare_gl
 from dtql_robot.envs.seeding import collection_seed
@@ -78,13 +78,17 @@ class Recording:
     missing   number of an episode that cannot be recorded -> why
     """
 
-    def __init__(self, plan: Plan | OraclePlan, recorded: Sequence[Episode] = ()) -> None:
+    def __init__(self, plan: CollectionPlan, recorded: Sequence[Episode] = ()) -> None:
         """recorded: the first episodes of the plan, from a collection to be continued."""
         prepare_gl()
         self.plan, self._env_args = plan, plan.env_args()
-        self.episodes = list(recorded)
+        self.episodes: list[Episode] = []
+        self._steps = 0
+        for episode in recorded:
+            if not self.complete:
+                self._add(episode)
         self.missing: dict[int, str] = {}
-        self._rule = env_info(plan.task).success_rule if plan.successes_only else None
+        self._rule = env_info(plan.task, env_args=self._env_args).success_rule if plan.successes_only else None
 
     def run(
         self,
@@ -104,13 +108,11 @@ class Recording:
         recorded again; one that fails TRIES times is left out and listed in `missing`.
         """
         plan, first = self.plan, self._next()
-        wanted = plan.episodes - len(self.episodes)
-        if wanted < 1:
+        if self.complete:
             return
-        count = max(1, min(workers or usable_cores(), wanted))
-        bar = progress_bar(
-            f"collect {plan.task}", total=plan.episodes, unit="ep", enabled=progress, initial=len(self.episodes)
-        )
+        count = max(1, min(workers or usable_cores(), plan.episodes - len(self.episodes)))
+        done, wanted, unit = self.progress
+        bar = progress_bar(f"collect {plan.task}", total=wanted, unit=unit, enabled=progress, initial=done)
         numbers = range(first, plan.attempts)
         won = sum(e.ends_in_success for e in self.episodes)
         attempts = _attempts(plan, numbers, count, timeout)
@@ -121,13 +123,30 @@ class Recording:
                 if isinstance(episode, Failed):
                     self._miss(number, episode.reason)
                 elif self._counts(episode, tried):
-                    self.episodes.append(replace(episode, name=f"demo_{len(self.episodes)}"))
+                    self._add(episode)
                     won += episode.ends_in_success
                     if episode.success is not None:
                         bar.set_postfix_str(f"success {won}/{len(self.episodes)}", refresh=False)
-                    bar.update()
-                if len(self.episodes) == plan.episodes:
+                    bar.update(self.progress[0] - bar.n)
+                if self.complete:
                     return
+
+    def _add(self, episode: Episode) -> None:
+        self.episodes.append(replace(episode, name=f"demo_{len(self.episodes)}"))
+        self._steps += len(episode)
+
+    @property
+    def progress(self) -> tuple[int, int, str]:
+        """(what has been recorded, what is wanted, of what): transitions where the plan counts those, else episodes."""
+        if self.plan.transitions is not None:
+            return min(self._steps, self.plan.transitions), self.plan.transitions, "steps"
+        return len(self.episodes), self.plan.episodes, "ep"
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that the plan wants has been recorded."""
+        done, wanted, _ = self.progress
+        return done >= wanted or len(self.episodes) >= self.plan.episodes
 
     def _next(self) -> int:
         """Number of the first episode that has not been tried."""
@@ -147,7 +166,8 @@ class Recording:
         """Whether the plan wants this episode.  InputError where hardly any succeeds, and successes are wanted."""
         if self._rule is None:
             return True
-        assert episode.success is not None
+        if episode.success is None:
+            raise InputError(f"{self.plan.task} reports no success; leave out --successes-only.")
         if bool(episode.ends_in_success if self._rule == "last" else np.any(episode.success)):
             return True
         found = len(self.episodes)
@@ -172,11 +192,22 @@ class Recording:
         )
 
 
-def _collector(plan: Plan | OraclePlan) -> Collector | OracleCollector:
-    return OracleCollector(plan) if isinstance(plan, OraclePlan) else Collector(plan)
+class _Recorder(Protocol):
+    """What a plan names as its collector."""
+
+    def episode(self, index: int) -> Episode:
+        """Episode `index`, a function of the plan and `index` alone."""
+
+    def close(self) -> None:
+        """Close the environment."""
 
 
-def _alone(plan: Plan | OraclePlan, numbers: range) -> Generator[Episode | Failed, None, None]:
+def _collector(plan: CollectionPlan) -> _Recorder:
+    module, _, name = plan.collector.partition(":")
+    return getattr(importlib.import_module(module), name)(plan)
+
+
+def _alone(plan: CollectionPlan, numbers: range) -> Generator[Episode | Failed, None, None]:
     """These episodes in order, recorded in this process."""
     with contextlib.ExitStack() as stack:
         collector = stack.enter_context(contextlib.closing(_collector(plan)))
@@ -197,7 +228,7 @@ def _tell(sentence: str) -> None:
 
 @contextlib.contextmanager
 def _attempts_on(
-    cluster: Cluster, finished: Finished | None, plan: Plan | OraclePlan, numbers: range, timeout: float
+    cluster: Cluster, finished: Finished | None, plan: CollectionPlan, numbers: range, timeout: float
 ) -> Iterator[Iterator[Episode | Failed]]:
     """These episodes in order, recorded on a cluster; those of an earlier start are read."""
     known = {path.name for path in finished.folder.glob("*.npz")} if finished is not None else set()
@@ -219,7 +250,7 @@ def _attempts_on(
 
 @contextlib.contextmanager
 def _attempts(
-    plan: Plan | OraclePlan, numbers: range, workers: int, timeout: float
+    plan: CollectionPlan, numbers: range, workers: int, timeout: float
 ) -> Iterator[Iterator[Episode | Failed]]:
     """These episodes in order, recorded by that many workers; one is this process."""
     with contextlib.ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from dtql_robot.env_record import record_as
 from dtql_robot.envs.collection.plan import check_continues
@@ -57,6 +57,7 @@ class OraclePlan:
     """What records it, as a `Worker` takes it."""
     format = "ogbench"
     successes_only = False
+    transitions: ClassVar[None] = None
 
     @property
     def attempts(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from dtql_robot.env_record import record_as
 from dtql_robot.envs.collection.fetch_expert import expert
@@ -20,6 +20,55 @@ NOISE_ATTRS = {"executed": "noise", "intended": "disturbance"}
 PLAN_ATTR = "collection"
 """The file attribute that says how the data was collected."""
 PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
+
+
+class CollectionPlan(Protocol):
+    """What `Recording` needs of a plan: a frozen dataclass of all that the data depends on."""
+
+    @property
+    def task(self) -> str:
+        """The environment's spec."""
+
+    @property
+    def seed(self) -> int:
+        """Of start states and noise."""
+
+    @property
+    def episodes(self) -> int:
+        """How many are wanted."""
+
+    @property
+    def transitions(self) -> int | None:
+        """Steps after which no further episode is begun to be counted; None: `episodes` alone decides."""
+
+    @property
+    def attempts(self) -> int:
+        """Episodes that may be tried."""
+
+    @property
+    def successes_only(self) -> bool:
+        """Whether failed episodes are left out."""
+
+    @property
+    def collector(self) -> str:
+        """What records it, as a `Worker` takes it: "module:Class", made with the plan, with `episode` and `close`."""
+
+    @property
+    def format(self) -> str:
+        """`Demonstrations.format` of the data."""
+
+    @property
+    def source(self) -> str:
+        """The collection in words."""
+
+    def env_args(self) -> dict[str, Any]:
+        """robomimic's record of the environment."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; the same for a collection and its continuation."""
+
+    def check_continues(self, recorded: Mapping[str, Any], path: object) -> None:
+        """InputError unless the file at `path`, whose attributes say `recorded`, is of this plan."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +91,7 @@ class Plan:
     collector = "dtql_robot.envs.collection.collector:Collector"
     """What records it, as a `Worker` takes it."""
     format = "robomimic"
+    transitions: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         expert(self.task)  # an unknown task is the first thing to report

@@ -1,4 +1,4 @@
-"""What this package's .npz files say besides OGBench's arrays: JSON, as the bytes of an array `record`."""
+"""What this package's flat files (OGBench's and D4RL's layout) say besides their arrays: JSON."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from dtql_robot.datasets.formats.hdf5_attrs import parse_json_object
-from dtql_robot.datasets.formats.npz_archive import NpzArchive
 from dtql_robot.env_record import check_record
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array
+from dtql_robot.types import Demonstrations, Episode
 
 RECORD = "record"
-"""The array's name."""
+"""The name under which it is kept."""
 _KEYS = {"env_spec", "env_args", "attrs", "episodes", "plain_extras"}
 
 
@@ -34,8 +31,8 @@ class Record:
     episodes: Mapping[int, dict[str, Any]] = field(default_factory=dict)
     plain_extras: frozenset[str] = frozenset()
 
-    def to_array(self) -> Array:
-        """(bytes,) uint8, for the file."""
+    def to_text(self) -> str:
+        """JSON, for the file."""
         content = {
             "env_spec": self.env_spec,
             "env_args": self.env_args,
@@ -43,16 +40,30 @@ class Record:
             "episodes": [self.episodes.get(i, {}) for i in range(max(self.episodes, default=-1) + 1)],
             "plain_extras": sorted(self.plain_extras),
         }
-        return np.frombuffer(json.dumps(content).encode(), np.uint8)
+        return json.dumps(content)
 
 
-def read_record(archive: NpzArchive, recordings: int) -> Record:
-    """The record in `archive`; an empty one where there is none, or an array of another meaning has its name."""
-    stored = archive.described.get(RECORD)
-    if stored is None or stored.dtype != np.uint8 or len(stored.shape) != 1:
-        return Record()
-    place = f"{RECORD!r} of {archive.path.name}"
-    content = parse_json_object(archive.read(RECORD).tobytes().decode("utf-8", "replace"), place)
+def record_of(demos: Demonstrations, told_by_arrays: set[str]) -> Record:
+    """The record of `demos`.  told_by_arrays: attributes of episodes that the file's arrays say."""
+
+    def described(episode: Episode) -> dict[str, Any]:
+        return {
+            "name": episode.name,
+            "truncated": bool(episode.truncated),
+            "final_obs": episode.final_obs is not None,
+            "attrs": {k: v for k, v in episode.attrs.items() if k not in told_by_arrays},
+        }
+
+    plain = frozenset(k for k in demos.episodes[0].extras if not k.startswith("infos/"))
+    return Record(demos.env_spec, demos.env_args, demos.attrs, dict(enumerate(map(described, demos.episodes))), plain)
+
+
+def parse_record(text: str, place: str, recordings: int, marks: str) -> Record:
+    """The record in `text`.  InputError naming `place` where it is damaged, or describes other recordings.
+
+    recordings: how many the file has, by what `marks` names.
+    """
+    content = parse_json_object(text, place)
     kinds = {"env_args": dict, "attrs": dict, "episodes": list, "plain_extras": list}
     wrong = [k for k in _KEYS if not isinstance(content.get(k, kinds.get(k, str)()), kinds.get(k, (str, type(None))))]
     episodes = content.get("episodes") or []
@@ -60,7 +71,7 @@ def read_record(archive: NpzArchive, recordings: int) -> Record:
         raise InputError(f"{place} is not what this package writes: it is damaged. Fetch or write the file again.")
     if episodes and len(episodes) != recordings:
         raise InputError(
-            f"{place} describes {len(episodes)} recordings, 'terminals' ends {recordings}: the file was changed. "
+            f"{place} describes {len(episodes)} recordings, {marks} ends {recordings}: the file was changed. "
             "Leave the record out, or write the file again."
         )
     return Record(
