@@ -11,6 +11,10 @@ measures, each in a process of its own:
   disk       training samples from states on disk with a bound on what is in memory
 
 A file of the real world can be measured instead: --file low_dim.hdf5.
+
+`--against CHECKOUT` compares with another state of this package: CPU time (user and system) of one `load` without the
+cache, 20 processes each, in turn, of the --file given (several are possible) or of a robomimic file of 200 short
+demonstrations with 8 observations in double precision. Printed are medians and their ratio, which should be 1 or less.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import dataclasses
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -46,6 +51,25 @@ def write_file(path: Path, transitions: int) -> None:
             demo["obs/state"], demo["next_obs/state"] = states[:-1], states[1:]
             demo["actions"] = np.tanh(rng.standard_normal((STEPS, ACTIONS), np.float32))
             demo["rewards"], demo["dones"] = success.astype(np.float64), success.astype(np.int64)
+
+
+def write_many_keys(path: Path, demos: int = 200, steps: int = 60) -> None:
+    """Short demonstrations as robomimic's own files have them: many small arrays, all of float64."""
+    rng = np.random.default_rng(0)
+    sizes = {"object": 10, "eef_pos": 3, "eef_quat": 4, "eef_vel": 3, "gripper_qpos": 2, "gripper_qvel": 2,
+             "joint_pos": 7, "joint_vel": 7}  # fmt: skip
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps({"env_name": "Lift", "type": 1, "env_kwargs": {}})
+        data.attrs["total"] = demos * steps
+        for index in range(demos):
+            demo = data.create_group(f"demo_{index}")
+            demo.attrs["num_samples"], demo.attrs["model_file"] = steps, "<mujoco>" + " " * 5000 + "</mujoco>"
+            for key, size in sizes.items():
+                rows = rng.standard_normal((steps + 1, size))
+                demo[f"obs/{key}"], demo[f"next_obs/{key}"] = rows[:-1], rows[1:]
+            demo["actions"], demo["states"] = np.tanh(rng.standard_normal((steps, 7))), rng.standard_normal((steps, 32))
+            demo["rewards"] = demo["dones"] = (np.arange(steps) == steps - 1).astype(np.float64)
 
 
 def read_raw(path: Path) -> float:
@@ -155,13 +179,32 @@ def task_disk(path: Path) -> dict[str, float]:
     return {"batches_per_second": 1000 / seconds, "resident": max(0, largest - before), "states": states}
 
 
-TASKS = {"raw": task_raw, "load": task_load, "memory": task_memory, "cached": task_cached, "disk": task_disk}
+def task_cpu(path: Path) -> dict[str, float]:
+    from dtql_robot.datasets import load
+
+    load(path)  # imports what it needs
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    load(path)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {"seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
 
 
-def measure(task: str, path: Path, cache: str) -> dict[str, float]:
-    """One task in a fresh process."""
+TASKS = {
+    "cpu": task_cpu,
+    "raw": task_raw,
+    "load": task_load,
+    "memory": task_memory,
+    "cached": task_cached,
+    "disk": task_disk,
+}
+
+
+def measure(task: str, path: Path, cache: str, checkout: Path | None = None) -> dict[str, float]:
+    """One task in a fresh process, with the package in `checkout` (None: the installed one)."""
     command = [sys.executable, __file__, "--task", task, "--file", str(path)]
     environment = {**os.environ, "DTQL_ROBOT_CACHE": cache}
+    if checkout is not None:
+        environment["PYTHONPATH"] = str(checkout.resolve())
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -183,20 +226,38 @@ def report(path: Path, folder: str) -> None:
           f"{disk['states'] / 1e6:.0f} MB in memory at most (bound: {RESIDENT / 1e6:.0f} MB)")  # fmt: skip
 
 
+def compare(path: Path, checkout: Path, runs: int) -> None:
+    """CPU seconds of one load, now and with the package in `checkout`, in turn."""
+    seconds: dict[Path, list[float]] = {checkout: [], Path(__file__).resolve().parents[1]: []}
+    for _ in range(runs):
+        for where, found in seconds.items():
+            found.append(measure("cpu", path, "off", where)["seconds"])
+    then, now = (statistics.median(found) for found in seconds.values())
+    print(f"{path.name}: {now:.3f} s, {checkout.name} {then:.3f} s, ratio {now / then:.2f} (medians of {runs})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--transitions", type=int, default=1_000_000)
-    parser.add_argument("--file", type=Path)
+    parser.add_argument("--file", type=Path, nargs="+", default=[])
+    parser.add_argument("--against", type=Path, help="another checkout of this package")
+    parser.add_argument("--runs", type=int, default=20, help="of each, with --against")
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.task:
-        print(json.dumps(TASKS[options.task](options.file)))
+        print(json.dumps(TASKS[options.task](options.file[0])))
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = options.file or Path(folder) / "low_dim.hdf5"
-        if options.file is None:
-            write_file(path, options.transitions)
-        report(path, folder)
+        paths = options.file or [Path(folder) / "low_dim.hdf5"]
+        if not options.file and options.against is None:
+            write_file(paths[0], options.transitions)
+        elif not options.file:
+            write_many_keys(paths[0])
+        for path in paths:
+            if options.against is None:
+                report(path, folder)
+            else:
+                compare(path, options.against, options.runs)
 
 
 if __name__ == "__main__":

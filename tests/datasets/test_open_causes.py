@@ -131,6 +131,14 @@ def test_attributes_of_any_value(tmp_path: Path) -> None:
         data.move("demo_1", "demo_" + "1" * 5000)
         data.copy("demo_0", "x" * 300)
         data.attrs["nan"], data.attrs["rows"], data.attrs["none"] = np.nan, [1.0, np.inf], h5py.Empty("f4")
+        data.attrs["yes"], data.attrs["big"], data.attrs["half"] = True, np.array(2, ">i8"), np.float16(0.5)
+        data.attrs["long"], data.attrs["longs"], data.attrs["one"] = np.longdouble(2), np.ones(2, np.longdouble), [True]
+        data.attrs.create("kind", 1, dtype=h5py.enum_dtype({"LEFT": 0, "RIGHT": 1}))
+        data.attrs["complex"], data.attrs["b\xfc"] = 1 + 2j, np.bytes_(b"b\xfc")
     demos = load(path)
     assert [len(e.name) for e in demos.episodes] == [6, 5005, 300]
-    assert demos.attrs == {"nan": "nan", "rows": [1.0, "inf"], "none": None}
+    assert demos.attrs == {
+        "nan": "nan", "rows": [1.0, "inf"], "none": None, "yes": True, "big": 2, "half": 0.5, "long": 2.0,
+        "longs": [1.0, 1.0], "one": [True], "kind": 1, "complex": "(1+2j)", "b\xfc": "b\ufffd",
+    }  # fmt: skip
+    assert type(demos.attrs["yes"]) is bool

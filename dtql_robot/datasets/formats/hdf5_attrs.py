@@ -11,24 +11,47 @@ import numpy as np
 
 from dtql_robot.datasets.formats import hdf5_budget
 from dtql_robot.datasets.formats.hdf5_errors import reading, where
+from dtql_robot.datasets.formats.hdf5_types import dtype_of, memory_type
 from dtql_robot.errors import InputError
+
+_LONG = 2**20  # bytes of a text whose place is worth naming in full
 
 
 def attributes(node: h5py.Group | h5py.Dataset) -> dict[str, Any]:
     """All attributes as JSON-able Python values."""
+    names: list[bytes] = []
     with reading(node, "(attributes)"):
-        return {str(key): _attribute(node, key) for key in node.attrs}
+        h5py.h5a.iterate(node.id, names.append)
+        return {name.decode(errors="backslashreplace"): _attribute(node, name) for name in names}
 
 
-def _attribute(node: h5py.Group | h5py.Dataset, key: str) -> Any:
-    stored = node.attrs.get_id(key)
+def _attribute(node: h5py.Group | h5py.Dataset, name: bytes) -> Any:
+    stored = h5py.h5a.open(node.id, name)
+    number = _number(stored)
+    if number is not None:
+        return plain(number)
+    key = name.decode(errors="surrogateescape")
+    place = f"attribute {key!r}"
     count = math.prod(stored.shape or ())
     if count > 1 and stored.dtype.kind == "O":  # texts of any length, which may all be one and the same in the file
-        hdf5_budget.take(count * hdf5_budget.largest_text(), f"attribute {key!r} of {where(node)}")
-    value = plain(node.attrs[key])
+        hdf5_budget.take(count * hdf5_budget.largest_text(), f"{place} of {where(node)}")
+    value = plain(node.attrs[name])
     if isinstance(value, str):
-        hdf5_budget.take(len(value) * (1 if value.isascii() else 4), f"attribute {key!r} of {where(node)}")
+        size = len(value) * (1 if value.isascii() else 4)
+        hdf5_budget.take(size, f"{place} of {where(node)}" if size > _LONG else place)
     return value
+
+
+def _number(stored: h5py.h5a.AttrID) -> Any:
+    """The value of an attribute that is one number or flag, as most are; None where it is something else."""
+    if stored.get_space().get_simple_extent_type() != h5py.h5s.SCALAR:
+        return None
+    dtype = dtype_of(stored.get_type())
+    if dtype.kind not in "biuf":
+        return None
+    value = np.empty((), dtype)
+    stored.read(value, memory_type(dtype))
+    return value[()]  # a scalar, not an array
 
 
 def plain(value: Any) -> Any:
@@ -37,6 +60,8 @@ def plain(value: Any) -> Any:
         return value.decode("utf-8", errors="replace")
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
+    if isinstance(value, np.longdouble):
+        return plain(float(value))
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, (list, tuple)):

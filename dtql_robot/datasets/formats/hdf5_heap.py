@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from dtql_robot.errors import InputError
 from dtql_robot.system.remembered import remembered
 
 _HEADER = 16
 _SIGNATURE = b"GCOL\x01"
-_WINDOW = 32 * 2**20
+_AT_EVEN, _AT_ODD = (int.from_bytes(pair, "little") for pair in (b"GC", b"CO"))
+_WINDOW = 32 * 2**20  # bytes that are kept in memory
+_STRIDE = 2**19  # bytes that are searched at once: what fits a core's cache
 _LARGE = 2**28  # bytes from which it is worth remembering that a file was looked at
 
 
@@ -31,20 +36,38 @@ def largest_text(path: Path) -> int:
 def _walk_all(path: Path) -> int:
     size, largest = path.stat().st_size, 0
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for window in range(0, size, _WINDOW):
-            end = window + _WINDOW + len(_SIGNATURE) - 1
-            start = content.find(_SIGNATURE, window, end)
-            while start >= 0:
-                largest = max(largest, found := _largest_in(content, start, size))
-                if found < 0:
-                    raise InputError(
-                        f"{path} cannot be read (its text storage at byte {start} is malformed). "
-                        "The file is damaged or incomplete: fetch it again."
-                    )
-                start = content.find(_SIGNATURE, start + 1, end)
-            if hasattr(mmap, "MADV_DONTNEED"):  # what was read once need not stay in memory
-                content.madvise(mmap.MADV_DONTNEED, window, min(_WINDOW, size - window))
+        for start in _signatures(content, size):
+            largest = max(largest, found := _largest_in(content, start, size))
+            if found < 0:
+                raise InputError(
+                    f"{path} cannot be read (its text storage at byte {start} is malformed). "
+                    "The file is damaged or incomplete: fetch it again."
+                )
     return largest
+
+
+def _signatures(content: mmap.mmap, size: int) -> Iterator[int]:
+    """Where the signature stands, in order."""
+    for window in range(0, size, _WINDOW):
+        for start in range(window, min(window + _WINDOW, size), _STRIDE):
+            yield from _signatures_from(content, start, min(_STRIDE, size - start))
+        if hasattr(mmap, "MADV_DONTNEED"):  # what was read once need not stay in memory
+            content.madvise(mmap.MADV_DONTNEED, window, min(_WINDOW, size - window))
+
+
+def _signatures_from(content: mmap.mmap, start: int, count: int) -> list[int]:
+    """Those of which a pair of bytes that begins at an even offset lies in `count` bytes.
+
+    Each has exactly one such pair, GC, or CO where it begins at an odd offset: a third of the time that `find` takes.
+    """
+    values, pairs = np.frombuffer(content, np.uint8), np.frombuffer(content, "<u2", count // 2, start)
+    odd = pairs == _AT_ODD
+    near = np.flatnonzero((pairs == _AT_EVEN) | odd)
+    at = start + 2 * near - odd[near]
+    at = at[(at >= 0) & (at + len(_SIGNATURE) <= len(values))]
+    for offset, value in enumerate(_SIGNATURE):
+        at = at[values[at + offset] == value]
+    return at.tolist()
 
 
 def _largest_in(content: mmap.mmap, start: int, file_size: int) -> int:

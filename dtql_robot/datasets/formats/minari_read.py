@@ -197,10 +197,9 @@ def _unread(group: h5py.Group, steps: int) -> dict[str, str]:
     found = {key: "not part of Minari's layout" for key in hdf5.children(group) if key not in known}
     if "infos" in hdf5.children(group):
         infos = hdf5.subgroup(group, "infos")
-        for key in hdf5.array_keys(infos):
-            shape, dtype = hdf5.describe(infos, key)
-            if not _is_info(shape, dtype, steps):
-                found[f"infos/{key}"] = f"{'text' if dtype.kind in 'SUO' else dtype} {shape}"
+        for key, array in hdf5.arrays(infos):
+            if not _is_info(array.shape, array.dtype, steps):
+                found[f"infos/{key}"] = f"{'text' if array.dtype.kind in 'SUO' else array.dtype} {array.shape}"
     return found
 
 
@@ -208,11 +207,10 @@ def _infos(group: h5py.Group, plain: set[str], steps: int, place: Place) -> tupl
     success = None
     extras = {}
     infos = hdf5.subgroup(group, "infos")
-    for key in hdf5.array_keys(infos):
-        shape, dtype = hdf5.describe(infos, key)
-        if not _is_info(shape, dtype, steps):
+    for key, array in hdf5.arrays(infos):
+        if not _is_info(array.shape, array.dtype, steps):
             continue
-        values = hdf5.read_array(infos, key)
+        values = array.read()
         if key in _SUCCESS_KEYS and success is None and values.size == len(values):
             success = as_column(values[-steps:], f"infos/{key}", steps, place) > 0.5
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h5py
@@ -10,6 +11,7 @@ import numpy as np
 
 from dtql_robot.datasets.formats import hdf5, hdf5_attrs
 from dtql_robot.datasets.formats.episode_checks import Place
+from dtql_robot.datasets.formats.hdf5_stored import Stored
 from dtql_robot.datasets.formats.reading import ObsArray
 from dtql_robot.env_record import check_record
 from dtql_robot.types import Array
@@ -48,33 +50,33 @@ def read_filters(file: h5py.File) -> dict[str, list[str]]:
     return {key: hdf5.read_strings(mask, key) for key in hdf5.array_keys(mask)}
 
 
-def _other_arrays(demo: h5py.Group) -> list[str]:
-    """Paths of all arrays that are none of the main ones."""
-    found: list[str] = []
-    for top in hdf5.children(demo):
+def _other_arrays(demo: h5py.Group, members: Sequence[str]) -> Iterator[tuple[str, Stored]]:
+    """All arrays of a demo with these `members` that are none of the main ones, with their paths."""
+    for top in members:
         if top not in MAIN_KEYS:
             node = hdf5.member(demo, top)
-            found += [top] if isinstance(node, h5py.Dataset) else hdf5.array_keys(node, f"{top}/")
-    return found
+            if isinstance(node, h5py.Dataset):
+                yield top, Stored(node.id, demo, top)
+            else:
+                yield from hdf5.arrays(node, f"{top}/")
 
 
 def _is_extra(shape: tuple[int, ...], dtype: np.dtype[Any], steps: int) -> bool:
     return shape[:1] == (steps,) and dtype.kind in "biuf" and not ObsArray(shape, dtype).is_image
 
 
-def step_extras(demo: h5py.Group, steps: int) -> dict[str, Array]:
+def step_extras(demo: h5py.Group, members: Sequence[str], steps: int) -> dict[str, Array]:
     """Other numeric arrays with one row a step, dtype as stored; images and arrays of other lengths are left."""
-    kept = (key for key in _other_arrays(demo) if _is_extra(*hdf5.describe(demo, key), steps))
-    return {key: hdf5.read_array(demo, key) for key in kept}
+    others = _other_arrays(demo, members)
+    return {key: array.read() for key, array in others if _is_extra(array.shape, array.dtype, steps)}
 
 
 def unread_arrays(demo: h5py.Group, steps: int) -> dict[str, str]:
     """Arrays of a demo that `step_extras` leaves: name -> description."""
     found = {}
-    for key in _other_arrays(demo):
-        shape, dtype = hdf5.describe(demo, key)
-        if not _is_extra(shape, dtype, steps):
-            found[key] = f"{'text' if dtype.kind in 'SUO' else dtype} {shape}"
+    for key, array in _other_arrays(demo, hdf5.children(demo)):
+        if not _is_extra(array.shape, array.dtype, steps):
+            found[key] = f"{'text' if array.dtype.kind in 'SUO' else array.dtype} {array.shape}"
     return found
 
 

@@ -210,7 +210,7 @@ def _episode(
     terminated = _flag(attrs, "terminated", terminated)
     obs = read_obs(demo, keys, choice.keys, steps, place)
     differs = differing_next_obs(demo, obs, place) if compare and "next_obs" in keys else None
-    extras = step_extras(demo, steps)
+    extras = step_extras(demo, keys, steps)
     masks = as_masks(extras.pop("masks"), steps, place) if attrs.get(HAS_MASKS) and "masks" in extras else None
     return Episode(
         name=name,

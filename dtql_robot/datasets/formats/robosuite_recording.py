@@ -136,8 +136,9 @@ def read_state_demo(path: Path, name: str) -> StateDemo:
     with open_file(path) as file:
         demo = hdf5.subgroup(hdf5.subgroup(file, "data"), name)
         place = Place(name, path.name)
+        members = hdf5.children(demo)
         for key in ("actions", "states"):
-            if key not in hdf5.children(demo):
+            if key not in members:
                 raise place.error(f"there are no {key!r}")
         actions = as_actions(hdf5.read_array(demo, "actions"), place)
         states = np.asarray(hdf5.read_array(demo, "states"), np.float64)
@@ -146,8 +147,7 @@ def read_state_demo(path: Path, name: str) -> StateDemo:
         check_rows("states", len(states), len(actions), place)
         attrs = demo_attrs(hdf5_attrs.attributes(demo), place)
         model = attrs.pop("model_file", None)
-        extras = step_extras(demo, len(actions))
-        extras.pop("states", None)
+        extras = step_extras(demo, [key for key in members if key != "states"], len(actions))
         xml = _model_xml(model, path, place) if isinstance(model, str) else None
     return StateDemo(name, actions, states, xml, extras, attrs)
 
