@@ -1,0 +1,1 @@
+"""How the policies were made that `collect --level` records."""
