@@ -149,7 +149,7 @@ has_compiler() {
 
 # available_extras: the optional packages that can be installed on this Python and machine.
 available_extras() {
-  EXTRAS=(client cluster lerobot metaworld notebooks onnx serve track view vision yaml zarr)
+  EXTRAS=(client cluster lerobot makers metaworld notebooks onnx serve track view vision yaml zarr)
   # ogbench's dm_control needs labmaze, which has no wheels from Python 3.13 on and needs Bazel to build.
   if "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then EXTRAS+=(ogbench); fi
   if has_compiler; then EXTRAS+=(robosuite robomimic); fi

@@ -159,7 +159,7 @@ def test_without_a_compiler_what_needs_one_is_left_out_in_one_sentence(tmp_path:
     sentence, extras = done.stdout.splitlines()
     assert "g++ make missing: robosuite and robomimic are left out" in sentence
     assert "apt-get install -y g++ make" in sentence
-    assert extras == "client cluster lerobot metaworld notebooks onnx serve track view vision yaml zarr ogbench"
+    assert extras == "client cluster lerobot makers metaworld notebooks onnx serve track view vision yaml zarr ogbench"
 
 
 def test_with_a_compiler_every_extra_is_wanted(tmp_path: Path) -> None:

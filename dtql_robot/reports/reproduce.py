@@ -13,6 +13,8 @@ from dtql_robot.env_record import recorded_kwargs
 
 COLLECTED = "collection"
 """The attribute in which `collect` leaves the options that decide its data."""
+NO_OPTIONS = ("task", "missing", "weights_sha256")
+"""What it says there besides options."""
 FILM_FLAGS = ("--video", "--clips", "--cameras", "--log")
 """How the options begin that change no result."""
 
@@ -54,7 +56,7 @@ def _data_lines(data: str, summary: Mapping[str, Any]) -> Iterator[str]:
 def _collect_options(plan: Mapping[str, Any]) -> Iterator[str]:
     for name, value in plan.items():
         flag = f"--{name.replace('_', '-')}"
-        if name == "task" or value is None or value is False or value == []:
+        if name in NO_OPTIONS or value is None or value is False or value == []:
             continue
         if value is True:
             yield flag

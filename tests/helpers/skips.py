@@ -34,6 +34,7 @@ EXTRAS = {
     "vision": r"torchvision|timm",
     "zarr": r"numcodecs",
     "cluster": r"\bray\b|submitit",
+    "makers": r"stable_baselines3",
     "lerobot": r"pyarrow|\bav\b",
     "track": r"tensorboard|wandb|mlflow",
     "yaml": r"PyYAML",
