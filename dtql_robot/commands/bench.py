@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional, UseAppendAction
 
@@ -16,7 +16,7 @@ from dtql_robot.commands import train
 from dtql_robot.commands.words import parse_options, parse_seeds
 from dtql_robot.datasets.published.fetch import fetch
 from dtql_robot.errors import InputError
-from dtql_robot.experiments.behaviour import behaviour_score
+from dtql_robot.experiments.behaviour import behaviour_scores
 from dtql_robot.experiments.estimate import Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, send_jobs, write_tables
 from dtql_robot.experiments.suites import (
@@ -25,6 +25,7 @@ from dtql_robot.experiments.suites import (
     SIZES,
     BenchTask,
     OracleRecording,
+    PolicyRecording,
     Size,
     preset_of,
     suite,
@@ -33,20 +34,23 @@ from dtql_robot.system.cluster import Cluster, connect
 from dtql_robot.system.files import check_writable, expanded
 from dtql_robot.system.locks import locked
 
+if TYPE_CHECKING:
+    from dtql_robot.makers.policy_plan import PolicyPlan
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
     Suites: smoke (a check of the installation, two minutes), fetch, mixed (demonstrations of mixed quality), metaworld,
-    manipulation, ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people), d4rl
-    (Adroit and locomotion, by normalized score) and paper (the 20 rows of DTQL's paper by its own settings, their KL
-    partners, the default recipe and iql, beside the return of the data). The last four show published results beside
-    ours. ogbench first records its data, 150,000 steps per scene; the data of the others is downloaded, or read from
-    --data-dir. ogbench-full, robomimic-full, d4rl-full and paper-full use the published data and number of updates;
-    ogbench-smoke takes a minute. An estimate of the time is printed first. Each finished run is added to table.md,
-    table.csv and figure.png in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command
-    continues.
+    manipulation, locomotion (100,000 steps of a released policy, by normalized score, beside the return of the data),
+    ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people), d4rl (Adroit and
+    locomotion, by normalized score) and paper (the 20 rows of DTQL's paper by its own settings, their KL partners, the
+    default recipe and iql, beside the return of the data). The last four show published results beside ours. ogbench
+    first records its data, 150,000 steps per scene; the data of the others is downloaded, or read from --data-dir.
+    ogbench-full, robomimic-full, d4rl-full and paper-full use the published data and number of updates; ogbench-smoke
+    takes a minute. An estimate of the time is printed first. Each finished run is added to table.md, table.csv and
+    figure.png in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
 
     Example:
       dtql-robot bench fetch --methods dtql mse-bc diffusion-bc --seeds 0..2
@@ -60,14 +64,14 @@ class Options:
     """Run only these tasks of the suite."""
     methods: tuple[str, ...] = ()
     """Methods to compare: dtql (the default recipe), and no-q, mse-bc-successes, mse-bc, diffusion-bc, tr-only, kl, iql
-    and idql from the same parts; for the paper's own tasks also paper and paper-kl. Default: all but these; in smoke,
-    dtql and mse-bc; in ogbench, robomimic and d4rl, dtql, mse-bc, diffusion-bc, idql and iql; in paper, paper,
-    paper-kl, dtql and iql."""
+    and idql from the same parts; for the paper's own tasks and locomotion also paper and paper-kl. Default: all but
+    these; in smoke, dtql and mse-bc; in ogbench, robomimic and d4rl, dtql, mse-bc, diffusion-bc, idql and iql; in
+    paper, paper, paper-kl, dtql and iql; in locomotion, dtql, paper, iql, mse-bc and diffusion-bc."""
     seeds: tuple[str, ...] = ()
     """Training seeds: 0..2, 0 1 2 or 0,1,2. Default: 0 1 2; in smoke, 0."""
     episodes: int | None = None
-    """Number of evaluation episodes per run, from the same start states for all. Default: 100; in smoke, 20; in paper,
-    10."""
+    """Number of evaluation episodes per run, from the same start states for all. Default: 100; in smoke and locomotion,
+    20; in paper, 10."""
     files: tuple[str, ...] = ()
     """Demonstration files for tasks that are not collected, as TASK=PATH, such as
     door-human=door-v0_demos_clipped.hdf5."""
@@ -115,7 +119,7 @@ def run(options: Options) -> None:
                 fetch(task.by_name)
             _collect(task, data[task.name])
         behaviour = (
-            {t.name: behaviour_score(t, data[t.name]) for t in tasks} if size.methods[0] in PAPER_METHODS else {}
+            {t.name: behaviour_scores(t, data[t.name]) for t in tasks} if set(size.methods) & set(PAPER_METHODS) else {}
         )
         _run(works, out, episodes, processes(options.jobs), train_args, behaviour, cluster)
 
@@ -133,7 +137,7 @@ def _run(
     episodes: int,
     processes: tuple[int, int],
     train_args: Sequence[str],
-    behaviour: Mapping[str, float],
+    behaviour: Mapping[str, Sequence[float]],
     cluster: Cluster | None,
 ) -> None:
     """Run what is missing and write the tables.  processes: how many at once, and the threads of each."""
@@ -229,7 +233,7 @@ def _name_and_path(entry: str) -> tuple[str, Path]:
 
 
 def _collect(task: BenchTask, path: Path) -> None:
-    from dtql_robot.datasets import save_ogbench, save_robomimic
+    from dtql_robot.datasets import save_d4rl, save_ogbench, save_robomimic
     from dtql_robot.datasets.formats.ogbench_names import recording_name
     from dtql_robot.envs.collection.collect import OraclePlan, Recording, collect
 
@@ -242,5 +246,16 @@ def _collect(task: BenchTask, path: Path) -> None:
         recording = Recording(OraclePlan(**dataclasses.asdict(task.data)))
         recording.run()
         save_ogbench(recording.demonstrations(), path)
+    elif isinstance(task.data, PolicyRecording):
+        recording = Recording(_plan_of(task.data))
+        recording.run()
+        save_d4rl(recording.demonstrations(), path)
     else:
         save_robomimic(collect(**dataclasses.asdict(task.data)), path)
+
+
+def _plan_of(recording: PolicyRecording) -> PolicyPlan:
+    from dtql_robot.envs.seeding import EPISODES_PER_SEED
+    from dtql_robot.makers.chosen import plan_of_level
+
+    return plan_of_level(recording.task, recording.level, episodes=EPISODES_PER_SEED, transitions=recording.transitions)

@@ -15,20 +15,20 @@ from dtql_robot.experiments.suites import BenchTask
 from dtql_robot.types import Demonstrations
 
 
-def behaviour_score(task: BenchTask, data: Path | str) -> float:
-    """Normalized score of the recorded episodes of one of the paper's tasks, in the mean.  InputError for others."""
-    row = paper.row_of(task.name)
+def behaviour_scores(task: BenchTask, data: Path | str) -> tuple[float, ...]:
+    """Normalized score of each recorded episode of one of the paper's tasks.  InputError for others."""
+    row = task.paper_row
     if row is None:
         raise InputError(f"{task.name} is none of the paper's tasks.")
     facts = env_info(row.env, max_episode_steps=row.horizon)
     reference, why = find_reference(facts, {}, row.horizon)
     if reference is None:
         raise InputError(f"{task.name}: {why}")
-    return reference.score(recorded_value(load(data), reference.measure))
+    return tuple(map(reference.score, recorded_values(load(data), reference.measure)))
 
 
-def recorded_value(demos: Demonstrations, measure: Measure) -> float:
-    """The mean over episodes of what D4RL's rewards tell.
+def recorded_values(demos: Demonstrations, measure: Measure) -> list[float]:
+    """What D4RL's rewards tell of each episode.
 
     return    the sum of rewards
     success   whether any reward is above 0: in a maze it is 1 at the goal
@@ -37,8 +37,8 @@ def recorded_value(demos: Demonstrations, measure: Measure) -> float:
     """
     rewards = [e.rewards.astype(np.float64) for e in demos.episodes]
     if measure == "return":
-        return float(np.mean([r.sum() for r in rewards]))
+        return [float(r.sum()) for r in rewards]
     if measure == "success":
-        return float(np.mean([r.max() > 0 for r in rewards]))
+        return [float(r.max() > 0) for r in rewards]
     once = all(r.sum() <= paper.KITCHEN_SUBTASKS for r in rewards)
-    return float(np.mean([r.sum() if once else r.max() for r in rewards]))
+    return [float(r.sum() if once else r.max()) for r in rewards]

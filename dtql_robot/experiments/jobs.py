@@ -198,10 +198,10 @@ def evaluated(job: Job) -> int | None:
         return None
 
 
-def write_tables(jobs: Sequence[Job], out: Path, behaviour: Mapping[str, float] | None = None) -> str:
+def write_tables(jobs: Sequence[Job], out: Path, behaviour: Mapping[str, Sequence[float]] | None = None) -> str:
     """table.md, table.csv, figure.png, a small file per run, and summary.md where tasks are in groups.
 
-    behaviour: task -> normalized score of its data.  Returns the tables.
+    behaviour: task -> normalized score of each episode of its data.  Returns the tables.
     """
     from dtql_robot.experiments.summary import summary
     from dtql_robot.experiments.table import as_csv, draw, gather, markdown

@@ -32,6 +32,15 @@ class OracleRecording:
 
 
 @dataclass(frozen=True)
+class PolicyRecording:
+    """Episodes of a released policy, or of random actions, to record: what `plan_of_level` takes."""
+
+    task: str
+    level: Literal["random", "medium", "expert"] = "medium"
+    transitions: int = 100_000
+
+
+@dataclass(frozen=True)
 class BenchTask:
     """One task of a suite.
 
@@ -42,15 +51,22 @@ class BenchTask:
                which this task's rewards are read from it
     by_name    the published data set, as `--data` takes it
     group      tasks that are summed up in one number
+    row        the paper's data set whose settings and reference returns are this task's, if it has not the same name
     """
 
     name: str
-    data: Recording | OracleRecording | None = None
+    data: Recording | OracleRecording | PolicyRecording | None = None
     source: str = ""
     options: tuple[str, ...] = ()
     file: str = ""
     by_name: str = ""
     group: str = ""
+    row: str = ""
+
+    @property
+    def paper_row(self) -> paper.Row | None:
+        """The paper's row of which this task has settings and references; None for tasks that the paper has not."""
+        return paper.row_of(self.row or self.name)
 
 
 PICK = BenchTask("pick-and-place", Recording("FetchPickAndPlace-v4"))
@@ -164,6 +180,16 @@ def _paper(row: paper.Row) -> BenchTask:
 
 PAPER = tuple(_paper(row) for row in paper.ROWS if not (row.dataset.startswith("antmaze") and "-v0" in row.dataset))
 
+LOCOMOTION = (
+    BenchTask(
+        "hopper-medium",
+        PolicyRecording("Hopper-v5"),
+        options=("--env", "Hopper-v5", "--reward=dataset"),
+        group="d4rl score, data recorded here",
+        row="hopper-medium-v2",
+    ),
+)
+
 SUITES: dict[str, tuple[BenchTask, ...]] = {
     "smoke": (REACH,),
     "fetch": (PICK, PUSH, MIXED),
@@ -175,6 +201,7 @@ SUITES: dict[str, tuple[BenchTask, ...]] = {
     "ogbench-smoke": OGBENCH_SMOKE,
     "robomimic": ROBOMIMIC,
     "robomimic-full": ROBOMIMIC,
+    "locomotion": LOCOMOTION,
     "d4rl": (*D4RL_ADROIT, *D4RL_GYM),
     "d4rl-full": (*D4RL_ADROIT, *D4RL_GYM),
     "paper": PAPER,
@@ -202,12 +229,13 @@ def preset_of(method: str, task: BenchTask) -> str | None:
     """The preset that a method trains a task with; None is the default recipe.  InputError where the paper has none."""
     if method not in PAPER_METHODS:
         return METHODS[method]
-    if paper.row_of(task.name) is None:
+    row = task.paper_row
+    if row is None:
         raise InputError(
             f"--methods {method} are the paper's settings of its own tasks, of which {task.name} is none; "
             "`bench paper` has them."
         )
-    return PAPER_METHODS[method] + task.name
+    return PAPER_METHODS[method] + row.dataset
 
 
 @dataclass(frozen=True)
@@ -235,12 +263,19 @@ SIZES = {
     "robomimic-full": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=1000000", "--batch-size=256")),
     "d4rl": Size(_OGBENCH_METHODS, (0, 1, 2), 20, ("--steps=20000",)),
     "d4rl-full": Size(_OGBENCH_METHODS, (0, 1, 2), 100, ("--steps=1000000", "--batch-size=256")),
+    "locomotion": Size(
+        ("dtql", "paper", "iql", "mse-bc", "diffusion-bc"),
+        (0, 1, 2),
+        20,
+        ("--steps=20000", "--batch-size=256"),
+        pretraining=5000,
+    ),
     "paper": Size(("paper", "paper-kl", "dtql", "iql"), (0, 1, 2), 10, ("--steps=20000",), pretraining=5000),
     "paper-full": Size(("paper", "paper-kl", "dtql", "iql"), (0, 1, 2), 100),
 }
 """Suite -> its size, where that is not the full one.  smoke: checks in two minutes that everything works.  ogbench: on
-150,000 steps of data a scene, which are recorded first.  -full: the published data and number of updates.  paper: a
-fiftieth of the paper's updates or a little more."""
+150,000 steps of data a scene, which are recorded first.  -full: the published data and number of updates.  paper,
+locomotion: a fiftieth of the paper's updates or a little more."""
 
 
 def suite(name: str) -> tuple[BenchTask, ...]:

@@ -13,12 +13,15 @@ _SCORED = "d4rl "
 """How groups begin whose measure is the normalized score; that of all others is success."""
 
 
-def summary(cells: Sequence[Cell], groups: Mapping[str, str], behaviour: Mapping[str, float] | None = None) -> str:
+def summary(
+    cells: Sequence[Cell], groups: Mapping[str, str], behaviour: Mapping[str, Sequence[float]] | None = None
+) -> str:
     """A Markdown table: of each group, and of each task with published results, its methods and then the published.
 
     A method's number is the interquartile mean over tasks and seeds, with a stratified bootstrap's interval.
     groups: task -> its group; tasks of none are left out.  "" where no task has a group.
-    behaviour: task -> normalized score of the demonstrations themselves; such tasks have lines of their own.
+    behaviour: task -> normalized score of each demonstration; such tasks have lines of their own.  The demonstrations'
+    number is the mean, its interval a bootstrap's over them.
     """
     behaviour = behaviour or {}
     lines: list[tuple[str, ...]] = []
@@ -26,20 +29,25 @@ def summary(cells: Sequence[Cell], groups: Mapping[str, str], behaviour: Mapping
     for group in dict.fromkeys(groups[c.task] for c in mine):
         found = [c for c in mine if groups[c.task] == group]
         lines += _lines(group, group, found, PUBLISHED.get(group, {}))
-        lines += _data_line(group, [behaviour[t] for t in dict.fromkeys(c.task for c in found) if t in behaviour])
+        means = [float(mean(behaviour[t])) for t in dict.fromkeys(c.task for c in found) if t in behaviour]
+        lines += _data_line(group, means, "") if means else []
         for task in dict.fromkeys(c.task for c in found if c.task in BY_TASK or c.task in behaviour):
             lines += _lines(task, group, [c for c in found if c.task == task], BY_TASK.get(task, {}))
-            lines += _data_line(task, [behaviour[task]] if task in behaviour else [])
+            if task in behaviour:
+                lines += _data_line(task, behaviour[task], _spread(over_tasks([behaviour[task]], mean)[1], "{:.1f}"))
     if not lines:
         return ""
     rows = [_HEADER, tuple("---" for _ in _HEADER), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _data_line(name: str, scores: Sequence[float]) -> list[tuple[str, ...]]:
-    """What the demonstrations reach, in the mean over tasks."""
-    text = f"{mean(scores):.1f}" if scores else ""
-    return [(name, "behaviour", "", "", text, str(len(scores)), "the data")] if scores else []
+def _data_line(name: str, scores: Sequence[float], spread: str) -> list[tuple[str, ...]]:
+    """What the demonstrations reach: the mean of `scores`, of tasks or of episodes, and its interval in words."""
+    return [(name, "behaviour", "", spread, f"{mean(scores):.1f}", str(len(scores)), "the data")]
+
+
+def _spread(interval: tuple[float, float] | None, show: str) -> str:
+    return "" if interval is None else f"{show.format(interval[0])} to {show.format(interval[1])}"
 
 
 def _values(cell: Cell, group: str) -> tuple[float, ...]:
@@ -65,6 +73,13 @@ def _lines(
 
 def _line(name: str, method: str, values: Sequence[tuple[float, ...]], show: str) -> tuple[str, ...]:
     value, interval = over_tasks(values)
-    spread = "" if interval is None else f"{show.format(interval[0])} to {show.format(interval[1])}"
     runs = f"{len(values)} x {max(map(len, values))}"
-    return name, method, show.format(value), spread, show.format(over_tasks(values, mean)[0]), runs, "here"
+    return (
+        name,
+        method,
+        show.format(value),
+        _spread(interval, show),
+        show.format(over_tasks(values, mean)[0]),
+        runs,
+        "here",
+    )

@@ -3,19 +3,24 @@
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from dtql_robot import paper
 from dtql_robot.cli import main
 from dtql_robot.commands import bench
+from dtql_robot.datasets import load
 from dtql_robot.datasets.published.names import published_file, split_name
 from dtql_robot.envs import env_info
 from dtql_robot.errors import InputError
 from dtql_robot.eval.reference_returns import find_reference
-from dtql_robot.experiments.aggregate import over_tasks
+from dtql_robot.experiments.aggregate import mean, over_tasks
+from dtql_robot.experiments.behaviour import behaviour_scores
+from dtql_robot.experiments.jobs import Job
 from dtql_robot.experiments.published import BY_TASK, PUBLISHED
-from dtql_robot.experiments.suites import D4RL_ADROIT, D4RL_GYM, SIZES, suite
+from dtql_robot.experiments.suites import D4RL_ADROIT, D4RL_GYM, SIZES, PolicyRecording, suite
 from dtql_robot.experiments.summary import summary
 from dtql_robot.experiments.table import Cell
 
@@ -121,3 +126,25 @@ def test_the_smallest_size_of_d4rl(real_data, tmp_path, capsys):
     line = (out / "summary.md").read_text().splitlines()[2]
     assert line.startswith("| d4rl adroit human | mse-bc |")
     assert os.listdir(out / "results") == ["door-human-v1-mse-bc-seed0.json"]
+
+
+@pytest.mark.simulator
+def test_locomotion_is_recorded_here_and_trained_by_the_papers_settings(tmp_path):
+    """The whole way but for the training: the data, what it reaches, and what each method would be told."""
+    task = replace(suite("locomotion")[0], data=PolicyRecording("Hopper-v5", "random", 200))
+    data = tmp_path / "data" / "hopper-medium.hdf5"
+    bench._collect(task, data)
+    demos = load(data)
+    assert 200 <= demos.num_transitions < 200 + len(demos.episodes[-1])
+    scores = behaviour_scores(task, data)
+    assert np.mean(scores) == pytest.approx(1.0, abs=2.0)  # of random actions
+    size = SIZES["locomotion"]
+    for method in size.methods:
+        work = bench._work(Job(task, method, 0, data, tmp_path / method, bench._own(method, size)), size.options)
+        assert (work.env, work.settings.steps, work.settings.optim.batch_size) == ("Hopper-v5", 20_000, 256)
+        of_paper = paper.row_of("hopper-medium-v2").recipe["policy.trust_region_weight"]
+        assert (work.settings.policy.trust_region_weight == of_paper) == (method == "paper")
+    text = summary([cell(task.name, "dtql", scores=(50.0, 60.0))], {task.name: task.group}, {task.name: scores})
+    line = next(x for x in text.splitlines() if x.startswith(f"| {task.name} | behaviour"))
+    low, high = over_tasks([scores], mean)[1]
+    assert f"| {low:.1f} to {high:.1f} | {np.mean(scores):.1f} | {len(scores)} | the data |" in line
