@@ -31,7 +31,7 @@ def test_ray_on_this_machine_gives_what_one_process_gives(one: One, tmp_path):
     words = ("--cluster", "local", "--cluster-config", str(tmp_path / "one.json"))
     with contextlib.ExitStack() as stack:
         try:
-            assert stack.enter_context(connect("local")) is not None
+            assert stack.enter_context(connect("local")).slots == usable_cores()  # waits until Ray has started
         except WorkerError:
             pytest.skip(RAY_MISSING)
         assert cluster_work.collect(tmp_path / "reach.hdf5", *words) == one.collect

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,8 +20,8 @@ from dtql_robot.system.workers import WorkerError
 STARTS = 3
 SLOW = ("timed out", "Timed out")
 """What Ray says where it has waited too short a time for itself."""
-PATIENT = {"health_check_failure_threshold": 100, "worker_register_timeout_seconds": 300}
-"""Ray on this machine alone: a machine that is busy or has slept is not lost."""
+ALONE = {"health_check_failure_threshold": 100, "worker_register_timeout_seconds": 300, "worker_niceness": 0}
+"""Ray on this machine alone: a machine that is busy or has slept is not lost; work has its command's priority."""
 INSTALL = "pip install 'dtql-robot[cluster]'"
 
 
@@ -93,17 +94,24 @@ def _ray(where: str, settings: ClusterSettings) -> Iterator[Cluster]:
 
     from dtql_robot.system.cluster.ray_sender import RayCluster
 
-    mine = not ray.is_initialized()
-    if mine:
-        start_ray(where)
-    try:
-        cluster = RayCluster(settings, alone=where == "local")
-        if where != "local":
-            cluster.check_versions()
-        yield cluster
-    finally:
-        if mine:
-            ray.shutdown()
+    alone, mine = where == "local", not ray.is_initialized()
+    with ThreadPoolExecutor(1, "ray.init") as starter:  # Ray's processes end with the thread that started them
+        start = starter.submit(start_ray, where) if mine and alone else None
+        try:
+            if start is not None:  # Ray takes seconds, in which a command reads its data
+                cluster = RayCluster(settings, alone, start.result)
+            else:
+                if mine:
+                    start_ray(where)
+                cluster = RayCluster(settings, alone)
+                if not alone:
+                    cluster.check_versions()
+            yield cluster
+        finally:
+            if start is not None:
+                start.exception()
+            if mine:
+                ray.shutdown()
 
 
 def start_ray(where: str) -> None:
@@ -115,7 +123,7 @@ def start_ray(where: str) -> None:
 
     options: dict[str, Any] = {"address": where, "log_to_driver": False, "logging_level": "ERROR"}
     if where == "local":
-        options |= {"num_cpus": usable_cores(), "include_dashboard": False, "_system_config": PATIENT}
+        options |= {"num_cpus": usable_cores(), "include_dashboard": False, "_system_config": ALONE}
     for again in reversed(range(STARTS)):
         try:
             with _signals_kept():

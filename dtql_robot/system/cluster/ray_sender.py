@@ -83,17 +83,18 @@ def _resources(settings: ClusterSettings) -> dict[str, Any]:
 
 
 class RayCluster:
-    """A cluster that this process is connected to, see `connect.Cluster`."""
+    """A cluster that this process is connected to, or is about to be, see `connect.Cluster`."""
 
-    def __init__(self, settings: ClusterSettings, alone: bool) -> None:
-        """alone: it is this machine, started for this process."""
-        self.settings, self._alone = settings, alone
+    def __init__(self, settings: ClusterSettings, alone: bool, started: Callable[[], None] | None = None) -> None:
+        """alone: it is this machine, started for this process.  started: returns once Ray has, or raises its error."""
+        self.settings, self._alone, self._started = settings, alone, started or (lambda: None)
 
     @property
     def slots(self) -> int:
         """Tasks that can be done at once."""
         import ray
 
+        self._started()
         found, s = ray.cluster_resources(), self.settings
         limits = [found.get("CPU", 0) / s.cpus] if s.cpus else []
         limits += [found.get("GPU", 0) / s.gpus] if s.gpus else []
@@ -108,6 +109,7 @@ class RayCluster:
         self, factory: str, args: tuple, *, timeout: float, report: Callable[[str], None], at_once: int | None = None
     ) -> RemotePool:
         """See `connect.Cluster`.  Twice as many tasks as can be done are sent: no machine waits for the next."""
+        self._started()
         holder = Holder(factory, pickle.dumps(args))
         sender = RaySender(holder, self.settings, timeout, at_once or 2 * self.slots)
         return RemotePool(sender, self.settings.retries, report)
