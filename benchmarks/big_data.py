@@ -42,7 +42,8 @@ def train(path: Path, updates: int) -> dict[str, float]:
     half = updates // 2
     with tempfile.TemporaryDirectory(dir=path.parent) as out:
         settings: dict[str, Any] = {"steps": updates, "log_every": half, "batch_size": BATCH, "obs_keys": keys}
-        run = dtql_robot.train(path, Path(out) / "run", progress=False, **settings)
+        demos = dtql_robot.load(path, obs_keys=keys)  # of no real environment, to which `train` would hold the file
+        run = dtql_robot.train(demos, Path(out) / "run", progress=False, **settings)
         seconds = [row["seconds"] for row in read_metrics(run / METRICS)]
     return {"updates_per_s": half / (seconds[-1] - seconds[0])}
 
