@@ -1,38 +1,45 @@
 """Release one stage of a demonstrator as a level of `collect --level`: convert it, measure it, put it in the package.
 
-    python benchmarks/makers/release_maker.py makers/hopper/step_110000.zip --env Hopper-v5 --level medium
+    python benchmarks/makers/release_maker.py makers/hopper/step_400000.zip --env Hopper-v5 --level medium
 
+The normalization of observations is read from beside the zip: step_400000.norm.npz, or step_400000.norm.pkl, which
+Stable-Baselines3's VecNormalize saves.  A pickle runs code: give it your own files alone.
 Prints the line to add to RELEASED in dtql_robot/makers/released.py and the row of the table in docs/paper.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import pickle
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from dtql_robot.eval import evaluate
 from dtql_robot.makers.released import Maker
-from dtql_robot.makers.sac import save_sac, settings_of_sac
+from dtql_robot.makers.sb3 import Norm, save_sb3, settings_of_sb3
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip", type=Path, help="what SAC.save or train_maker.py wrote")
+    parser.add_argument("zip", type=Path, help="what train_maker.py, or Stable-Baselines3 itself, wrote")
     parser.add_argument("--env", required=True)
     parser.add_argument("--level", choices=("medium", "expert"), required=True)
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--workers", type=int)
     options = parser.parse_args(arguments)
+    norm = norm_beside(options.zip)
     with tempfile.TemporaryDirectory() as folder:
-        policy = save_sac(options.zip, options.env, Path(folder) / "policy")
+        policy = save_sb3(options.zip, options.env, Path(folder) / "policy", norm=norm)
         result = evaluate(policy, episodes=options.episodes, seed=0, num_envs=options.workers)
     assert result.return_ci95 is not None
     (low, high), mean = result.return_ci95, result.mean_return
-    settings = settings_of_sac(options.zip)
+    settings = settings_of_sb3(options.zip)
     made = Maker(
         options.env,
         options.level,
+        settings["algorithm"],
         settings["seed"],
         settings["num_timesteps"],
         *(round(value, 1) for value in (mean, low, high)),
@@ -42,12 +49,22 @@ def main(arguments: list[str] | None = None) -> None:
         f"Mean return {mean:.1f} (95% interval {low:.1f} to {high:.1f}) over {options.episodes} episodes "
         "(`dtql-robot eval`, seed 0)."
     )
-    save_sac(options.zip, options.env, made.folder, measured=measured, overwrite=True)
+    save_sb3(options.zip, options.env, made.folder, norm=norm, measured=measured, overwrite=True)
     print(f"    {made},")
-    print(
-        f"| {made.env} | {made.level} | {made.seed} | {made.steps:,} | {mean:.1f} ({low:.1f} to {high:.1f}) "
-        f"| {made.episodes} |"
-    )
+    facts = (made.env, made.level, made.algorithm, made.seed, f"{made.steps:,}")
+    print(f"| {' | '.join(map(str, facts))} | {mean:.1f} ({low:.1f} to {high:.1f}) |")
+
+
+def norm_beside(path: Path) -> Norm | None:
+    """The normalization of observations that was saved with the agent; None where there is none."""
+    arrays, pickled = path.with_suffix(".norm.npz"), path.with_suffix(".norm.pkl")
+    if arrays.exists():
+        with np.load(arrays) as file:
+            return file["mean"], file["std"]
+    if pickled.exists():
+        normalizer = pickle.loads(pickled.read_bytes())
+        return normalizer.obs_rms.mean, np.sqrt(normalizer.obs_rms.var + normalizer.epsilon)
+    return None
 
 
 if __name__ == "__main__":

@@ -15,15 +15,17 @@ TRAIN = "python benchmarks/makers/train_maker.py"
 
 @dataclass(frozen=True)
 class Maker:
-    """One released policy, an actor of Stable-Baselines3's SAC that samples its actions.
+    """One released policy, an actor of Stable-Baselines3 that samples its actions.
 
     env, level     what it is released as
+    algorithm      "PPO" or "SAC"
     seed, steps    of its training
     mean_return    over `episodes` episodes of an evaluation with seed 0; low, high: its 95% interval
     """
 
     env: str
     level: Level
+    algorithm: str
     seed: int
     steps: int
     mean_return: float
@@ -38,7 +40,9 @@ class Maker:
 
 
 FOLDER = Path(__file__).parent / "released"
-RELEASED: tuple[Maker, ...] = ()
+RELEASED: tuple[Maker, ...] = (
+    Maker("Hopper-v5", "medium", "PPO", seed=0, steps=450_000, mean_return=1489.2, low=1370.4, high=1626.5),
+)
 """All of them.  A level is added with `benchmarks/makers/release_maker.py`, which measures it."""
 
 
@@ -50,8 +54,8 @@ def maker(env: str, level: Level) -> Maker:
     there = ", ".join(f"{m.env} {m.level}" for m in RELEASED) or "none yet"
     if level == "replay":
         raise InputError(
-            f"Level replay is what a maker saw while it learned, a file and no policy: `{TRAIN} {env} --out makers` "
-            "writes it as makers/replay.hdf5."
+            f"Level replay is what a maker saw while it learned, a file and no policy: `{TRAIN} {env} "
+            "--algorithm sac --medium-return 1400 --out makers` writes it as makers/replay.hdf5."
         )
     raise InputError(
         f"No policy of level {level} is released for {env}; released: {there}. `{TRAIN} {env} --out makers` trains "

@@ -15,11 +15,11 @@ from dtql_robot.envs.collection.collect import Recording
 from dtql_robot.errors import InputError
 from dtql_robot.makers.chosen import plan_of_level, plan_of_policy
 from dtql_robot.makers.released import RELEASED, maker
-from dtql_robot.makers.sac import save_sac
+from dtql_robot.makers.sb3 import save_sb3
 from dtql_robot.reports.reproduce import to_reproduce
 from dtql_robot.types import Demonstrations
-from tests.helpers.sac_zip import sac_zip
 from tests.helpers.saved_policy import reaching_run
+from tests.helpers.sb3_zip import sb3_zip
 
 pytestmark = pytest.mark.simulator
 LIMIT = 10
@@ -29,7 +29,7 @@ LIMIT = 10
 def hopper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A policy's folder for Hopper that samples its actions."""
     folder = tmp_path_factory.mktemp("maker")
-    return save_sac(sac_zip(folder / "a.zip", 11, 3), "Hopper-v5", folder / "hopper")
+    return save_sb3(sb3_zip(folder / "a.zip", 11, 3), "Hopper-v5", folder / "hopper")
 
 
 def collect(policy: Path, out: Path, *options: str) -> Path:
