@@ -71,6 +71,8 @@ class OracleCollector:
         rows: dict[str, list[Array]] = {"obs": [], "actions": [], "qpos": [], "qvel": []}
         if "button_states" in info:
             rows["button_states"] = []
+        infos = [(key, rows[key]) for key in rows if key not in ("obs", "actions")]
+        scale = noise * NOISE_SCALE
         targets, reached, random_actions, done = 1, 0, 0, False
         while not done:
             if random_share and np.random.random() < random_share:
@@ -79,12 +81,12 @@ class OracleCollector:
             else:
                 action = oracle.select_action(obs, info)
                 if noisy:
-                    action = action + np.random.normal(0, noise * NOISE_SCALE)
-            action = np.clip(action, -1, 1).astype(np.float32)
+                    action = action + scale * np.random.standard_normal(5)
+            action = np.minimum(np.maximum(action, -1), 1).astype(np.float32)  # a third of the time of np.clip
             rows["obs"].append(obs)
             rows["actions"].append(action)
-            for key in rows.keys() - {"obs", "actions"}:
-                rows[key].append(info[key])
+            for key, values in infos:
+                values.append(info[key])
             obs, _, terminated, truncated, info = self._env.step(action)
             done = terminated or truncated
             if oracle.done:  # the oracle sees the new target; `info` still has the old one, as in the published data

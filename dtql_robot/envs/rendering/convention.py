@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,37 @@ from dtql_robot.envs.make import make_env
 from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.types import Array, Frame, ImageObs
 
-Change = Callable[[Array], Array]
+
+@dataclass(frozen=True)
+class Change:
+    """undo: what turns recorded images (..., H, W, C) into drawn ones.  remedy: the same in words."""
+
+    undo: Callable[[Array], Array]
+    remedy: str
+
+
+def _turned(times: int) -> Callable[[Array], Array]:
+    return lambda image: np.rot90(image, times, axes=(-3, -2))
+
 
 CHANGES: dict[str, Change] = {
-    "as drawn": lambda image: image,
-    "upside down": lambda image: image[..., ::-1, :, :],
-    "mirrored": lambda image: image[..., :, ::-1, :],
-    "turned by 180 degrees": lambda image: image[..., ::-1, ::-1, :],
+    "as drawn": Change(lambda image: image, ""),
+    "upside down": Change(
+        lambda image: image[..., ::-1, :, :],
+        'flip them (image[::-1]; in robosuite record with macros.IMAGE_CONVENTION = "opencv")',
+    ),
+    "mirrored": Change(lambda image: image[..., :, ::-1, :], "mirror them (image[:, ::-1])"),
+    "turned by 180 degrees": Change(_turned(2), "turn them (image[::-1, ::-1])"),
+    "turned by 90 degrees to the right": Change(_turned(1), "turn them back (np.rot90(image))"),
+    "turned by 90 degrees to the left": Change(_turned(-1), "turn them back (np.rot90(image, -1))"),
+    "recorded with rows and columns exchanged": Change(
+        lambda image: np.swapaxes(image, -3, -2), "exchange the two (image.transpose(1, 0, 2))"
+    ),
+    "recorded with rows and columns exchanged, both from the end": Change(
+        lambda image: np.swapaxes(_turned(2)(image), -3, -2), "exchange the two (image[::-1, ::-1].transpose(1, 0, 2))"
+    ),
 }
-"""Name -> what turns a recorded image into the drawn one; each is its own inverse."""
+"""Every way in which a square can lie, by its name; the last four are looked for in square images alone."""
 BLUE_FIRST = "with blue and red swapped"
 RESETS = 4
 CLEARER = 0.75  # a change explains the images if they then differ by less than this share of what they did before
@@ -40,7 +63,9 @@ def differences(recorded: Sequence[Frame], drawn: Sequence[Frame]) -> dict[tuple
     ours, theirs = _typical(recorded), _typical(drawn)
     found = {}
     for name, change in CHANGES.items():
-        turned = change(ours)
+        turned = change.undo(ours)
+        if turned.shape != theirs.shape:
+            continue
         for exchanged in (False, True):
             image = turned[..., ::-1] if exchanged else turned
             found[name, exchanged] = float(np.abs(image - theirs).mean())
@@ -89,13 +114,9 @@ def convention_warnings(
 
 
 def _remedy(how: str) -> str:
-    steps = []
-    if "upside down" in how:
-        steps.append('flip them (image[::-1]; in robosuite record with macros.IMAGE_CONVENTION = "opencv")')
-    if "mirrored" in how:
-        steps.append("mirror them (image[:, ::-1])")
-    if "turned" in how:
-        steps.append("turn them (image[::-1, ::-1])")
-    if BLUE_FIRST in how:
+    """What to do about images that are `how`, a name in CHANGES, BLUE_FIRST, or both."""
+    lies = CHANGES.get(how.removesuffix(f", {BLUE_FIRST}"))
+    steps = [] if lies is None else [lies.remedy]
+    if how.endswith(BLUE_FIRST):
         steps.append("swap the colour channels (image[..., ::-1])")
     return f"In the data, {' and '.join(steps)}."
