@@ -128,6 +128,7 @@ def test_the_smallest_size_of_d4rl(real_data, tmp_path, capsys):
     assert os.listdir(out / "results") == ["door-human-v1-mse-bc-seed0.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.simulator
 def test_locomotion_is_recorded_here_and_trained_by_the_papers_settings(tmp_path):
     """The whole way but for the training: the data, what it reaches, and what each method would be told."""

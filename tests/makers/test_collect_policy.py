@@ -111,6 +111,7 @@ def test_random_actions_fill_their_bounds(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.quantile(actions, (0.25, 0.5, 0.75)), (-1, 0, 1), atol=0.25)
 
 
+@pytest.mark.slow
 def test_success_is_labelled_where_it_is_told_and_chunks_are_executed(tmp_path: Path) -> None:
     run, out = reaching_run(tmp_path / "run"), tmp_path / "a.hdf5"
     assert main(["collect", "FetchReach-v4", "--policy", str(run), "--episodes", "1", "--workers", "1",
@@ -167,6 +168,10 @@ def test_a_damaged_record_is_told(recorded: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("made", RELEASED, ids=lambda m: f"{m.env}-{m.level}")
 def test_each_released_policy_acts(made) -> None:
     assert maker(made.env, made.level) is made
+    facts = (made.env, made.level, made.algorithm, str(made.seed), f"{made.steps:,}")
+    row = f"| {' | '.join(facts)} | {made.mean_return} ({made.low} to {made.high}) |"
+    assert row in (Path(__file__).parents[2] / "docs/paper.md").read_text()
+    assert f"Mean return {made.mean_return} " in (made.folder / "README.md").read_text()
     recording = Recording(plan_of_level(made.env, made.level, episodes=1, max_episode_steps=50))
     recording.run(workers=1, progress=False)
     assert len(recording.episodes[0]) == 50
