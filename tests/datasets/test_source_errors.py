@@ -133,6 +133,34 @@ def test_shapes_beyond_the_file_are_refused(tmp_path: Path) -> None:
         load(path)
 
 
+def d4rl_file(path: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        file["observations"], file["actions"], file["rewards"] = np.ones((9, 3)), np.eye(9)[:, :2] / 2, np.arange(9.0)
+        file["terminals"] = file["timeouts"] = np.eye(9, dtype=bool)[-1]
+        file["metadata/algorithm"] = "SAC"
+    return path
+
+
+def test_a_text_beyond_the_file_is_refused(tmp_path: Path) -> None:
+    path = d4rl_file(tmp_path / "f.hdf5")
+    assert load(path).attrs == {"metadata": {"algorithm": "SAC"}}
+    with h5py.File(path, "a") as file:
+        file["metadata"].create_dataset("policy", (), "S1000000000")
+    assert path.stat().st_size < 2**16
+    with pytest.raises(InputError, match=r"metadata/policy in f.hdf5 claims shape \(\), 1000000000 bytes, but 0 are"):
+        load(path)
+
+
+def test_one_text_under_many_names_counts_each_time(tmp_path: Path) -> None:
+    path = d4rl_file(tmp_path / "f.hdf5")
+    with h5py.File(path, "a") as file:
+        file["metadata/algorithm"][()] = "S" * 2**20
+        for index in range(60):
+            file[f"metadata/other_{index}"] = file["metadata/algorithm"]
+    with pytest.raises(InputError, match="claims far more values than its"):
+        load(path)
+
+
 def test_text_storage_on_which_the_library_would_not_stop(tmp_path: Path) -> None:
     path = save_robomimic(make_demos(1), tmp_path / "f.hdf5")
     content = bytearray(path.read_bytes())

@@ -107,7 +107,10 @@ class Stored:
         """The single value, a number or a text."""
         self._check_size()
         with reading(self._group, self._key):
-            return h5py.Dataset(self._id)[()]
+            value = h5py.Dataset(self._id)[()]
+            if isinstance(value, (bytes, str)):  # which many names in the file may share
+                hdf5_budget.take(4 * len(value), str(self))
+            return value
 
     def _check_numbers(self) -> None:
         if self.dtype.kind not in "biuf":
