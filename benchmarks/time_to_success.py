@@ -211,7 +211,7 @@ def read_options() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = ["dtql", *PRESETS, *OTHERS]
-    default = ["dtql", "mse-bc", "iql", *OTHERS]
+    default = ["dtql", "mse-bc", "iql", *(m for m in OTHERS if m != "lerobot-diffusion")]  # too large for a CPU
     parser.add_argument("--methods", nargs="+", choices=known, default=default, metavar="NAME", help=", ".join(default))
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=["pick"])
     parser.add_argument("--seconds", type=lambda t: [float(s) for s in t.split(",")], default=[10.0, 20.0, 40.0, 80.0])
