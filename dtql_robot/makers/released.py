@@ -41,7 +41,7 @@ class Maker:
 
 FOLDER = Path(__file__).parent / "released"
 RELEASED: tuple[Maker, ...] = (
-    Maker("Hopper-v5", "medium", "PPO", seed=0, steps=450_000, mean_return=1489.2, low=1370.4, high=1626.5),
+    Maker("Hopper-v5", "medium", "PPO", seed=0, steps=350_000, mean_return=1367.0, low=1307.1, high=1429.5),
 )
 """All of them.  A level is added with `benchmarks/makers/release_maker.py`, which measures it."""
 
