@@ -36,6 +36,9 @@ def test_ray_on_this_machine_gives_what_one_process_gives(one: One, tmp_path):
             pytest.skip(RAY_MISSING)
         assert cluster_work.collect(tmp_path / "reach.hdf5", *words) == one.collect
         assert cluster_work.evaluate(shutil.copytree(one.run, tmp_path / "run"), *words) == one.eval
+        assert cluster_work.bench(tmp_path / "bench", one.data, *words) == one.bench
+        if one.lift is not None:
+            assert cluster_work.convert(one.lift, tmp_path / "lift.hdf5", *words) == one.convert
         assert ray.is_initialized()
     assert not ray.is_initialized()
 
