@@ -4,7 +4,7 @@
 #   scripts/check_container.sh                    for CPUs
 #   scripts/check_container.sh cuda               for NVIDIA GPUs
 #   ROOT=/srv/bare                                keep the bare Debian there, and take it from there if it is there
-#   BIND="/srv/wheels /etc/pip.conf"              show these files and folders of this machine to the steps
+#   BIND="/srv/wheels /etc/pip.conf"              show these files and folders of this machine to the steps, to read only
 # pip's settings in the environment (PIP_...) hold for the steps too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -36,6 +36,7 @@ mount_into() {
   for path in ${BIND:-}; do
     if [[ -d $path ]]; then mkdir -p "$WORK$path"; else install -D /dev/null "$WORK$path"; fi
     mount --bind "$path" "$WORK$path"
+    mount -o remount,bind,ro "$WORK$path" # a step that writes there would change this machine
   done
 }
 
