@@ -2,15 +2,13 @@
 
     python benchmarks/makers/release_maker.py makers/hopper/step_400000.zip --env Hopper-v5 --level medium
 
-The normalization of observations is read from beside the zip: step_400000.norm.npz, or step_400000.norm.pkl, which
-Stable-Baselines3's VecNormalize saves.  A pickle runs code: give it your own files alone.
+The normalization of PPO's observations is read from step_400000.norm.npz, which train_maker.py writes beside the zip.
 Prints the line to add to RELEASED in dtql_robot/makers/released.py and the row of the table in docs/paper.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import pickle
 import tempfile
 from pathlib import Path
 
@@ -23,19 +21,20 @@ from dtql_robot.makers.sb3 import Norm, save_sb3, settings_of_sb3
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("zip", type=Path, help="what train_maker.py, or Stable-Baselines3 itself, wrote")
+    parser.add_argument("zip", type=Path, help="what train_maker.py wrote")
     parser.add_argument("--env", required=True)
     parser.add_argument("--level", choices=("medium", "expert"), required=True)
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--workers", type=int)
     options = parser.parse_args(arguments)
-    norm = norm_beside(options.zip)
+    settings, norm = settings_of_sb3(options.zip), norm_beside(options.zip)
+    if settings["algorithm"] == "PPO" and norm is None:
+        parser.error(f"{options.zip.with_suffix('.norm.npz')} is missing: a PPO that train_maker.py did not train")
     with tempfile.TemporaryDirectory() as folder:
         policy = save_sb3(options.zip, options.env, Path(folder) / "policy", norm=norm)
         result = evaluate(policy, episodes=options.episodes, seed=0, num_envs=options.workers)
     assert result.return_ci95 is not None
     (low, high), mean = result.return_ci95, result.mean_return
-    settings = settings_of_sb3(options.zip)
     made = Maker(
         options.env,
         options.level,
@@ -57,14 +56,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def norm_beside(path: Path) -> Norm | None:
     """The normalization of observations that was saved with the agent; None where there is none."""
-    arrays, pickled = path.with_suffix(".norm.npz"), path.with_suffix(".norm.pkl")
-    if arrays.exists():
-        with np.load(arrays) as file:
-            return file["mean"], file["std"]
-    if pickled.exists():
-        normalizer = pickle.loads(pickled.read_bytes())
-        return normalizer.obs_rms.mean, np.sqrt(normalizer.obs_rms.var + normalizer.epsilon)
-    return None
+    arrays = path.with_suffix(".norm.npz")
+    if not arrays.exists():
+        return None
+    with np.load(arrays) as file:
+        return file["mean"], file["std"]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dtql_robot.envs.collection.oracle_plan import OraclePlan
     from dtql_robot.envs.collection.plan import CollectionPlan, Plan
     from dtql_robot.makers.policy_plan import PolicyPlan
-    from dtql_robot.system.cluster import Finished
+    from dtql_robot.system.cluster import Cluster, Finished
     from dtql_robot.types import Demonstrations, Episode
 
 _OF_SCRIPTS = ("noise", "record", "lapses", "cameras", "size")
@@ -114,6 +114,8 @@ def run(options: Options) -> None:
     plan = _plan(options)
     with locked(options.out), connect(options.cluster, options.cluster_config) as cluster:
         recording = Recording(plan, _recorded(options, plan))
+        if cluster is not None and options.policy is not None:
+            _require_seen(cluster, options.policy)
         finished = None if cluster is None else _finished(options, plan)
         try:
             recording.run(workers=options.workers, timeout=options.worker_timeout, cluster=cluster, finished=finished)
@@ -158,6 +160,20 @@ def _finished(options: Options, plan: CollectionPlan) -> Finished:
     from dtql_robot.system.cluster import Finished
 
     return Finished.beside(options.out, plan.to_dict())
+
+
+def _require_seen(cluster: Cluster, policy: Path) -> None:
+    """InputError where machines of the cluster do not see the policy: it is read where it acts."""
+    from dtql_robot.run_folder import POLICY_WEIGHTS
+    from dtql_robot.run_name import checkpoint_file, split_checkpoint
+
+    folder, name = split_checkpoint(policy.expanduser())
+    exported = folder / POLICY_WEIGHTS
+    if not cluster.sees(exported if exported.is_file() else checkpoint_file(folder, name)):
+        raise InputError(
+            f"--policy {policy} is not there on all machines of the cluster under this name; put it into a shared "
+            "folder, or leave out --cluster."
+        )
 
 
 def _layout(options: Options, demos: Demonstrations | None = None) -> str:

@@ -17,6 +17,7 @@ from dtql_robot.eval.pools.chunked_env import Lost
 from dtql_robot.eval.subject import as_subject
 from dtql_robot.makers.policy_plan import PolicyPlan
 from dtql_robot.makers.random_actions import RandomActions
+from dtql_robot.makers.released import maker
 from dtql_robot.types import Array, Episode, ImageObs, Obs, Policy
 
 
@@ -27,8 +28,9 @@ class PolicyCollector:
         self._plan, self._stack = plan, contextlib.ExitStack()
         self._images: ImageObs | None = None
         policy: Policy | None = None
-        if plan.policy is not None:
-            subject = as_subject(plan.policy, plan.task, plan.made_with)
+        if plan.policy is not None:  # a released one is where the package is on this machine
+            run = plan.policy if plan.level is None else maker(plan.task, plan.level).folder
+            subject = as_subject(run, plan.task, plan.made_with)
             policy, self._images = subject.portable(), subject.image_obs
             if policy is None:
                 policy = subject.policy

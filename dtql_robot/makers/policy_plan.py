@@ -11,6 +11,7 @@ from dtql_robot.env_record import record_as, with_time_limit
 from dtql_robot.envs.collection.plan import PACKAGES, check_continues
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run
 from dtql_robot.errors import InputError
+from dtql_robot.makers.released import Level
 
 MOST_TRANSITIONS = 100_000_000
 
@@ -35,7 +36,7 @@ class PolicyPlan:
     task: str
     policy: str | None = None
     weights: str | None = None
-    level: str | None = None
+    level: Level | None = None
     episodes: int = 200
     transitions: int | None = None
     seed: int = 0

@@ -26,16 +26,15 @@ from dtql_robot.datasets.formats.robosuite_recording import (
 from dtql_robot.datasets.loader import read_source
 from dtql_robot.errors import InputError
 from dtql_robot.replay.robosuite_states import StateReplayer
-from dtql_robot.system.cluster import Cluster, Pool
+from dtql_robot.system.cluster import Cluster, Finished, Pool
 from dtql_robot.system.cores import usable_cores
-from dtql_robot.system.files import expanded, hidden_sibling, new_file
+from dtql_robot.system.files import expanded, hidden_sibling, new_file, write_json
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.system.remembered import content_digest
 from dtql_robot.system.task_pool import Failed, TaskPool
 from dtql_robot.system.workers import Worker, WorkerError
 from dtql_robot.types import Episode
 
-RECIPE = "recipe.json"
 FACTORY = "dtql_robot.replay.robosuite_states:StateReplayer"
 TIMEOUT = 3600.0
 """Seconds in which a worker must have replayed a demonstration, its images drawn."""
@@ -67,7 +66,7 @@ def extract_observations(
     recording = open_recording(source, env)
     names = choose_names(recording, filter_key)
     parts = hidden_sibling(out, "parts")
-    _prepare(parts, _recipe(recording, cameras, size))
+    Finished(parts, _recipe(recording, cameras, size))
     stems = {name: parts / str(i) for i, name in enumerate(recording.names) if name in set(names)}
     outcomes = _replay(recording, stems, cameras, size, workers, progress, cluster)
     index = {name: i for i, name in enumerate(names)}
@@ -97,20 +96,6 @@ def _robosuite_version() -> str:
         raise InputError(
             "Replaying states needs the package robosuite: `pip install 'dtql-robot[robosuite]'`."
         ) from error
-
-
-def _prepare(parts: Path, recipe: dict[str, Any]) -> None:
-    """The folder of parts, new or of the same recipe."""
-    recorded = parts / RECIPE
-    if recorded.exists():
-        if json.loads(recorded.read_text()) == recipe:
-            return
-        raise InputError(
-            f"{parts} holds parts of another conversion (other cameras, size, file or robosuite). Repeat "
-            "that one, or delete the folder to start over."
-        )
-    parts.mkdir(parents=True, exist_ok=True)
-    recorded.write_text(json.dumps(recipe))
 
 
 def _replay(
@@ -151,7 +136,7 @@ def _replay(
                 what = f"{outcome.item[0]} could not be replayed: {outcome.reason}"
                 raise WorkerError(f"{what} Finished work is kept; the same command continues from there.")
             outcomes[outcome["name"]] = outcome
-            _note(stems[outcome["name"]]).write_text(json.dumps(outcome))
+            write_json(_note(stems[outcome["name"]]), outcome)
             bar.set_postfix_str(f"success {sum(o['success'] for o in outcomes.values())}/{len(outcomes)}")
             bar.update()
     return [outcomes[name] for name in stems]

@@ -10,6 +10,7 @@ pytest.importorskip("ray", reason='needs pip install "dtql-robot[cluster]" (ray)
 
 import ray
 
+from dtql_robot.cli import main
 from dtql_robot.errors import InputError
 from dtql_robot.system.cluster import connect
 from dtql_robot.system.cluster.connect import STARTS, start_ray
@@ -25,7 +26,7 @@ LATE = "The current node timed out during startup. This could happen because som
 @pytest.mark.slow
 @pytest.mark.simulator
 @pytest.mark.timeout(1800)
-def test_ray_on_this_machine_gives_what_one_process_gives(one: One, tmp_path):
+def test_ray_on_this_machine_gives_what_one_process_gives(one: One, tmp_path, capsys):
     """Through one start of Ray; a command that finds it started leaves it so."""
     (tmp_path / "one.json").write_text(json.dumps({"cpus": usable_cores()}))  # one task at once
     words = ("--cluster", "local", "--cluster-config", str(tmp_path / "one.json"))
@@ -39,6 +40,14 @@ def test_ray_on_this_machine_gives_what_one_process_gives(one: One, tmp_path):
         assert cluster_work.bench(tmp_path / "bench", one.data, *words) == one.bench
         if one.lift is not None:
             assert cluster_work.convert(one.lift, tmp_path / "lift.hdf5", *words) == one.convert
+        run, apart = str(tmp_path / "run"), tmp_path / "apart.json"
+        assert cluster_work.collect(tmp_path / "acted.hdf5", "--policy", run, *words) == cluster_work.collect(
+            tmp_path / "acted_here.hdf5", "--policy", run, "--workers", "1"
+        )
+        apart.write_text(json.dumps({"shared": False}))
+        unseen = ["collect", "FetchReach-v4", "--policy", run, "--out", str(tmp_path / "unseen.hdf5")]
+        assert main([*unseen, *words[:2], "--cluster-config", str(apart)]) == 2
+        assert "is not there on all machines" in capsys.readouterr().err
         assert ray.is_initialized()
     assert not ray.is_initialized()
 

@@ -107,7 +107,7 @@ def test_interrupted_extraction_goes_on(real_data: Path, tmp_path: Path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         extract_observations(source, out, **options)  # type: ignore[arg-type]
     assert not out.exists()
-    with pytest.raises(InputError, match="parts of another conversion"):
+    with pytest.raises(InputError, match="holds parts of other work"):
         extract_observations(source, out, **{**options, "size": (48, 48)})  # type: ignore[arg-type]
     monkeypatch.setattr(
         "dtql_robot.replay.robosuite_states.episode_from_states",

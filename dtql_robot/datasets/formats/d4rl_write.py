@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from dtql_robot.datasets.formats.d4rl_read import KNOWN, OBS_KEY, OWN_MASKS, OWN_SUCCESS
-from dtql_robot.datasets.formats.episode_checks import Place, check_alike, check_episode
+from dtql_robot.datasets.formats.episode_checks import Place, check_flat
 from dtql_robot.datasets.formats.hdf5_write import writing
 from dtql_robot.datasets.formats.own_record import RECORD, record_of
 from dtql_robot.datasets.formats.robomimic_layout import FOUND
@@ -33,14 +33,7 @@ def save_d4rl(demos: Demonstrations, path: str | Path, *, overwrite: bool = Fals
     an episode is malformed; nothing is left behind then.
     """
     path = expanded(Path(path))
-    for episode in demos.episodes:
-        check_episode(episode, path.name)
-    check_alike(demos.episodes, path.name)
-    if len(demos.obs_shapes) > 1:
-        raise InputError(
-            f"{path.name} has room for one observation, but {demos.source} has {', '.join(demos.obs_shapes)}. "
-            "Keep one with --obs-keys, or write another format."
-        )
+    check_flat(demos, path.name)
     infos = _infos(demos, path.name)
     record = record_of(demos, set(FOUND)).to_text()
     with new_file(path, overwrite) as temporary, writing(temporary, "w", libver=("earliest", "v110")) as file:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dtql_robot.datasets.formats.precision import note_range
 from dtql_robot.errors import InputError
-from dtql_robot.types import Array, Episode, is_image
+from dtql_robot.types import Array, Demonstrations, Episode, is_image
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,18 @@ def check_alike(episodes: Sequence[Episode], file: str) -> None:
         found = {k: v.shape[1:] for k, v in episode.obs.items()}
         if found != expected:
             raise place.error(f"observations are {found}, those of {first.name} {expected},")
+
+
+def check_flat(demos: Demonstrations, file: str) -> None:
+    """InputError unless `load` could have returned them, with one observation: for writers of flat layouts."""
+    for episode in demos.episodes:
+        check_episode(episode, file)
+    check_alike(demos.episodes, file)
+    if len(demos.obs_shapes) > 1:
+        raise InputError(
+            f"{file} has room for one observation, but {demos.source} has {', '.join(demos.obs_shapes)}. "
+            "Keep one with --obs-keys, or write another format."
+        )
 
 
 def check_episode(episode: Episode, file: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from dtql_robot.datasets.formats.episode_checks import Place, check_alike, check_episode
+from dtql_robot.datasets.formats.episode_checks import Place, check_flat
 from dtql_robot.datasets.formats.ogbench_read import FINAL_INFOS, KNOWN, OBS_KEY
 from dtql_robot.datasets.formats.own_record import RECORD, record_of
 from dtql_robot.datasets.formats.robomimic_layout import FOUND
@@ -30,16 +30,9 @@ def save_ogbench(demos: Demonstrations, path: str | Path, *, overwrite: bool = F
     an episode is malformed; nothing is left behind then.
     """
     path = expanded(Path(path))
-    for episode in demos.episodes:
-        check_episode(episode, path.name)
-    check_alike(demos.episodes, path.name)
+    check_flat(demos, path.name)
     if path.suffix != ".npz":
         raise InputError(f"{path} must end in .npz, as OGBench's files do.")
-    if len(demos.obs_shapes) > 1:
-        raise InputError(
-            f"{path.name} has room for one observation, but {demos.source} has {', '.join(demos.obs_shapes)}. "
-            "Keep one with --obs-keys, or write another format."
-        )
     columns = _columns(demos, path.name)
     with new_file(path, overwrite) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
         for name, rows_of in columns.items():
