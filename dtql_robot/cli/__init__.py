@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from dtql_robot import __version__
 from dtql_robot.errors import MissingOutputError, did_you_mean
+from dtql_robot.system.bundled_glfw import name_bundled_glfw
 from dtql_robot.system.launch import spin_briefly
 from dtql_robot.system.terminal import accept_every_character, open_streams, plain_output
 
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = sys.argv[1:]
         os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start, see system.launch
         spin_briefly()
+        name_bundled_glfw()
     words = [word for word in arguments if word not in QUIET | VERBOSE]
     open_streams()
     accept_every_character()

@@ -28,7 +28,7 @@ def safe_environment() -> dict[str, str]:
     """This process's environment for another interpreter.
 
     PYTHONPATH has no empty entries, which stand for the working folder too.  Interpreters that libraries start in turn
-    (glfw does to look for its own) leave that folder alone from Python 3.11 on.
+    leave that folder alone from Python 3.11 on.
     """
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     entries = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
@@ -64,6 +64,9 @@ def _import_this_package() -> None:
 if __name__ == "__main__":
     spin_briefly()
     _import_this_package()
+    from dtql_robot.system.bundled_glfw import name_bundled_glfw
+
+    name_bundled_glfw()
     del sys.argv[0]
     if sys.argv[0].startswith("--with="):
         from dtql_robot.system.parent import end_with

@@ -43,7 +43,7 @@ def run(words, folder, **environment):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_command_and_its_workers_run_nothing_of_the_working_folder(hostile, workers):
-    """Nor do the interpreters that libraries start: glfw looks for its own with one."""
+    """Nor do the interpreters that libraries start."""
     done = run([*command("dtql_robot"), "collect", "FetchReach-v4", "--episodes", "2", "--workers", workers, "--out",
                 "demos.hdf5"], hostile)  # fmt: skip
     assert done.returncode == 0, done.stderr
