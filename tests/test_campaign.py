@@ -79,4 +79,4 @@ def test_a_broken_promise_counts(monkeypatch):
     assert "hangs" in trial.promised(trial.Outcome(None, "", 30.0))
     assert trial.promised(trial.Outcome(2, "a sentence", 1.0)) is None
     with pytest.raises(RuntimeError):  # the campaign's own mistake
-        trial.promised(trial.Outcome(2, "Unrecognized options: --no-such", 1.0))
+        trial.promised(trial.Outcome(2, "dtql-robot eval: there is no option --no-such. --help lists all.", 1.0))

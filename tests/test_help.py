@@ -10,8 +10,8 @@ import tyro
 
 from dtql_robot.cli import COMMANDS, main
 from dtql_robot.cli.completion import completion
-from dtql_robot.cli.options import Option, option_groups
 from dtql_robot.commands import train
+from dtql_robot.commands.options import Option, option_groups
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +81,24 @@ def test_help_shows_the_presets_defaults(capsys):
         (["train", "--out", "x", "--stesp", "3"], "there is no option --stesp. Did you mean --steps?"),
         (["eval"], "RUN is missing"),
         (["train"], "--out is missing"),
+        (["eval", "runs", "--episodes"], "--episodes needs a value: Number of episodes."),
+        (["eval", "runs", "--episodes", "2.5"], "--episodes is 2.5; expected a whole number."),
+        (["eval", "runs", "--episodes="], "--episodes is ''; expected a whole number."),
+        (["eval", "runs", "--episodes", "3\n4"], "--episodes is '3\\n4'; expected a whole number."),
+        (["eval", "a", "b"], "there is no place for b; it takes RUN and options."),
+        (["eval", "a", "--video-grid", "b"], "there is no place for b after --video-grid; it takes RUN and options."),
+        (["data", "frob"], "ACTION is frob; expected list, fetch, path or remove."),
+        (["split", "a.hdf5", "--train", "half"], "--train is half; expected a number."),
+        (["train", "--out", "x", "--data", "y", "z"], "there is no place for z after --data; it takes options only."),
+        (["train", "--out", "x", "--data", "y", "-o", "z"], "there is no option -o;"),
+        (["train", "--out", "x", "--data", "y", "--act", "meen"], "or diffusion-best. Did you mean mean?"),
+        (["train", "--out", "x", "--data", "y", "--lr-decay=yes"], "it is --lr-decay or --no-lr-decay."),
+        (["train", "--out", "x", "--data", "y", "--critic-hidden", "9", "x"], "--critic-hidden is x; expected a whole"),
+        (["train", "--out", "x", "--data", "y", "--encoder", "own", "--lr", "x"], "--lr is x; expected a number."),
+        (["train", "--out", "x", "--data", "y", "--temporal-ensemble-coeff", "x"], "expected a number or fit."),
+        (["train", "--out", "x", "--data", "y", "--steps", "None"], "--steps is None; expected a whole number."),
+        (["bench", "smoke", "--train-args=--stpes=3"], "there is no option --stpes. Did you mean --steps?"),
+        (["bench", "smoke", "--train-args=--steps=x"], "--steps is x; expected a whole number."),
         (["--completion", "tcsh"], "--completion needs one of bash, zsh, fish"),
         (["--completion"], "--completion needs one of bash, zsh, fish"),
     ],

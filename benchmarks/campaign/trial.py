@@ -51,7 +51,7 @@ def promised(outcome: Outcome, codes: Sequence[int] = (0, 1, 2), misspelt: bool 
     RuntimeError for a command line that the campaign itself got wrong, unless it is `misspelt` on purpose: its refusal
     would count as a promise held.
     """
-    if not misspelt and re.search("unrecognized options|unknown command", outcome.output, re.IGNORECASE):
+    if not misspelt and re.search("there is no (option|place for) |unknown command", outcome.output):
         raise RuntimeError(outcome.output)
     if outcome.code is None:
         return f"hangs ({outcome.seconds:.0f} s)"

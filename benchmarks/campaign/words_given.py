@@ -16,7 +16,7 @@ from files import SMALL, preload
 from trial import GIB, Tally, forked, promised
 
 from dtql_robot.cli import main
-from dtql_robot.cli.options import option_groups
+from dtql_robot.commands.options import option_groups
 
 SECONDS, MEMORY = 60.0, 3 * GIB
 PLACES = (

@@ -86,8 +86,7 @@ def usage() -> str:
 
 
 def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
-    """The command's function and its options.  SystemExit after help, or where the parser explains a mistake."""
-    from dtql_robot.cli.options import check_words, option_groups
+    """The command's function and its options.  SystemExit after help."""
     from dtql_robot.commands.words import parse_options
     from dtql_robot.env_record import FAMILIES
     from dtql_robot.system.plugins import ENVS, installed
@@ -100,7 +99,6 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[Callable[[Any], None]
 
         print(help_text(command, module, default, ANYWHERE, everything="--help-all" in arguments), end="")
         sys.exit(0)
-    check_words(arguments, (option for group in option_groups(module.Options, default) for option in group.options))
     options = parse_options(module, arguments, default, f"dtql-robot {command}")
     trust_named_module(arguments, lambda: (*FAMILIES, *installed(ENVS)))
     return module.run, options

@@ -6,7 +6,7 @@ import importlib
 import shlex
 from collections.abc import Mapping
 
-from dtql_robot.cli.options import Option, option_groups
+from dtql_robot.commands.options import Option, option_groups
 
 SHELLS = ("bash", "zsh", "fish")
 COMMON = ("--help", "--quiet", "--verbose")

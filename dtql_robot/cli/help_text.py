@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from dtql_robot.cli.options import Group, Option, option_groups
+from dtql_robot.commands.options import Group, Option, option_groups
 from dtql_robot.config.checks import option as option_flag
 
 WIDEST, INDENT = 100, 26

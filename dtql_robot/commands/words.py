@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import fields
 from types import ModuleType
 from typing import Any
@@ -16,16 +18,24 @@ def parse_options(module: ModuleType, words: Sequence[str], default: Any, prog: 
     """The `Options` of a command's module, from what follows the command.
 
     default: what holds where nothing is given; None: the fields' own defaults.  prog: the command, for messages.
-    SettingError for a setting out of its bounds; SystemExit, after a message, where the words cannot be read.
+    InputError where the words cannot be read; SettingError for a setting out of its bounds.
     """
     import tyro
 
+    from dtql_robot.commands.mistakes import explain
+    from dtql_robot.commands.options import check_words, option_groups
     from dtql_robot.config.checks import checked, deferred, in_range
 
-    with deferred():
-        options = tyro.cli(
-            module.Options, args=list(words), default=default, prog=prog, config=(tyro.conf.OmitArgPrefixes,)
-        )
+    declared = [option for group in option_groups(module.Options, default) for option in group.options]
+    check_words(words, declared)
+    said = io.StringIO()
+    try:
+        with deferred(), redirect_stderr(said):
+            options = tyro.cli(
+                module.Options, args=list(words), default=default, prog=prog, config=(tyro.conf.OmitArgPrefixes,)
+            )
+    except SystemExit:  # after the parser's own message
+        raise InputError(explain(words, declared, said.getvalue())) from None
     if hasattr(options, "seed"):
         in_range(options, 0, 2**63 - 1, "seed")
     return checked(options)

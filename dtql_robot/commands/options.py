@@ -1,4 +1,4 @@
-"""The options of a command, read from its dataclass: what help and completion show."""
+"""The options of a command, read from its dataclass: what help, completion and messages show."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ class Option:
     choices   the words it accepts, where these are listed
     default   what it is when left out, in the command line's words; "" for none
     aliases   other names of it, which help does not show
+    open      whether installed packages may add choices
+    optional  whether it may be typed as None
     """
 
     name: str
@@ -43,6 +45,8 @@ class Option:
     positional: bool
     switch: bool
     aliases: tuple[str, ...] = ()
+    open: bool = False
+    optional: bool = False
 
     @property
     def flag(self) -> str:
@@ -127,6 +131,8 @@ def _option(name: str, hint: Any, default: Any, text: str) -> Option:
         positional=any(mark in marks for mark in get_args(Positional[str])[1:]),
         switch=kinds == [bool],
         aliases=tuple(alias for mark in marks for alias in getattr(mark, "aliases", None) or ()),
+        open=bool(own),
+        optional=types.NoneType in _alternatives(hint),
     )
 
 
