@@ -26,6 +26,7 @@ EPISODE = object_of(
     },
     {
         "subtasks": optional(values_of(yes_or_no)),
+        "stages": optional(values_of(optional(whole))),
         "starts": optional(values_of(list_of(number, at_least=2, at_most=3))),
         "measure": optional(number),
         "error": optional(text),
@@ -52,6 +53,7 @@ EVALUATION = object_of(
         "mean_time_to_success": optional(number),
         "subtask_success": optional(values_of(RATE)),
         "mean_subtasks": optional(number),
+        "stages_reached": optional(values_of(RATE)),
         "return_ci95": optional(list_of(number, at_least=2, at_most=2)),
         "normalized_score": optional(number),
         "normalized_by": optional(SCALE),

@@ -27,6 +27,7 @@ class EnvInfo:
     subtasks      parts of the task whose success is reported on its own (FrankaKitchen)
     places        what stands where at the start of an episode ("object", "goal"), as far as observations tell
     measure       the number that decides success, where observations tell it
+    stages        what lies between the start and success, in order, where the environment tells ("grasped", "lifted")
     """
 
     spec: str
@@ -40,6 +41,7 @@ class EnvInfo:
     camera_views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
     measure: Measure | None = None
+    stages: tuple[str, ...] = ()
 
     def check_camera(self, name: str | None) -> str | None:
         """`name`, which must be one of `cameras`; None stays None."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium
@@ -14,6 +14,8 @@ from dtql_robot.errors import InputError
 
 SuccessSignal = Callable[[gymnasium.Env, dict[str, Any]], "bool | None"]
 SubtaskSignal = Callable[[gymnasium.Env, dict[str, Any]], "dict[str, bool]"]
+StageSignal = Callable[[gymnasium.Env, dict[str, Any]], "Mapping[str, bool]"]
+"""(environment, info of a step) -> stage -> whether the episode is there after that step."""
 Renderer = Callable[[gymnasium.Env], Any]
 Observer = Callable[[str, int, int], Any]
 
@@ -51,7 +53,8 @@ class UniformEnv(gymnasium.Wrapper):
     """Flat float32 observations, clipped float32 actions, `info["success"]` after every step.
 
     Where the environment reports no success, `info` has no "success" key; evaluation says so.
-    Where it tells the parts of its task apart, `info["subtasks"]` has part -> whether it has been done so far.
+    Where it tells the parts of its task apart, `info["subtasks"]` has part -> whether it has been done so far, and
+    where it tells how far the task is, `info["stages"]` has stage -> steps until the episode first was there, or None.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class UniformEnv(gymnasium.Wrapper):
         camera: Renderer | None,
         subtasks: SubtaskSignal | None = None,
         observer: Observer | None = None,
+        stages: StageSignal | None = None,
     ) -> None:
         """observer: (camera, width, height) -> a camera for image observations, with `frame` and `close`."""
         super().__init__(env)
@@ -69,7 +73,8 @@ class UniformEnv(gymnasium.Wrapper):
         self.facts = facts
         assert isinstance(env.action_space, spaces.Box)
         self._box = env.action_space
-        self._success, self._subtasks = success, subtasks
+        self._success, self._subtasks, self._stages = success, subtasks, stages
+        self._begin()
         self._make_camera = camera
         self._camera: Any = None
         self.observation_space = spaces.Dict(dict(flat_space(env.observation_space, facts.spec)))
@@ -77,7 +82,29 @@ class UniformEnv(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         """Begin an episode.  Returns ({key: float32 array}, info)."""
         obs, info = self.env.reset(seed=seed, options=options)
+        self._begin()
         return flatten_obs(obs), info
+
+    def _begin(self) -> None:
+        self._count, self._reached = 0, dict[str, int | None].fromkeys(self.facts.stages)
+        self._ahead = self._stages is not None
+
+    def _note_stages(self, info: dict[str, Any]) -> None:
+        """Take down which stages a step has reached."""
+        self._count += 1
+        if not self._ahead or self._stages is None:
+            return
+        there = self._stages(self.env, info)
+        for name, before in self._reached.items():
+            if before is None and there.get(name):
+                self._reached[name] = self._count
+        self._ahead = None in self._reached.values()
+
+    def _told(self, info: dict[str, Any]) -> dict[str, Any]:
+        """`info` with what is known of subtasks and stages."""
+        if self._subtasks is not None:
+            info = {**info, "subtasks": self._subtasks(self.env, info)}
+        return {**info, "stages": dict(self._reached)} if self._reached else info
 
     def step(self, action: Any) -> tuple[dict, float, bool, bool, dict]:
         """One step with the action clipped to its bounds.  `info["success"]` is a bool."""
@@ -85,9 +112,8 @@ class UniformEnv(gymnasium.Wrapper):
         success = self._success(self.env, info)
         if success is not None:
             info = {**info, "success": success}
-        if self._subtasks is not None:
-            info = {**info, "subtasks": self._subtasks(self.env, info)}
-        return flatten_obs(obs), float(reward), bool(terminated), bool(truncated), info
+        self._note_stages(info)
+        return flatten_obs(obs), float(reward), bool(terminated), bool(truncated), self._told(info)
 
     def steps(self, actions: Any) -> tuple[dict, list[float], list[bool | None], bool, dict]:
         """`step` with each of actions (K, A) until the episode ends, without what lies between them.
@@ -102,12 +128,11 @@ class UniformEnv(gymnasium.Wrapper):
             obs, reward, terminated, truncated, info = env.step(action)
             rewards.append(float(reward))
             successes.append(success(env, info))
+            self._note_stages(info)
             if terminated or truncated:
                 ended = True
                 break
-        if self._subtasks is not None:
-            info = {**info, "subtasks": self._subtasks(self.env, info)}
-        return flatten_obs(obs), rewards, successes, ended, info
+        return flatten_obs(obs), rewards, successes, ended, self._told(info)
 
     def _clipped(self, action: Any) -> Any:
         clipped = np.minimum(np.maximum(np.asarray(action, np.float32), self._box.low), self._box.high)

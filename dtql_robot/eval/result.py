@@ -18,6 +18,7 @@ from dtql_robot.system.frames import data_frame
 if TYPE_CHECKING:
     import pandas
 
+TOLD = ("subtasks", "stages", "error", "starts", "measure")  # in an entry of `per_episode` where there is any
 LISTED = 8  # episodes that are named one by one where a result is printed
 
 
@@ -30,6 +31,7 @@ class EpisodeResult:
     time_to_success  steps until the success signal first came on; None if it never did
     subtasks         part of the task -> whether it was done, where the environment tells (FrankaKitchen)
     starts           what stands where at its start: name -> (x, y, z), where observations tell
+    stages           stage of the task -> steps until it first was there; None if it never was; in the order of the task
     measure          the number that decides success (`EnvInfo.measure`) after its last step; None where it is not told
     error            why it could not be played to its end, however often it was begun: it counts as no success, and its
                      return and length as nothing; None for every other episode
@@ -44,6 +46,7 @@ class EpisodeResult:
     error: str | None = None
     starts: dict[str, list[float]] = field(default_factory=dict)
     measure: float | None = None
+    stages: dict[str, int | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """An entry of `per_episode` in results.json."""
@@ -53,18 +56,14 @@ class EpisodeResult:
             "return": self.episode_return,
             "length": self.length,
             "time_to_success": self.time_to_success,
-            **({"subtasks": self.subtasks} if self.subtasks else {}),
-            **({"error": self.error} if self.error else {}),
-            **({"starts": self.starts} if self.starts else {}),
-            **({} if self.measure is None else {"measure": self.measure}),
+            **{name: value for name in TOLD if (value := getattr(self, name)) not in (None, {})},
         }
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> EpisodeResult:
         """The episode that `to_dict` described."""
-        told = {name: entry[name] for name in ("subtasks", "error", "starts", "measure") if name in entry}
         names = ("seed", "success", "return", "length", "time_to_success")
-        return cls(*(entry[name] for name in names), **told)
+        return cls(*(entry[name] for name in names), **{name: entry[name] for name in TOLD if name in entry})
 
 
 @dataclass(frozen=True)
@@ -197,6 +196,12 @@ class EvalResult:
         names = dict.fromkeys(name for episode in self.per_episode for name in episode.subtasks)
         return {name: sum(e.subtasks.get(name, False) for e in self.per_episode) / self.episodes for name in names}
 
+    @property
+    def stages_reached(self) -> dict[str, float]:
+        """Stage of the task -> share of the episodes that came as far, in the order of the task."""
+        names = dict.fromkeys(name for episode in self.per_episode for name in episode.stages)
+        return {name: sum(e.stages.get(name) is not None for e in self.per_episode) / self.episodes for name in names}
+
     def to_dict(self) -> dict[str, Any]:
         """The content of results.json; `normalized_score` is there only where it is known."""
         score, low_high = self.normalized_score, (self.ci95, self.return_ci95)
@@ -219,6 +224,7 @@ class EvalResult:
             "mean_time_to_success": self.mean_time_to_success,
             "subtask_success": self.subtask_success,
             "mean_subtasks": self.mean_subtasks,
+            "stages_reached": self.stages_reached,
             "policy_hz": self.policy_hz,
             "env_steps_per_s": self.env_steps_per_s,
             "success_rule": self.success_rule,
@@ -274,6 +280,9 @@ class EvalResult:
         if self.subtask_success:
             each = ", ".join(f"{name} {rate:.0%}" for name, rate in self.subtask_success.items())
             lines.append(f"  {self.mean_subtasks:.2f} of {len(self.subtask_success)} subtasks: {each}")
+        if self.stages_reached:
+            each = ", ".join(f"{name} {share:.0%}" for name, share in self.stages_reached.items())
+            lines.append(f"  episodes came as far as: {each}")
         if self.failed:
             count = f"{len(self.failed)} of {self.episodes}"
             counted = "failures, in no other mean" if self.reports_success else "in no mean"

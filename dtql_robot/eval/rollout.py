@@ -32,6 +32,7 @@ def _finished(episode: ActedEpisode, facts: EnvInfo, last: ChunkResult) -> Episo
         length=len(episode.rewards),
         time_to_success=first_success(episode.successes),
         subtasks=dict(last.subtasks),
+        stages=dict(last.stages),
         starts=episode.starts,
         measure=None if facts.measure is None else facts.measure.read(last.obs),
     )

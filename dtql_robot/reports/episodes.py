@@ -103,6 +103,18 @@ def subtasks_of_failures(episodes: Sequence[Mapping[str, Any]]) -> list[tuple[st
     return [(name, sum(bool(parts.get(name)) for parts in failed), len(failed)) for name in names]
 
 
+def stage_counts(episodes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[tuple[int, int], tuple[int, int]]]:
+    """Stage -> (failed episodes that came as far, of how many), and the same of successful ones; in order."""
+    told = [(e["stages"], bool(e["success"])) for e in episodes if e.get("stages")]
+    parts = [[stages for stages, won in told if won == wanted] for wanted in (False, True)]
+    names = dict.fromkeys(name for stages, _ in told for name in stages)
+
+    def count(part: Sequence[Mapping[str, Any]], name: str) -> tuple[int, int]:
+        return sum(stages.get(name) is not None for stages in part), len(part)
+
+    return {name: (count(parts[0], name), count(parts[1], name)) for name in names}
+
+
 def embedded(clips: Mapping[int, Path]) -> dict[str, str]:
     """Seed -> the clip as a data: URI, of as many as fit into a page."""
     found: dict[str, str] = {}

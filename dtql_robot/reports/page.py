@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dtql_robot.metrics import Panel
-from dtql_robot.reports.episodes import SIDE, embedded, ends, start_panels, subtasks_of_failures
+from dtql_robot.reports.episodes import SIDE, embedded, ends, stage_counts, start_panels, subtasks_of_failures
 from dtql_robot.system.files import write_text
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _outcome(results: Mapping[str, Any]) -> dict[str, Any]:
         "starts": start_panels(episodes),
         "ends": ends(episodes, results.get("measure")),
         "subtasks": subtasks_of_failures(episodes),
+        "stages": stage_counts(episodes),
     }
 
 

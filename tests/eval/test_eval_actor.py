@@ -22,7 +22,9 @@ class CountingServer:
         taken = actions[: self.length - self.step]
         self.step += len(taken)
         rewards = [float(a[0]) for a in taken]
-        return ChunkResult({"x": np.full(1, self.step)}, rewards, [False] * len(rewards), self.step == self.length, {})
+        return ChunkResult(
+            {"x": np.full(1, self.step)}, rewards, [False] * len(rewards), self.step == self.length, {}, {}
+        )
 
 
 class StepPolicy:

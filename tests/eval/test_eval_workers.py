@@ -230,7 +230,7 @@ class SpeedyPool:
             self.clock[process] += self.cost[process] * (self.steps[env] > 0)
             self.done[process] += ended
             obs = {"x": np.zeros(1)}
-            answers.append((env, ChunkResult(obs, [0.0], [False], ended, {}) if self.steps[env] else obs))
+            answers.append((env, ChunkResult(obs, [0.0], [False], ended, {}, {}) if self.steps[env] else obs))
         self.asked[process].clear()
         return answers
 

@@ -54,6 +54,21 @@ class ConstantPolicy:
         return np.broadcast_to(self._action, (len(rngs), 1, self.action_dim))
 
 
+class ReachingPolicy:
+    """Takes the open gripper of Meta-World's arm to the object, first above it and then down, and leaves it there."""
+
+    action_dim, n_action_steps = 4, 1
+
+    def portable(self):
+        return self
+
+    def predict(self, obs, rngs):
+        hand, away = obs["observation"][:, :3], obs["observation"][:, 4:7] - obs["observation"][:, :3]
+        far = np.linalg.norm(away[:, :2], axis=1) > 0.02
+        away[:, 2] = np.where(far, 0.15 - hand[:, 2], away[:, 2])
+        return np.concatenate([np.clip(10 * away, -1, 1), np.full((len(hand), 1), -1)], axis=1)[:, None]
+
+
 class RandomPolicy:
     """Actions drawn from the episode's own generator, in chunks."""
 

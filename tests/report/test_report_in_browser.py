@@ -31,6 +31,7 @@ def episode(i: int) -> dict[str, Any]:
         "starts": {"object": [1.3 + 0.01 * i, 0.7 + 0.02 * (i % 7), 0.4], "goal": [1.2 + 0.01 * (i % 9), 0.6, 0.5]},
         "measure": 0.01 + 0.03 * (i % 2) * i,
         "subtasks": {"microwave": i % 3 == 0, "kettle": i % 2 == 0},
+        "stages": {"near the object": 10, "object grasped": 20 if i % 4 else None},
     }
 
 

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
 from dtql_robot.env_record import recorded_kwargs
+from dtql_robot.envs.families import metaworld_stages
 from dtql_robot.envs.global_rng import global_seed
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.measure import Place
@@ -100,6 +101,8 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         obs_shapes={key: box.shape for key, box in flat_space(env.observation_space, request.spec).items()},
         cameras=tuple(model.camera(i).name for i in range(model.ncam)),
         places=PLACES,
+        measure=metaworld_stages.measure(task),
+        stages=metaworld_stages.stages(task),
     )
     name = facts.check_camera(request.camera)
 
@@ -113,7 +116,8 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         return FollowingCamera(simulation, width, height, {"name": name})
 
     camera = frames if request.render else None
-    return UniformEnv(TimeLimit(env, horizon), facts, _success, camera, observer=observer)
+    stages = metaworld_stages.read_stages if facts.stages else None
+    return UniformEnv(TimeLimit(env, horizon), facts, _success, camera, observer=observer, stages=stages)
 
 
 def _success(env: gymnasium.Env, info: dict[str, Any]) -> bool:

@@ -9,9 +9,10 @@ import gymnasium
 from gymnasium.wrappers import TimeLimit
 
 from dtql_robot.env_record import DRAWING, env_kwargs, recorded_kwargs
+from dtql_robot.envs.families import robosuite_stages
 from dtql_robot.envs.families import robosuite_versions as versions
 from dtql_robot.envs.info import EnvInfo
-from dtql_robot.envs.measure import Measure, Place
+from dtql_robot.envs.measure import Place
 from dtql_robot.envs.rendering.camera import FollowingCamera
 from dtql_robot.envs.wrapper import UniformEnv, box_action_dim, flat_space
 from dtql_robot.errors import InputError, did_you_mean
@@ -144,7 +145,8 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         obs_shapes=shapes,
         cameras=tuple(env.sim_env.sim.model.camera_names),
         places=_places(shapes),
-        measure=_measure(task, env),
+        measure=robosuite_stages.measure(task, env),
+        stages=robosuite_stages.stages(task),
     )
     name = facts.check_camera(request.camera)
     view = {"name": name} if name else VIEWS.get(task, OTHER_VIEW)
@@ -160,22 +162,14 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         return FollowingCamera(simulation, width, height, {"name": name}, hidden_groups=(0,))
 
     camera = frames if request.render else None
-    return UniformEnv(TimeLimit(env, horizon), facts, _success, camera, observer=observer)
+    stages = robosuite_stages.stage_reader(task)
+    return UniformEnv(TimeLimit(env, horizon), facts, _success, camera, observer=observer, stages=stages)
 
 
 def _places(shapes: dict[str, tuple[int, ...]]) -> dict[str, Place]:
     """The objects of the task: robosuite observes the position of each under its name."""
     own = [key for key in shapes if key.endswith("_pos") and "_to_" not in key and not key.startswith("robot")]
     return {key.removesuffix("_pos"): Place(key, 0, 3) for key in own if shapes[key] == (3,)}
-
-
-def _measure(task: str, env: gymnasium.Env) -> Measure | None:
-    """What `_check_success` compares: Lift's cube must be 4 cm above the table."""
-    if task != "Lift":
-        return None
-    sim: Any = env
-    table = float(sim.sim_env.model.mujoco_arena.table_offset[2])
-    return Measure("height of the cube", (Place("cube_pos", 2, 3),), round(table + 0.04, 6), below=False)
 
 
 def _success(env: gymnasium.Env, info: dict[str, Any]) -> bool:

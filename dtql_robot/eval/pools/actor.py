@@ -99,7 +99,7 @@ class Actor:
         """Begin the episode of this seed."""
         obs = self._server.reset(seed)
         self.episode, self._told = ActedEpisode(self._policy, seed), 0
-        self.last: ChunkResult | Lost = obs if isinstance(obs, Lost) else ChunkResult(obs, [], [], False, {})
+        self.last: ChunkResult | Lost = obs if isinstance(obs, Lost) else ChunkResult(obs, [], [], False, {}, {})
         return obs
 
     def execute(self, chunk: Array | Lost) -> None:

@@ -28,6 +28,7 @@ class ChunkResult(NamedTuple):
 
     successes: None at every step of an environment that reports none.
     subtasks: part of the task -> done so far in this episode, where the environment tells.
+    stages: stage of the task -> steps until this episode first was there, or None; where the environment tells.
     """
 
     obs: dict[str, Array]
@@ -35,6 +36,7 @@ class ChunkResult(NamedTuple):
     successes: list[bool | None]
     done: bool
     subtasks: dict[str, bool]
+    stages: dict[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ class EnvServer:
             self._check_rewards(rewards)
         self._count += len(rewards)
         self._check_shapes(obs)
-        return ChunkResult(obs, rewards, successes, ended, info.get("subtasks", {}))
+        return ChunkResult(obs, rewards, successes, ended, info.get("subtasks", {}), info.get("stages", {}))
 
     def _steps_through_wrappers(self, actions: Array) -> tuple[dict, list[float], list[bool | None], bool, dict]:
         """`UniformEnv.steps` where that is wrapped: every step goes through all wrappers."""

@@ -96,7 +96,7 @@ class EnvGroup:
 def _packed(found: ChunkResult | Lost) -> tuple | Lost:
     if isinstance(found, Lost):
         return found
-    return pack(found.obs), found.rewards, found.successes, found.done, found.subtasks
+    return pack(found.obs), found.rewards, found.successes, found.done, found.subtasks, found.stages
 
 
 class ProcessPool:
