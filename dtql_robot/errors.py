@@ -23,6 +23,15 @@ class MissingOutputError(RuntimeError):
     """One of the things that were asked for could not be made; the others were.  The message says which and why."""
 
 
+def require_whole(name: str, value: object, low: int, high: int | None = None) -> None:
+    """InputError unless the value, an argument called `name`, is a whole number from low to high."""
+    whole = hasattr(value, "__index__")
+    if whole and low <= int(value) and (high is None or int(value) <= high):  # type: ignore[call-overload]
+        return
+    bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+    raise InputError(f"{name} must be {'' if whole else 'a whole number '}{bounds}, found {value!r}.")
+
+
 def did_you_mean(name: str, known: Iterable[str], *, n: int = 2, cutoff: float = 0.5, otherwise: str = "") -> str:
     """ "Did you mean A or B?" with the known names closest to `name`; `otherwise` where none is close.
 

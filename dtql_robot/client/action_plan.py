@@ -19,18 +19,24 @@ class ActionPlan:
     The first `n_action_steps` actions of each chunk are executed; then the next chunk is due.  With `chunk_weights`,
     each of them is the weighted mean of what all chunks so far predicted for that step (temporal ensembling, Zhao et
     al. 2023, arXiv 2304.13705): entry k is the weight of the chunk that is k decisions old, older ones do not count.
-    None: only the newest chunk.
+    None: only the newest chunk.  ValueError where no step of a chunk is to be executed.
     """
 
     def __init__(self, n_action_steps: int, chunk_weights: Sequence[float] | None = None) -> None:
+        if not hasattr(n_action_steps, "__index__") or n_action_steps < 1:
+            raise ValueError(f"n_action_steps is {n_action_steps!r}; expected a whole number of at least 1.")
         self.n_action_steps, self.weights = n_action_steps, tuple(chunk_weights or (1.0,))
         self._decisions = 0
         self._foreseen: Array | None = None  # (H, A): weighted sum of what was foreseen for the step after next, ...
 
     def next(self, chunk: Array) -> Array:
-        """chunk: (H, A) predicted now, H >= n_action_steps the same each time.  Returns the (n_action_steps, A) to
-        execute."""
+        """chunk: (H, A) predicted now, the same H each time.  Returns the (n_action_steps, A) to execute.
+
+        ValueError for a chunk of fewer steps than that.
+        """
         n = self.n_action_steps
+        if len(chunk) < n:
+            raise ValueError(f"the chunk has {len(chunk)} steps; expected at least n_action_steps={n}.")
         if len(self.weights) == 1:
             return chunk[:n]
         scale, totals = _tables(len(chunk), n, self.weights)

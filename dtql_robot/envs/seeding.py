@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dtql_robot.errors import InputError
+from dtql_robot.errors import require_whole
 
 EPISODES_PER_SEED = 100_000
 SEEDS = 10_000
@@ -20,10 +20,8 @@ EVALUATION_OFFSET = SEEDS * EPISODES_PER_SEED
 
 def check_run(seed: int, episodes: int) -> None:
     """InputError unless seed and number of episodes are in the ranges above."""
-    if not 0 <= seed < SEEDS:
-        raise InputError(f"seed must be between 0 and {SEEDS - 1}, found {seed}.")
-    if not 1 <= episodes <= EPISODES_PER_SEED:
-        raise InputError(f"episodes must be between 1 and {EPISODES_PER_SEED}, found {episodes}.")
+    require_whole("seed", seed, 0, SEEDS - 1)
+    require_whole("episodes", episodes, 1, EPISODES_PER_SEED)
 
 
 def collection_seed(seed: int, episode: int) -> int:

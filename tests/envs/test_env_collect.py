@@ -93,6 +93,7 @@ def test_noise_makes_the_data_mixed():
         ({"task": "FetchSlide-v4"}, "no scripted expert for 'FetchSlide-v4'.*FetchPush-v4"),
         ({"task": "AdroitHandDoor-v1"}, "no scripted expert"),
         ({"episodes": 0}, "episodes must be between 1"),
+        ({"episodes": "3"}, "episodes must be a whole number between 1 and 100000, found '3'"),
         ({"seed": -1}, "seed must be between 0"),
         ({"noise": 9.0}, "noise must be between 0 and 2"),
     ],

@@ -202,6 +202,7 @@ def test_an_environment_without_a_time_limit_needs_one():
     ("kwargs", "sentence"),
     [
         ({"episodes": 0}, "episodes must be between 1"),
+        ({"episodes": 2.5}, "episodes must be a whole number between 1 and 100000, found 2.5"),
         ({"seed": 10_000}, "seed must be between 0"),
         ({"seed": -1}, "seed must be between 0"),
         ({"num_envs": 0}, "num_envs must be at least 1"),

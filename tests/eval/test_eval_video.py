@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -72,9 +74,26 @@ def test_the_badge_turns_when_success_is_reached(success, signals, badges):
     assert colour_of_badge(clip.picture(9)) == badges[-1]
 
 
-@pytest.mark.parametrize("kwargs", [{"width": 250}, {"height": 40}, {"path": "v.avi"}, {"episodes": 0}])
-def test_impossible_videos_are_refused(kwargs):
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    ("kwargs", "sentence"),
+    [
+        ({"width": 250}, "A video's width must be a multiple of 16, found 250"),
+        ({"height": 40}, "A video's height must be at least 160, found 40"),
+        ({"width": "wide"}, "A video's width must be a whole number at least 160, found 'wide'"),
+        ({"path": "v.avi"}, "must be an .mp4 file"),
+        ({"episodes": 0}, "A video's episodes must be at least 1, found 0"),
+        ({"episodes": 2.5}, "A video's episodes must be a whole number at least 1, found 2.5"),
+        ({"fps": 0}, "A video's fps must be at least 1, found 0"),
+        ({"fps": 0.5}, "A video's fps must be a whole number at least 1, found 0.5"),
+        ({"max_failures": -1}, "A video's max_failures must be at least 0, found -1"),
+        ({"max_frames": 1}, "A video's max_frames must be at least 2, found 1"),
+        ({"filter": "failed"}, "A video's filter is 'failed'; expected all, failures, successes"),
+        ({"pick": 3}, "A video's pick is 3; expected numbers of episodes, such as (0, 3)"),
+        ({"pick": (0.5,)}, "A video's pick is (0.5,); expected numbers of episodes"),
+    ],
+)
+def test_impossible_videos_are_refused(kwargs, sentence):
+    with pytest.raises(InputError, match=re.escape(sentence)):
         VideoSpec(**{"path": "v.mp4", **kwargs})
 
 

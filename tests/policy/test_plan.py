@@ -43,3 +43,15 @@ def test_weights_may_leave_chunks_out():
     assert [float(plan.next(chunk(s))[0, 0]) for s in (0.0, 10.0, 50.0)] == [0.0, 1.0, 11.0]  # the first has none
     plan = ActionPlan(1, (0.5, 0.5, 0.0, 0.0))
     assert [float(plan.next(chunk(s))[0, 0]) for s in (0.0, 10.0, 50.0, 20.0)] == [0.0, 5.5, 30.5, 35.5]
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, "2", None])
+def test_a_plan_that_executes_nothing_is_refused(steps):
+    with pytest.raises(ValueError, match=r"n_action_steps is .*; expected a whole number of at least 1"):
+        ActionPlan(steps)
+
+
+@pytest.mark.parametrize("weights", [None, (0.5, 0.5)])
+def test_a_chunk_that_is_shorter_than_what_is_executed_is_refused(weights):
+    with pytest.raises(ValueError, match="the chunk has 2 steps; expected at least n_action_steps=3"):
+        ActionPlan(3, weights).next(chunk(0, length=2))

@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, require_whole
 from dtql_robot.system.files import check_writable
 
 Overlay = Literal["keypoints", "saliency", "actions", "q"]
@@ -58,12 +58,19 @@ class VideoSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
-        if self.episodes < 1 or self.max_frames < 2:
-            raise InputError(f"A video needs 1 episode and 2 frames or more, found {self.episodes}, {self.max_frames}.")
-        if self.width % 16 or self.height % 16 or min(self.width, self.height) < 160:
-            raise InputError(
-                f"Video width and height must be multiples of 16 and at least 160, found {self.width}x{self.height}."
-            )
+        require_whole("A video's episodes", self.episodes, 1)
+        require_whole("A video's max_frames", self.max_frames, 2)
+        for name, low in (("fps", 1), ("max_failures", 0)):
+            if (value := getattr(self, name)) is not None:
+                require_whole(f"A video's {name}", value, low)
+        for side in ("width", "height"):
+            require_whole(f"A video's {side}", value := getattr(self, side), 160)
+            if value % 16:
+                raise InputError(f"A video's {side} must be a multiple of 16, found {value}.")
+        if self.filter not in get_args(Filter):
+            raise InputError(f"A video's filter is {self.filter!r}; expected {', '.join(get_args(Filter))}.")
+        if not isinstance(self.pick, Sequence) or not all(hasattr(number, "__index__") for number in self.pick):
+            raise InputError(f"A video's pick is {self.pick!r}; expected numbers of episodes, such as (0, 3).")
         if self.grid and max(self.episodes, len(self.pick)) > MAX_GRID:
             raise InputError(f"A grid shows at most {MAX_GRID} episodes, found {max(self.episodes, len(self.pick))}.")
         unknown = [name for name in self.overlays if name not in get_args(Overlay)]
