@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST = 300  # characters of another package's message
 
@@ -30,6 +30,13 @@ def require_whole(name: str, value: object, low: int, high: int | None = None) -
         return
     bounds = f"at least {low}" if high is None else f"between {low} and {high}"
     raise InputError(f"{name} must be {'' if whole else 'a whole number '}{bounds}, found {value!r}.")
+
+
+def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """InputError unless the value, an argument called `name`, is one of the choices."""
+    if value not in choices:
+        near = did_you_mean(value, choices, n=1) if isinstance(value, str) else ""
+        raise InputError(f"{name} is {value!r}; expected {', '.join(choices[:-1])} or {choices[-1]}. {near}".rstrip())
 
 
 def did_you_mean(name: str, known: Iterable[str], *, n: int = 2, cutoff: float = 0.5, otherwise: str = "") -> str:

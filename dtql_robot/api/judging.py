@@ -5,8 +5,9 @@ from __future__ import annotations
 from dtql_robot.config import Config
 from dtql_robot.env_record import EnvChoice
 from dtql_robot.errors import InputError
-from dtql_robot.eval.evaluation import EvalSettings, Stopped, evaluate
+from dtql_robot.eval.evaluation import Stopped, evaluate
 from dtql_robot.eval.result import EvalResult
+from dtql_robot.eval.settings import EvalSettings
 from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.training.watching import Judge
 from dtql_robot.training.watching import Stopped as AsksToStop

@@ -14,16 +14,17 @@ from dtql_robot.api.fit import check_fit
 from dtql_robot.api.judging import make_judge
 from dtql_robot.api.settings import with_settings
 from dtql_robot.config import Config
+from dtql_robot.config.checks import require
 from dtql_robot.datasets import inspect
 from dtql_robot.env_record import MAX_STEPS, choose_env, d4rl_task, recorded_kwargs, with_time_limit
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, require_choice
 from dtql_robot.presets import changes, preset
 from dtql_robot.system.files import expanded
 from dtql_robot.tracking.tracking import Tracking
 from dtql_robot.training.callback import Callback
 from dtql_robot.training.distributed import group_of, said_once
 from dtql_robot.training.hardware import hardware, resolve_device
-from dtql_robot.training.init_from import InitNorm, Origin, inherited, read_origin
+from dtql_robot.training.init_from import INIT_NORMS, InitNorm, Origin, inherited, read_origin
 from dtql_robot.training.loop import train_into
 from dtql_robot.training.prepare import headline, resolve
 from dtql_robot.training.together import claimed_by_first
@@ -71,6 +72,10 @@ def train(
     Ctrl-C and SIGTERM finish the current update and save before KeyboardInterrupt is raised.  FloatingPointError if
     training diverges; the last checkpoint is kept.
     """
+    require_choice("init_norm", init_norm, INIT_NORMS)
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise InputError(f"callbacks has {callback!r}; expected instances of dtql_robot.Callback.")
     begin = None if init_from is None else expanded(Path(init_from))
     name = cfg if isinstance(cfg, str) else None
     cfg = with_settings(_recipe_named(cfg, begin), settings)
@@ -152,6 +157,8 @@ def _recipe_named(cfg: Config | str | None, begin: Path | None) -> Config:
     """All settings, of a preset's name or, where nothing is named, of the run to begin with."""
     if cfg is None:
         return Config() if begin is None else inherited(begin)
+    if not isinstance(cfg, str | Config):
+        raise InputError(f"cfg is {cfg!r:.80}; expected a Config or a preset's name; single settings are keywords.")
     return preset(cfg) if isinstance(cfg, str) else cfg
 
 
@@ -196,7 +203,7 @@ def _limited(demos: Demonstrations, how: Training) -> tuple[Demonstrations, tupl
     steps = how.max_episode_steps
     if steps is None:
         return demos, ()
-    if not 1 <= steps <= MAX_STEPS:
-        raise InputError(f"--max-episode-steps must be from 1 to {MAX_STEPS}, found {steps}.")
+    whole = hasattr(steps, "__index__")
+    require(whole and 1 <= steps <= MAX_STEPS, "max_episode_steps", steps, f"a whole number from 1 to {MAX_STEPS}")
     chosen = choose_env(how.env, demos.env_spec, demos.env_args, source=demos.source)
     return replace(demos, env_spec=chosen.spec, env_args=with_time_limit(chosen.env_args, steps)), chosen.notes

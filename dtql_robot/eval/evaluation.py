@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,18 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import as_spec
-from dtql_robot.envs.seeding import check_run, evaluation_seed, watching_seed
 from dtql_robot.errors import InputError
 from dtql_robot.eval.pools.actor import bad_key, stack_obs
 from dtql_robot.eval.pools.chunked_env import Lost
-from dtql_robot.eval.pools.env_pool import EnvPool, Where, make_pool
+from dtql_robot.eval.pools.env_pool import EnvPool
 from dtql_robot.eval.ranges import run_on_cluster
 from dtql_robot.eval.reference_returns import find_reference
 from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
 from dtql_robot.eval.rollout import HOPELESS, run_episodes
+from dtql_robot.eval.settings import EvalSettings
 from dtql_robot.eval.subject import Function, Subject, as_subject
 from dtql_robot.eval.video.film import Filmed, film, film_clips
 from dtql_robot.eval.video.spec import ClipSpec, VideoSpec, check_video
-from dtql_robot.system.cluster import Cluster, Finished
 from dtql_robot.system.progress import progress_bar
 from dtql_robot.types import Obs, Policy, ShowsAttention, ValuesActions, image_obs_of
 
@@ -36,70 +35,6 @@ if TYPE_CHECKING:
 LATENCY_CALLS = 50
 LATENCY_SECONDS = 2.0
 PACKAGES = ("dtql-robot", "numpy", "gymnasium", "mujoco", "gymnasium-robotics", "robosuite", "metaworld", "ogbench")
-WORKER_TIMEOUT = 120.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalSettings:
-    """How a policy is judged.
-
-    episodes           how many; episode i of a seed is always the same one
-    seed               of the start states and of the policy's noise
-    num_envs           environments at once; None: as many as suit the simulator, see `suitable_envs`
-    max_episode_steps  after which an episode ends; None: the environment's own limit
-    env_args           as for `make_env`; None: what the policy's run records of its environment, where that is the one
-    where              whether the environments run in processes of their own ("auto": as measured, see `make_pool`)
-    worker_timeout     seconds in which a process must answer, or else it is replaced
-    progress           whether a bar shows how far it is
-    while_training     whether the episodes are those kept for evaluations while training, which no other one plays
-    cluster            where the episodes are played (`system.cluster`); None: on this machine.  num_envs and where are
-                       then the cluster's affair
-    finished           where episodes that have been played are kept, so that a second start takes them up
-    stop               asked after every episode; the evaluation ends with `Stopped` where it answers True
-    """
-
-    episodes: int = 50
-    seed: int = 0
-    num_envs: int | None = None
-    max_episode_steps: int | None = None
-    env_args: dict[str, Any] | None = None
-    where: Where = "auto"
-    worker_timeout: float = WORKER_TIMEOUT
-    progress: bool = True
-    while_training: bool = False
-    cluster: Cluster | None = None
-    finished: Finished | None = None
-    stop: Callable[[], bool] = lambda: False
-
-    def __post_init__(self) -> None:
-        """InputError for numbers that make no evaluation."""
-        check_run(self.seed, self.episodes)
-        if self.num_envs is not None and self.num_envs < 1:
-            raise InputError(f"num_envs must be at least 1, found {self.num_envs}.")
-        if not self.worker_timeout > 0:
-            raise InputError(f"worker_timeout must be above 0 seconds, found {self.worker_timeout:g}.")
-
-    @property
-    def seeds(self) -> list[int]:
-        """The environment's seed of each episode."""
-        if self.while_training:
-            return [watching_seed(i) for i in range(self.episodes)]
-        return [evaluation_seed(self.seed, i) for i in range(self.episodes)]
-
-    def make_pool(self, subject: Subject) -> EnvPool:
-        """The environments for the policy, where it acts in them if it can be copied there."""
-        return make_pool(
-            self.num_envs if self.cluster is None else 1,
-            subject.spec,
-            self.max_episode_steps,
-            subject.env_args,
-            subject.image_obs,
-            episodes=self.episodes,
-            where=self.where if self.cluster is None else "in-process",
-            chunk=subject.policy.n_action_steps,
-            timeout=self.worker_timeout,
-            policy=subject.portable(),
-        )
 
 
 def evaluate(
@@ -132,7 +67,7 @@ def evaluate(
     InputError if no episode can be played. If frames cannot be drawn, the evaluation runs anyway, and the result's
     video_note says why.
     """
-    how = EvalSettings(**settings)
+    how = EvalSettings.named(settings)
     subject = as_subject(policy, None if env is None else as_spec(env), how.env_args)
     if isinstance(video, str | os.PathLike):
         video = VideoSpec(Path(video))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from dtql_robot.run_folder import read_config, seed_runs
 from dtql_robot.types import Demonstrations
 
 InitNorm = Literal["keep", "refit"]
+INIT_NORMS: tuple[InitNorm, ...] = get_args(InitNorm)
 
 
 @dataclass(frozen=True)

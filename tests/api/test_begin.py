@@ -168,3 +168,25 @@ def test_compare_takes_folders_files_and_contents(tmp_path):
     assert found.pairs[0].significant
     with pytest.raises(InputError, match="given twice"):
         compare([tmp_path / "a", tmp_path / "a"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (
+            {"cfg": {"steps": 1}},
+            "cfg is {'steps': 1}; expected a Config or a preset's name; single settings are keywords.",
+        ),
+        ({"cfg": "iqll"}, "There is no preset 'iqll'. Did you mean iql or idql?"),
+        ({"stpes": 1}, "there is no setting 'stpes'. Did you mean steps or tr_states?"),
+        ({"init_norm": "refitt"}, "init_norm is 'refitt'; expected keep or refit. Did you mean refit?"),
+        ({"max_episode_steps": 0}, "max_episode_steps is 0; expected a whole number from 1 to 1000000000."),
+        ({"max_episode_steps": "9"}, "max_episode_steps is '9'; expected a whole number from 1 to 1000000000."),
+        ({"callbacks": [len]}, "callbacks has <built-in function len>; expected instances of dtql_robot.Callback."),
+    ],
+)
+def test_what_train_cannot_do_is_said_in_pythons_words(demos, tmp_path, asked, sentence):
+    with pytest.raises(InputError) as caught:
+        train(demos, tmp_path / "run", **{"steps": 1, "progress": False, **asked})
+    assert str(caught.value) == sentence
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()

@@ -95,6 +95,7 @@ def test_noise_makes_the_data_mixed():
         ({"episodes": 0}, "episodes must be between 1"),
         ({"episodes": "3"}, "episodes must be a whole number between 1 and 100000, found '3'"),
         ({"seed": -1}, "seed must be between 0"),
+        ({"record": "intend"}, r"record is 'intend'; expected executed or intended. Did you mean intended\?"),
         ({"noise": 9.0}, "noise must be between 0 and 2"),
     ],
 )

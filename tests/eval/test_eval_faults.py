@@ -129,7 +129,7 @@ def test_an_environment_that_never_works_is_one_sentence_with_the_cause(monkeypa
 def test_an_evaluation_of_failing_episodes_alone_is_given_up(monkeypatch, episodes, failed):
     """After three of them at most; no rate comes of it."""
     monkeypatch.setenv("FAULT", "raise_step")
-    monkeypatch.setattr("dtql_robot.eval.evaluation.evaluation_seed", lambda seed, i: 5 * i)
+    monkeypatch.setattr("dtql_robot.eval.settings.evaluation_seed", lambda seed, i: 5 * i)
     with pytest.raises(InputError, match=f"{failed} of {failed} episodes cannot be played .*boom in step"):
         run("in-process", episodes=episodes)
 

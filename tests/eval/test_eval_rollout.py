@@ -206,6 +206,9 @@ def test_an_environment_without_a_time_limit_needs_one():
         ({"seed": 10_000}, "seed must be between 0"),
         ({"seed": -1}, "seed must be between 0"),
         ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"num_envs": "2"}, "num_envs must be a whole number at least 1, found '2'"),
+        ({"where": "here"}, "where is 'here'; expected auto, processes or in-process"),
+        ({"epsiodes": 3}, r"there is no setting 'epsiodes'. Did you mean episodes\?"),
         ({"worker_timeout": 0.0}, "worker_timeout must be above 0"),
     ],
 )

@@ -87,8 +87,11 @@ def test_the_badge_turns_when_success_is_reached(success, signals, badges):
         ({"fps": 0.5}, "A video's fps must be a whole number at least 1, found 0.5"),
         ({"max_failures": -1}, "A video's max_failures must be at least 0, found -1"),
         ({"max_frames": 1}, "A video's max_frames must be at least 2, found 1"),
-        ({"filter": "failed"}, "A video's filter is 'failed'; expected all, failures, successes"),
-        ({"pick": 3}, "A video's pick is 3; expected numbers of episodes, such as (0, 3)"),
+        (
+            {"filter": "failed"},
+            "A video's filter is 'failed'; expected all, failures or successes. Did you",
+        ),
+        ({"pick": 3}, "A video's pick is 3; expected numbers of episodes"),
         ({"pick": (0.5,)}, "A video's pick is (0.5,); expected numbers of episodes"),
     ],
 )

@@ -65,7 +65,8 @@ def collect(
     one per core) and whatever happens to them.  To keep what has been recorded when this is interrupted, use
     `Recording`.
     """
-    plan = Plan(task, episodes, seed, noise, record, lapses, successes_only, tuple(cameras), size)
+    cameras = (cameras,) if isinstance(cameras, str) else tuple(cameras)
+    plan = Plan(task, episodes, seed, noise, record, lapses, successes_only, cameras, size)
     recording = Recording(plan)
     recording.run(workers=workers, progress=progress)
     return recording.demonstrations()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from dtql_robot.env_record import record_as
 from dtql_robot.envs.collection.fetch_expert import expert
 from dtql_robot.envs.make import env_info
 from dtql_robot.envs.rendering.image_obs import camera_record, check_images, square_images
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, require_choice
 from dtql_robot.types import ImageObs
 
 Record = Literal["executed", "intended"]
@@ -96,6 +96,7 @@ class Plan:
     def __post_init__(self) -> None:
         expert(self.task)  # an unknown task is the first thing to report
         check_run(self.seed, self.episodes)
+        require_choice("record", self.record, get_args(Record))
         if not 0.0 <= self.noise <= 2.0:
             raise InputError(f"noise must be between 0 and 2 (actions are in [-1, 1]), found {self.noise}.")
         if not 0.0 <= self.lapses <= 1.0:

@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
-from dtql_robot.errors import InputError, require_whole
+from dtql_robot.errors import InputError, require_choice, require_whole
 from dtql_robot.system.files import check_writable
 
 Overlay = Literal["keypoints", "saliency", "actions", "q"]
@@ -67,8 +67,7 @@ class VideoSpec:
             require_whole(f"A video's {side}", value := getattr(self, side), 160)
             if value % 16:
                 raise InputError(f"A video's {side} must be a multiple of 16, found {value}.")
-        if self.filter not in get_args(Filter):
-            raise InputError(f"A video's filter is {self.filter!r}; expected {', '.join(get_args(Filter))}.")
+        require_choice("A video's filter", self.filter, get_args(Filter))
         if not isinstance(self.pick, Sequence) or not all(hasattr(number, "__index__") for number in self.pick):
             raise InputError(f"A video's pick is {self.pick!r}; expected numbers of episodes, such as (0, 3).")
         if self.grid and max(self.episodes, len(self.pick)) > MAX_GRID:

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from dtql_robot.datasets.formats.lerobot.meta import OWN_COLUMN, SEVERAL
 from dtql_robot.datasets.formats.lerobot.tables_out import Folder, Tasks
 from dtql_robot.datasets.formats.robomimic_layout import FOUND
 from dtql_robot.env_record import env_kwargs
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, require_choice, require_whole
 from dtql_robot.system.files import new_folder
 from dtql_robot.types import Demonstrations, Episode, is_image
 
@@ -49,13 +49,17 @@ def save_lerobot(
     LeRobot data set is replaced with it), or when an episode is malformed; nothing is left behind then.
     """
     path = Path(path).expanduser()
+    require_choice("version", version, get_args(Version))
     for episode in demos.episodes:
         check_episode(episode, path.name)
     check_alike(demos.episodes, path.name)
     layout = layout_of(demos, video)
     rate = fps_of(demos) or ASSUMED_FPS if fps is None else fps
     if not 0 < rate < 1e5:
-        raise InputError(f"{rate:g}  is the frame rate; expected a number above 0.")
+        raise InputError(f"fps is {rate:g}; expected a number above 0.")
+    for name, indices in (splits or {}).items():
+        for index in indices:
+            require_whole(f"an episode of the split {name!r}", index, 0, len(demos) - 1)
     with new_folder(path, INFO, overwrite) as temporary:
         check_room(temporary, sum(_size(e) for e in demos.episodes))
         _write(demos, temporary, layout, version, rate, splits or {})
