@@ -29,7 +29,16 @@ if TYPE_CHECKING:
         PolicyConfig,
         WatchConfig,
     )
-    from dtql_robot.datasets import inspect, load, save_minari, save_robomimic, validate
+    from dtql_robot.datasets import (
+        inspect,
+        load,
+        save_d4rl,
+        save_lerobot,
+        save_minari,
+        save_ogbench,
+        save_robomimic,
+        validate,
+    )
     from dtql_robot.envs import make_env
     from dtql_robot.envs.collection.collect import collect
     from dtql_robot.errors import InputError
@@ -65,7 +74,10 @@ __all__ = [
     "load_policy",
     "make_env",
     "report",
+    "save_d4rl",
+    "save_lerobot",
     "save_minari",
+    "save_ogbench",
     "save_robomimic",
     "train",
     "validate",
@@ -85,7 +97,16 @@ _HOMES = {
         "PolicyConfig",
         "WatchConfig",
     ],
-    "dtql_robot.datasets": ["inspect", "load", "save_minari", "save_robomimic", "validate"],
+    "dtql_robot.datasets": [
+        "inspect",
+        "load",
+        "save_d4rl",
+        "save_lerobot",
+        "save_minari",
+        "save_ogbench",
+        "save_robomimic",
+        "validate",
+    ],
     "dtql_robot.envs": ["make_env"],
     "dtql_robot.envs.collection.collect": ["collect"],
     "dtql_robot.errors": ["InputError"],

@@ -60,6 +60,12 @@ def test_one_address_of_the_project(file):
     assert set(re.findall(r"https://github\.com/(?:[\w-]+/)?dtql-robot\b", text)) == {repository}
 
 
+def test_the_readme_lists_every_optional_package():
+    text = (ROOT / "README.md").read_text()
+    listed = set(re.findall(r"`([\w-]+)`", re.search(r"Optional packages are extras: (.*?)\. ", text, re.DOTALL)[1]))
+    assert listed == set(PROJECT["optional-dependencies"]) - {"test", "docs"}
+
+
 def test_the_citation_has_the_packages_version():
     assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)[1] == dtql_robot.__version__
 

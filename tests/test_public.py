@@ -12,7 +12,8 @@ import pytest
 import dtql_robot
 
 WANTED = """
-load collect train evaluate compare load_policy inspect validate save_robomimic save_minari make_env
+load collect train evaluate compare load_policy inspect validate make_env
+save_robomimic save_minari save_lerobot save_ogbench save_d4rl
 Config DataConfig DiffusionConfig PolicyConfig CriticConfig OptimConfig EncoderConfig WatchConfig Callback
 report curves Episode Demonstrations VideoSpec ActionPlan EvalResult InputError __version__
 """

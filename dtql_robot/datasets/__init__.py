@@ -1,4 +1,4 @@
-"""Demonstrations from files, and back: robomimic, Minari, D4RL, OGBench and Zarr behind one function."""
+"""Demonstrations from files, and back: robomimic, Minari, D4RL, OGBench, Zarr and LeRobot behind one function."""
 
 from dtql_robot.datasets.formats.d4rl_write import save_d4rl
 from dtql_robot.datasets.formats.lerobot.write import save_lerobot
