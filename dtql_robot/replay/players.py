@@ -61,10 +61,10 @@ class Player(Protocol):
 def make_player(demos: Demonstrations, chosen: EnvChoice, **frames: Any) -> Player:
     """The player for the chosen environment.  frames: arguments of `make_env`."""
     spec, env_args = chosen.require(), chosen.env_args
-    longest = max(len(e) for e in demos.episodes)
+    longest = max(len(e) for e in demos.episodes)  # and not one more: Meta-World's episodes have 500 steps at most
     if spec.startswith("robosuite:"):
-        return RobosuitePlayer(spec, env_args, max_episode_steps=longest + 1, **frames)
-    return GymPlayer(spec, env_args, max_episode_steps=longest + 1, **frames)
+        return RobosuitePlayer(spec, env_args, max_episode_steps=longest, **frames)
+    return GymPlayer(spec, env_args, max_episode_steps=longest, **frames)
 
 
 class RobosuitePlayer:

@@ -135,6 +135,20 @@ def test_a_policys_episodes_are_those_of_the_evaluation():
         page.close()
 
 
+@pytest.mark.slow
+def test_an_episode_as_long_as_the_simulator_allows_is_shown():
+    """Meta-World steps 500 times and never once more."""
+    pytest.importorskip("metaworld", reason="metaworld is not installed")
+    source = DemonstrationSource(collect("metaworld:drawer-close-v3", 1, workers=1, progress=False), None)
+    try:
+        recording = source.recording(0)
+        assert source.why_no_scene is None
+        assert len(recording) == len(recording.positions) == 500
+        assert np.ptp(recording.positions, axis=0).max() > 0.1
+    finally:
+        source.close()
+
+
 def test_without_a_simulator_the_cameras_are_shown():
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(6, 20, 30, 3), dtype=np.uint8)

@@ -15,9 +15,9 @@ def simulation_of(env: Any) -> tuple[Any, Any]:
     import mujoco
 
     sim = env.unwrapped
-    inner = getattr(sim, "sim_env", None)
-    if inner is not None:  # robosuite
-        return inner.sim.model._model, inner.sim.data._data
+    if _is_robosuite(sim):
+        return sim.sim_env.sim.model._model, sim.sim_env.sim.data._data
+    sim = getattr(sim, "sim_env", sim)  # Meta-World
     for model, data in (("model", "data"), ("_model", "_data")):
         found = getattr(sim, model, None)
         if isinstance(found, mujoco.MjModel):
@@ -27,4 +27,8 @@ def simulation_of(env: Any) -> tuple[Any, Any]:
 
 def hidden_groups_of(env: Any) -> tuple[int, ...]:
     """Groups of geometry that are not for the eye: robosuite's collision shapes."""
-    return (0,) if getattr(env.unwrapped, "sim_env", None) is not None else ()
+    return (0,) if _is_robosuite(env.unwrapped) else ()
+
+
+def _is_robosuite(sim: Any) -> bool:
+    return hasattr(getattr(sim, "sim_env", None), "sim")
