@@ -216,14 +216,18 @@ def report(path: Path, folder: str) -> None:
     print(f"raw h5py   {raw:.2f} s")
     print(f"load       {load['seconds']:.2f} s, {raw / load['seconds']:.0%} of raw speed (at least 50%)")
     memory = measure("memory", path, "off")
-    print(f"memory     {memory['load']:.2f} x the observations for load, {memory['load_and_buffer']:.2f} x with the "
-          "training buffer (under 3)")  # fmt: skip
+    print(
+        f"memory     {memory['load']:.2f} x the observations for load, {memory['load_and_buffer']:.2f} x with the "
+        "training buffer (under 3)"
+    )
     first, second = measure("cached", path, folder), measure("cached", path, folder)
     assert first["sum"] == second["sum"]
     print(f"cached     {first['seconds']:.2f} s for the first load, {second['seconds']:.2f} s for the second (under 1)")
     disk = measure("disk", path, folder)
-    print(f"disk       {disk['batches_per_second']:.0f} batches of 256 a second; {disk['resident'] / 1e6:.0f} MB of "
-          f"{disk['states'] / 1e6:.0f} MB in memory at most (bound: {RESIDENT / 1e6:.0f} MB)")  # fmt: skip
+    print(
+        f"disk       {disk['batches_per_second']:.0f} batches of 256 a second; {disk['resident'] / 1e6:.0f} MB of "
+        f"{disk['states'] / 1e6:.0f} MB in memory at most (bound: {RESIDENT / 1e6:.0f} MB)"
+    )
 
 
 def compare(path: Path, checkout: Path, runs: int) -> None:

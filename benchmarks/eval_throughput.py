@@ -155,8 +155,10 @@ def measure(case: Case, num_envs: int, rounds: int, here: bool) -> dict[str, Any
     columns: list[list[float]] = [[], [], [], []]
     raw, evaluation, cpu_raw, cpu_evaluation = columns
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(contextlib.closing(Worker("eval_throughput:RawEnv", case.spec, case.steps)))
-                   for _ in range(num_envs)]  # fmt: skip
+        workers = [
+            stack.enter_context(contextlib.closing(Worker("eval_throughput:RawEnv", case.spec, case.steps)))
+            for _ in range(num_envs)
+        ]
         making = ProcessPool(
             len(seeds), case.spec, case.steps, processes=num_envs, policy=None if here else policy.portable()
         )
@@ -231,8 +233,11 @@ def main() -> None:
         row = measure(CASES[name], arguments.envs, arguments.rounds, arguments.decide == "here")
         rows.append(row)
         spread = " ".join(f"{ratio:.2f}" for ratio in row["ratios"])
-        print(f"{row['env']:<24}{row['raw_steps_per_s']:>12.0f}{row['eval_steps_per_s']:>12.0f}"
-              f"{row['ratio']:>8.2f}{row['cpu_ratio']:>8.2f}  {spread}", flush=True)  # fmt: skip
+        print(
+            f"{row['env']:<24}{row['raw_steps_per_s']:>12.0f}{row['eval_steps_per_s']:>12.0f}"
+            f"{row['ratio']:>8.2f}{row['cpu_ratio']:>8.2f}  {spread}",
+            flush=True,
+        )
     if rows:
         worst = min(row["ratio"] for row in rows)
         print(f"lowest ratio {worst:.2f}, target {TARGET}: {'met' if worst >= TARGET else 'missed'}")

@@ -42,8 +42,15 @@ WARM_UP = 30
 def default_policy() -> OneStepPolicy:
     """Networks of the default size with random weights."""
     shapes = {"observation": (25,), "achieved_goal": (3,), "desired_goal": (3,)}
-    face = Interface(tuple(shapes), tuple(shapes.values()), identity(31), identity(4), 4, 0.5,
-                     chunk_weights=even_weights(Config().data.horizon))  # fmt: skip
+    face = Interface(
+        tuple(shapes),
+        tuple(shapes.values()),
+        identity(31),
+        identity(4),
+        4,
+        0.5,
+        chunk_weights=even_weights(Config().data.horizon),
+    )
     return OneStepPolicy(DTQL(Config(policy=PolicyConfig(nll="tanh")), 31, 4, 0.5, torch.device("cpu")), face)
 
 
@@ -55,8 +62,10 @@ def acting(policy: OneStepPolicy, act: str, candidates: int) -> None:
 def make_variants(policy: OneStepPolicy, act: str, candidates: int, folder: Path) -> dict[str, Callable[[], Any]]:
     """Name -> a call that makes one decision, all from the same observation, noise drawn afresh as in deployment."""
     acting(policy, act, candidates)
-    obs = {key: np.zeros((1, *shape), np.float32)
-           for key, shape in zip(policy.interface.obs_keys, policy.interface.obs_shapes, strict=True)}  # fmt: skip
+    obs = {
+        key: np.zeros((1, *shape), np.float32)
+        for key, shape in zip(policy.interface.obs_keys, policy.interface.obs_shapes, strict=True)
+    }
     rng = np.random.default_rng(0)
     module = DeployedPolicy(policy).eval()
     script = torch.jit.load(str(export_policy(policy, folder / f"{act}{candidates}.pt", "torchscript")))
@@ -135,8 +144,10 @@ def main() -> None:
                 print(f"{label:<14}{name:<13}{p50:>9.3f}{p99:>9.3f}{p50 / base:>10.2f}x{len(ms):>8}")
     single = [row["p50_ms"] for row in rows if (row["choice"], row["variant"]) == ("mean", "onnx")]
     if single:
-        print(f"single forward pass in ONNX Runtime: p50 {single[0]:.3f} ms, target {TARGET_MS} ms: "
-              f"{'met' if single[0] <= TARGET_MS else 'missed'}")  # fmt: skip
+        print(
+            f"single forward pass in ONNX Runtime: p50 {single[0]:.3f} ms, target {TARGET_MS} ms: "
+            f"{'met' if single[0] <= TARGET_MS else 'missed'}"
+        )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -113,8 +113,15 @@ def main() -> None:
 
     rclpy.init()
     node = Node("dtql_robot")
-    for name, default in {"server": "127.0.0.1", "port": 8000, "rate": 20.0, "steps": 400, "max_age": 0.5,
-                          "observations": [""], "actions": "/commands"}.items():  # fmt: skip
+    for name, default in {
+        "server": "127.0.0.1",
+        "port": 8000,
+        "rate": 20.0,
+        "steps": 400,
+        "max_age": 0.5,
+        "observations": [""],
+        "actions": "/commands",
+    }.items():
         node.declare_parameter(name, default)
     given = {name: node.get_parameter(name).value for name in ("server", "port", "rate", "steps", "max_age", "actions")}
     with Client(given["server"], given["port"]) as client:

@@ -72,8 +72,11 @@ def changed(value, path, new):
 def test_every_entry_of_a_tampered_file_is_refused_or_harmless(run, name):
     """Whatever stands where, the readers and the report say a sentence or do their work."""
     if name == "dataset.json":
-        content = {"source": "x", "obs": {"a": {"shape": [3], "dtype": "float32", "min": 0.0, "max": 1.0}},
-                   "action": [{"min": 0.0, "max": 1.0, "mean": 0.5, "std": 0.1, "histogram": [1, 2]}]}  # fmt: skip
+        content = {
+            "source": "x",
+            "obs": {"a": {"shape": [3], "dtype": "float32", "min": 0.0, "max": 1.0}},
+            "action": [{"min": 0.0, "max": 1.0, "mean": 0.5, "std": 0.1, "histogram": [1, 2]}],
+        }
         (run / name).write_text(json.dumps(content))
     original = json.loads((run / name).read_text())
     (run / "metrics.csv").unlink()  # drawing the curves takes longest

@@ -96,11 +96,15 @@ def test_scalings_are_kept_or_refitted(demos, tmp_path):
 
     first = train(demos, tmp_path / "first", **SMALL)
     wider = dataclasses.replace(
-        demos, episodes=tuple(dataclasses.replace(e, actions=2 * e.actions, obs={"state": 3 * e.obs["state"]})
-                              for e in demos.episodes)
-    )  # fmt: skip
-    faces = {norm: load_policy(train(wider, tmp_path / norm, init_from=first, init_norm=norm, progress=False)).interface
-             for norm in ("keep", "refit")}  # fmt: skip
+        demos,
+        episodes=tuple(
+            dataclasses.replace(e, actions=2 * e.actions, obs={"state": 3 * e.obs["state"]}) for e in demos.episodes
+        ),
+    )
+    faces = {
+        norm: load_policy(train(wider, tmp_path / norm, init_from=first, init_norm=norm, progress=False)).interface
+        for norm in ("keep", "refit")
+    }
     old = load_policy(first).interface
     np.testing.assert_array_equal(faces["keep"].obs_norm.scale, old.obs_norm.scale)
     assert not np.array_equal(faces["refit"].obs_norm.scale, old.obs_norm.scale)
@@ -117,9 +121,12 @@ def test_data_or_networks_of_another_form_are_refused(demos, tmp_path):
     with pytest.raises(InputError, match="actions with 2 entries, synthetic with 1"):
         train(other, tmp_path / "x", init_from=first, progress=False)
     renamed = dataclasses.replace(
-        demos, episodes=tuple(dataclasses.replace(e, obs={"x": e.obs["state"]}, final_obs={"x": e.obs["state"][0]})
-                              for e in demos.episodes)
-    )  # fmt: skip
+        demos,
+        episodes=tuple(
+            dataclasses.replace(e, obs={"x": e.obs["state"]}, final_obs={"x": e.obs["state"][0]})
+            for e in demos.episodes
+        ),
+    )
     with pytest.raises(InputError, match="state"):
         train(renamed, tmp_path / "x", init_from=first, progress=False)
     with pytest.raises(InputError, match=r"has different networks: .* leave out the settings that change"):

@@ -105,8 +105,11 @@ def killed_on_the_way(machines, folder: Path, words: list[str], sent: signal.Sig
     arguments = [str(folder / "waiting"), "2", *words, "--cluster", machines.address]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.helpers.cluster_work", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
     def has_part() -> bool:
         assert process.poll() is None, process.communicate()[0]

@@ -46,8 +46,9 @@ def test_seeds_are_trained_as_each_is_by_itself(one: One, config, tmp_path):
     data = ["--data", str(one.data), "--out", str(tmp_path / "runs"), "--cluster-config", str(config)]
     assert main(["train", *data, *words]) == 0
     found = tmp_path / "runs" / "seed0" / "metrics.csv"
-    first, second = ([line.split(",")[2:] for line in path.read_text().splitlines()]
-                     for path in (found, one.run / "metrics.csv"))  # fmt: skip
+    first, second = (
+        [line.split(",")[2:] for line in path.read_text().splitlines()] for path in (found, one.run / "metrics.csv")
+    )
     assert first == second
 
 

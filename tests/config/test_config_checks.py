@@ -85,10 +85,13 @@ def test_values_of_another_type_that_say_the_same_are_taken():
         ("--threads 100000", "--threads is 100000; expected at most 512."),
         ("--awr-temperature=-1", "--awr-temperature is -1.0; expected at least 0."),
         ("--horizon 2 --n-action-steps 3", "--n-action-steps is 3; expected 1 to --horizon."),
-        ("--act best", "--act is best; expected mean or diffusion, since nothing trains the noise: that takes "
-                       "--tr-at sample or --nll tanh."),
+        (
+            "--act best",
+            "--act is best; expected mean or diffusion, since nothing trains the noise: that takes "
+            "--tr-at sample or --nll tanh.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_command_line_names_options(options, sentence, tmp_path, capsys):
     assert main(["train", "--data", str(tmp_path / "none.hdf5"), "--out", str(tmp_path / "run"), *options.split()]) == 2
     printed = capsys.readouterr().err.strip()

@@ -26,9 +26,12 @@ print("PEAK", int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read(
 sys.exit(code)
 """
 SENTENCES = {
-    "circles": "under two names, perhaps in a circle", "soft_circles": "more than 64 links", "just_within": None,
-    "one_demo_many_names": "are one group under two names", "one_demo_many_soft_names": "are one group under two names",
-}  # fmt: skip
+    "circles": "under two names, perhaps in a circle",
+    "soft_circles": "more than 64 links",
+    "just_within": None,
+    "one_demo_many_names": "are one group under two names",
+    "one_demo_many_soft_names": "are one group under two names",
+}
 
 
 @pytest.mark.slow
@@ -38,9 +41,12 @@ def test_inspect_ends_soon_in_little_memory(tmp_path: Path, name: str) -> None:
     BOMBS[name](path)
     start = time.monotonic()
     ran = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True,
-        env={**os.environ, "DTQL_ROBOT_CACHE": "off"}, timeout=60,
-    )  # fmt: skip
+        [sys.executable, "-c", MEASURE, str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DTQL_ROBOT_CACHE": "off"},
+        timeout=60,
+    )
     sentence = SENTENCES.get(name, "claims far more values than its")
     assert (ran.returncode, "Traceback" in ran.stderr) == (0 if sentence is None else 2, False), ran.stderr
     assert sentence is None or sentence in ran.stderr

@@ -52,8 +52,9 @@ def test_a_foreign_file_comes_back_with_the_same_members(tmp_path: Path) -> None
             demo = data.create_group(f"demo_{i}")
             demo.attrs["num_samples"], demo.attrs["model_file"] = steps, "<mujoco/>"
             for key, rows in {
-                "eye": rng.integers(0, 255, (steps + 1, 8, 9, 3), np.uint8), "x": rng.normal(size=(steps + 1, 3)),
-            }.items():  # fmt: skip
+                "eye": rng.integers(0, 255, (steps + 1, 8, 9, 3), np.uint8),
+                "x": rng.normal(size=(steps + 1, 3)),
+            }.items():
                 demo[f"obs/{key}"], demo[f"next_obs/{key}"] = rows[:-1], rows[1:]
             demo["actions"], demo["states"] = rng.uniform(-1, 1, (steps, 7)), rng.normal(size=(steps, 32))
             demo["rewards"], demo["dones"] = np.eye(steps)[-1], np.eye(steps, dtype=np.int64)[-1]
@@ -86,8 +87,9 @@ def test_images_and_filter_keys_are_kept(tmp_path: Path) -> None:
     path = save_robomimic(demos, tmp_path / "a.hdf5", masks={"train": [0, 2], "valid": [1]})
     assert convert(path, tmp_path / "b.hdf5") == 0
     assert [e.name for e in load(tmp_path / "b.hdf5", filter_key="train").episodes] == ["demo_0", "demo_2"]
-    for before, after in zip(demos.episodes, load(tmp_path / "b.hdf5", obs_keys=list(demos.obs_shapes)).episodes,
-                             strict=True):  # fmt: skip
+    for before, after in zip(
+        demos.episodes, load(tmp_path / "b.hdf5", obs_keys=list(demos.obs_shapes)).episodes, strict=True
+    ):
         assert_same_episode(before, after)
     assert convert(path, tmp_path / "c.hdf5", "--filter-key", "train") == 0
     assert read_source(tmp_path / "c.hdf5").filter_keys == {"train": ["demo_0", "demo_1"]}

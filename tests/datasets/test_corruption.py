@@ -67,8 +67,11 @@ def make_raw(folder: Path) -> Path:
 
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
-    "robomimic": make_robomimic, "newest": make_newest, "minari": make_minari, "d4rl": make_d4rl,
-}  # fmt: skip
+    "robomimic": make_robomimic,
+    "newest": make_newest,
+    "minari": make_minari,
+    "d4rl": make_d4rl,
+}
 SIGNATURES = (b"TREE", b"HEAP", b"SNOD", b"OHDR", b"OCHK", b"GCOL", b"FRHP", b"BTHD", b"FADB", b"FAHD", b"\x89HDF")
 
 
@@ -221,9 +224,13 @@ def test_links_that_point_outside_or_at_themselves(tmp_path: Path) -> None:
     path = make_robomimic(tmp_path)
     original = path.read_bytes()
     links = [
-        h5py.ExternalLink("secret.hdf5", "x"), h5py.ExternalLink(str(secret), "/"), h5py.SoftLink("/data"),
-        h5py.SoftLink("/data/demo_0"), h5py.SoftLink("actions"), h5py.SoftLink("../.."),
-    ]  # fmt: skip
+        h5py.ExternalLink("secret.hdf5", "x"),
+        h5py.ExternalLink(str(secret), "/"),
+        h5py.SoftLink("/data"),
+        h5py.SoftLink("/data/demo_0"),
+        h5py.SoftLink("actions"),
+        h5py.SoftLink("../.."),
+    ]
     messages = []
     for key in ("data", "data/demo_0", "data/demo_0/actions", "data/demo_0/obs", "data/demo_0/obs/robot", "mask"):
         for link in links:

@@ -96,8 +96,11 @@ def test_next_observations_decide_and_give_the_final_one(tmp_path: Path, inside:
     following[real] = obs[real] + 5
     path = write(
         tmp_path / "f.hdf5",
-        observations=obs, next_observations=following, terminals=marks(ENDS), timeouts=marks(ENDS - 12),
-    )  # fmt: skip
+        observations=obs,
+        next_observations=following,
+        terminals=marks(ENDS),
+        timeouts=marks(ENDS - 12),
+    )
     demos = load(path)
     assert len(demos) == (5 if inside else 10)
     for episode, last in zip(demos.episodes, real, strict=True):
@@ -109,9 +112,12 @@ def test_arrays_infos_success_and_metadata(tmp_path: Path) -> None:
     qpos = np.random.default_rng(0).normal(size=(N, 4))
     path = write(
         tmp_path / "f.hdf5",
-        timeouts=marks(ENDS), infos__qpos=qpos, infos__goal_achieved=marks([39, 60]), metadata__algorithm=b"SAC",
+        timeouts=marks(ENDS),
+        infos__qpos=qpos,
+        infos__goal_achieved=marks([39, 60]),
+        metadata__algorithm=b"SAC",
         metadata__policy__weights=np.ones((3, 3)),
-    )  # fmt: skip
+    )
     demos = load(path)
     assert (demos.format, demos.env_spec, demos.obs_shapes) == ("d4rl", None, {"observation": (4,)})
     assert (demos.env_args, demos.attrs) == ({}, {"metadata": {"algorithm": "SAC"}})

@@ -148,8 +148,11 @@ def test_renaming(made):
 
 
 def test_the_command(made, tmp_path, capsys):
-    source = save_robomimic(replace(made, attrs={"collection": {"seed": 1}, "author": "me"}), tmp_path / "in.hdf5",
-                            masks={"train": [0, 1, 2], "valid": [3, 4], "gone": [7]})  # fmt: skip
+    source = save_robomimic(
+        replace(made, attrs={"collection": {"seed": 1}, "author": "me"}),
+        tmp_path / "in.hdf5",
+        masks={"train": [0, 1, 2], "valid": [3, 4], "gone": [7]},
+    )
     out = tmp_path / "out.hdf5"
     words = ["edit", str(source), str(out), "--drop", "3", "demo_7", "--unique", "--rename", "robot=proprio"]
     assert main(words) == 0

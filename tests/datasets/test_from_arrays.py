@@ -138,7 +138,7 @@ CIRCLE["a"] = CIRCLE
         ({"extras": {"note": ["a"] * 6}}, "'note' of 'extras' is <U1"),
         ({"attrs": {"when": object()}}, "'attrs' cannot be written as JSON"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_episode_is_named_with_its_key(bad: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence) as error:
         Demonstrations.from_arrays([episode(), episode(**bad)])
@@ -184,8 +184,9 @@ def test_train_and_evaluate(tmp_path: Path) -> None:
         rows, actions = [env.reset(seed=seed)[0]], RNG.uniform(-1, 1, (12, 4)).astype(np.float32)
         for action in actions:
             rows.append(env.step(action)[0])
-        episodes.append({"observations": {k: [row[k] for row in rows] for k in rows[0]}, "actions": actions,
-                         "success": False})  # fmt: skip
+        episodes.append(
+            {"observations": {k: [row[k] for row in rows] for k in rows[0]}, "actions": actions, "success": False}
+        )
     env.close()
     demos = Demonstrations.from_arrays(episodes, env="FetchReach-v4")
     assert not [f for f in validate_reading(Reading(demos)).findings if f.severity == "error"]

@@ -88,8 +88,11 @@ def test_robosuite_info_of_old_collections(tmp_path: Path) -> None:
     recording = open_recording(tmp_path / "demo.hdf5")
     assert recording.names == ("demo_2", "demo_10")
     assert recording.env_args == {
-        "env_name": "Lift", "type": 1, "env_kwargs": {"robots": "Panda"}, "env_version": "1.4.0",
-    }  # fmt: skip
+        "env_name": "Lift",
+        "type": 1,
+        "env_kwargs": {"robots": "Panda"},
+        "env_version": "1.4.0",
+    }
     demos = read_raw(tmp_path / "demo.hdf5")
     assert demos.episodes[1].extras["states"].dtype == np.float64
     assert demos.episodes[1].extras["user_acting"].all()
@@ -137,9 +140,13 @@ def test_kitchen_success_from_its_nested_goals(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     flags = np.zeros(6, bool)
     buffer = EpisodeBuffer(
-        observations=stack(observations), actions=np.zeros((6, 9)), rewards=np.zeros(6), terminations=flags,
-        truncations=flags, infos={"qpos": np.zeros((7, 2))},
-    )  # fmt: skip
+        observations=stack(observations),
+        actions=np.zeros((6, 9)),
+        rewards=np.zeros(6),
+        terminations=flags,
+        truncations=flags,
+        infos={"qpos": np.zeros((7, 2))},
+    )
     with pytest.warns(UserWarning, match="is set to None"):
         minari.create_dataset_from_buffers(
             "kitchen/made-v0", [buffer], env="FrankaKitchen-v1", action_space=spaces.Box(-1, 1, (9,))
@@ -158,8 +165,9 @@ def test_minari_without_jpeg_option(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     new = MinariStorage.new
 
-    def older(data_path: Any, observation_space: Any, action_space: Any, env_spec: Any = None,
-              data_format: str = "hdf5") -> Any:  # fmt: skip
+    def older(
+        data_path: Any, observation_space: Any, action_space: Any, env_spec: Any = None, data_format: str = "hdf5"
+    ) -> Any:
         return new(data_path, observation_space, action_space, env_spec=env_spec, data_format=data_format)
 
     monkeypatch.setattr(MinariStorage, "new", staticmethod(older))

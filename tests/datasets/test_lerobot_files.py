@@ -47,8 +47,10 @@ def test_as_lerobot_reads_its_own(name: str) -> None:
         frames = np.concatenate([e.obs[key] for e in demos.episodes])
         np.testing.assert_array_equal(frames[:, ::4, ::4], given[f"frames|{feature}"])
     assert demos.attrs == {
-        "fps": 10, "robot_type": "panda", "names": {"observation.state": ["x", "y", "z", "g"], "action": ["dx", "dy"]},
-    }  # fmt: skip
+        "fps": 10,
+        "robot_type": "panda",
+        "names": {"observation.state": ["x", "y", "z", "g"], "action": ["dx", "dy"]},
+    }
     assert demos.format == "lerobot"
 
 
@@ -209,7 +211,7 @@ CHANGES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda info: info["features"]["action"].update(shape=[2**40]), "claims far more values|2 numbers|values in"),
     (lambda info: info["features"]["observation.images.front"].update(shape=[999, 24, 3]), "frames of 16 x 24 pixels"),
     (lambda info: info["features"]["observation.images.front"].update(shape=[16, 24, 4]), r"\(height, width, 1 or 3\)"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("change", "sentence"), CHANGES)

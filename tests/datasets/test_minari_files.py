@@ -91,11 +91,16 @@ def make_with_minari(
     flags = [np.zeros(T, bool), np.eye(T, dtype=bool)[-1], np.zeros(T, bool)]
     buffers = [
         EpisodeBuffer(
-            observations=obs, actions=np.ones((T, 2)), rewards=np.arange(T, dtype=float),
-            terminations=flags[i], truncations=flags[2 * i], infos=infos, seed=i,
+            observations=obs,
+            actions=np.ones((T, 2)),
+            rewards=np.arange(T, dtype=float),
+            terminations=flags[i],
+            truncations=flags[2 * i],
+            infos=infos,
+            seed=i,
         )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     buffers[0] = replace(buffers[0], truncations=flags[1])
     buffers[1] = replace(buffers[1], terminations=flags[0])
     with pytest.warns(UserWarning, match="env_spec is None"):

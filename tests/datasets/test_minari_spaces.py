@@ -39,10 +39,17 @@ def create(name: str, action_space: Any = BOX, **options: Any) -> str:
     else:
         actions = np.stack(sampled)
     episodes = [
-        EpisodeBuffer(id=i, observations=rng.normal(size=(T + 1, 3)), actions=actions, rewards=np.zeros(T),
-                      terminations=flags, truncations=np.eye(T, dtype=bool)[-1], infos={})
+        EpisodeBuffer(
+            id=i,
+            observations=rng.normal(size=(T + 1, 3)),
+            actions=actions,
+            rewards=np.zeros(T),
+            terminations=flags,
+            truncations=np.eye(T, dtype=bool)[-1],
+            infos={},
+        )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     minari.create_dataset_from_buffers(
         name, episodes, action_space=action_space, observation_space=spaces.Box(-9, 9, (3,), np.float64), **options
     )
@@ -50,11 +57,14 @@ def create(name: str, action_space: Any = BOX, **options: Any) -> str:
 
 
 SPACES = {
-    "Discrete": spaces.Discrete(5), "MultiDiscrete": spaces.MultiDiscrete([5, 3]),
-    "MultiBinary": spaces.MultiBinary(4), "Box of whole numbers": spaces.Box(0, 10, (2,), np.int64),
-    "whole numbers .uint8": spaces.Box(0, 255, (2,), np.uint8), "Dict": spaces.Dict({"a": BOX, "b": BOX}),
+    "Discrete": spaces.Discrete(5),
+    "MultiDiscrete": spaces.MultiDiscrete([5, 3]),
+    "MultiBinary": spaces.MultiBinary(4),
+    "Box of whole numbers": spaces.Box(0, 10, (2,), np.int64),
+    "whole numbers .uint8": spaces.Box(0, 255, (2,), np.uint8),
+    "Dict": spaces.Dict({"a": BOX, "b": BOX}),
     "Tuple": spaces.Tuple((BOX, BOX)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", SPACES)

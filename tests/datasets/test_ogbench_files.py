@@ -121,7 +121,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, changes: dict[str, Any], sentence
         (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (50000000,)}", bytes(200_000_000)), "claims far more"),
         (b"nothing", "damaged"),
     ],
-)  # fmt: skip
+)
 def test_a_claim_is_checked_before_anything_is_allocated(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = replaced(write_npz(tmp_path / "cube-single-play-v0.npz"), "observations.npy", content)
     with pytest.raises(InputError, match=sentence):

@@ -63,8 +63,9 @@ def test_file_systems_without_locks(
     path = save_robomimic(make_demos(1), tmp_path / "f.hdf5")
 
     def refuse(*_: object) -> None:
-        raise BlockingIOError(f"Unable to synchronously open file (unable to lock file, errno = {number}, "
-                              f"error message = '{text}')")  # fmt: skip
+        raise BlockingIOError(
+            f"Unable to synchronously open file (unable to lock file, errno = {number}, error message = '{text}')"
+        )
 
     monkeypatch.setattr(hdf5_open.h5py, "File", refuse)
     assert main(["inspect", str(path)]) == 2

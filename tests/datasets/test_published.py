@@ -77,8 +77,9 @@ def serve_repository(server, name, folder, pages=1, commit="c0ffee"):
     for path in paths:
         content = (folder / path).read_bytes()
         server.put(f"/datasets/{name}/resolve/{commit}/{path}", content)
-        entries.append({"type": "file", "path": path, "size": len(content),
-                        "lfs": {"oid": hashlib.sha256(content).hexdigest()}})  # fmt: skip
+        entries.append(
+            {"type": "file", "path": path, "size": len(content), "lfs": {"oid": hashlib.sha256(content).hexdigest()}}
+        )
     server.put(f"/api/datasets/{name}/revision/main", json.dumps({"sha": commit}).encode())
     return entries
 
@@ -111,8 +112,12 @@ def test_minari(server, tmp_path):
 def folder(server, tmp_path):
     """A data set of the hub, of three files in two folders."""
     made = tmp_path / "repository"
-    for name, content in {"meta/info.json": b"{}", "data/a b.parquet": b"a" * 70_000, ".gitattributes": b"",
-                          "videos/é.mp4": os.urandom(90_000)}.items():  # fmt: skip
+    for name, content in {
+        "meta/info.json": b"{}",
+        "data/a b.parquet": b"a" * 70_000,
+        ".gitattributes": b"",
+        "videos/é.mp4": os.urandom(90_000),
+    }.items():
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_bytes(content)
     quoted = serve_repository(server, "org/name", made)
@@ -131,8 +136,11 @@ def test_lerobot(server, folder, tmp_path, monkeypatch):
     found = fetch("lerobot:org/name")
     assert found == tmp_path / "cache/lerobot/org/name"
     assert sorted(p.relative_to(found).as_posix() for p in found.rglob("*") if p.is_file()) == [
-        ".dtql-revision", "data/a b.parquet", "meta/info.json", "videos/é.mp4",
-    ]  # fmt: skip
+        ".dtql-revision",
+        "data/a b.parquet",
+        "meta/info.json",
+        "videos/é.mp4",
+    ]
     assert (found / "videos/é.mp4").read_bytes() == (folder / "videos/é.mp4").read_bytes()
     assert {asked[3] for asked in server.asked} == {"Bearer hf_secret"}
     assert os.listdir(found.parent) == ["name"]
@@ -184,8 +192,11 @@ def test_another_revision_is_not_mixed_with_what_had_come(server, folder, tmp_pa
         fetch("lerobot:org/name")
     (tmp_path / "new").mkdir()
     (tmp_path / "new/only.txt").write_text("new")
-    list_files(server, "/api/datasets/org/name/tree/beef", serve_repository(server, "org/name", tmp_path / "new",
-                                                                            commit="beef"))  # fmt: skip
+    list_files(
+        server,
+        "/api/datasets/org/name/tree/beef",
+        serve_repository(server, "org/name", tmp_path / "new", commit="beef"),
+    )
     found = fetch("lerobot:org/name")
     assert sorted(os.listdir(found)) == [".dtql-revision", "only.txt"]
 
@@ -267,8 +278,13 @@ def test_robomimics_own_registry_has_the_same_addresses(monkeypatch):
     robomimic = pytest.importorskip("robomimic")
     monkeypatch.delenv("DTQL_ROBOMIMIC_URL")
     ours = {file.url for file in listed("robomimic").values()}
-    theirs = {kind["url"] for task in robomimic.DATASET_REGISTRY.values() for source in task.values()
-              for name, kind in source.items() if kind["url"] and "image" not in name}  # fmt: skip
+    theirs = {
+        kind["url"]
+        for task in robomimic.DATASET_REGISTRY.values()
+        for source in task.values()
+        for name, kind in source.items()
+        if kind["url"] and "image" not in name
+    }
     assert theirs <= ours
     assert ours - theirs == {url for url in ours if "/v1.5/" in url}
 

@@ -26,8 +26,11 @@ def test_train_and_valid_divide_the_file(tmp_path: Path) -> None:
     path = save_robomimic(demos, tmp_path / "f.hdf5", masks={"mine": [3]})
     masks = split_demos(path, train=0.8, subsets=(0.5, 0.25), seed=1)
     assert {k: len(v) for k, v in masks.items()} == {
-        "train": 16, "valid": 4, "25_percent_train": 4, "50_percent_train": 8,
-    }  # fmt: skip
+        "train": 16,
+        "valid": 4,
+        "25_percent_train": 4,
+        "50_percent_train": 8,
+    }
     assert set(masks["train"]).isdisjoint(masks["valid"])
     assert set(masks["25_percent_train"]) < set(masks["50_percent_train"]) < set(masks["train"])
     for key, names in masks.items():
@@ -58,9 +61,13 @@ def test_copies_with_another_zero_stay_on_one_side(tmp_path: Path) -> None:
         episode.obs["robot"][1] = 0.0
         episode.actions[2] = 0.0
     negative = [
-        replace(e, actions=np.where(e.actions == 0, np.float32(-0.0), e.actions), obs={
-            k: np.where(v == 0, np.float32(-0.0), v) for k, v in e.obs.items()}) for e in demos.episodes
-    ]  # fmt: skip
+        replace(
+            e,
+            actions=np.where(e.actions == 0, np.float32(-0.0), e.actions),
+            obs={k: np.where(v == 0, np.float32(-0.0), v) for k, v in e.obs.items()},
+        )
+        for e in demos.episodes
+    ]
     other = replace(demos.episodes[0], actions=demos.episodes[0].actions + np.float32(1e-3))
     path = save_robomimic(replace(demos, episodes=(*demos.episodes, *negative, other)), tmp_path / "f.hdf5")
     masks = split_demos(path, train=0.5)
@@ -273,8 +280,12 @@ def test_which_success_counts_is_the_environments_rule(tmp_path: Path, capsys: p
     )
     unnamed = Demonstrations((*episodes, make_episode(rng, "demo_4", 5)), "made", "robomimic")
     options = ["--only-success", "--train", "1", "--overwrite"]
-    for spec, chosen, count in (("AdroitHandDoor-v1", (), 3), ("FetchPush-v4", (), 1), (None, (), 1),
-                                (None, ("--success-rule", "any"), 3)):  # fmt: skip
+    for spec, chosen, count in (
+        ("AdroitHandDoor-v1", (), 3),
+        ("FetchPush-v4", (), 1),
+        (None, (), 1),
+        (None, ("--success-rule", "any"), 3),
+    ):
         path = save_robomimic(replace(unnamed, env_spec=spec), tmp_path / "f.hdf5", overwrite=True)
         assert main(["split", str(path), *options, *chosen]) == 0
         printed = capsys.readouterr().out

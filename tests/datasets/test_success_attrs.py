@@ -31,9 +31,16 @@ def write(path: Path, labels: list[Any], key: str = "success", on_data: Any = No
 
 
 LABELS = [
-    [True, False], [np.bool_(True), np.bool_(False)], [1, 0], [1.0, 0.0], ["True", "false"], ["yes", "no"],
-    [np.array([1]), np.array([0])], [b"success", b"failure"], [np.uint8(1), np.int64(0)],
-]  # fmt: skip
+    [True, False],
+    [np.bool_(True), np.bool_(False)],
+    [1, 0],
+    [1.0, 0.0],
+    ["True", "false"],
+    ["yes", "no"],
+    [np.array([1]), np.array([0])],
+    [b"success", b"failure"],
+    [np.uint8(1), np.int64(0)],
+]
 
 
 @pytest.mark.parametrize("labels", LABELS, ids=str)

@@ -74,9 +74,15 @@ def with_controller(absolute_record: bool, actions_are_poses: bool) -> Demonstra
         else:
             actions[:, :3] += 2 * np.sign(actions[:, :3])
         episodes.append(
-            make_episode(rng, f"demo_{i}", 6, actions=actions, obs={"robot0_eef_pos": pose},
-                         final_obs={"robot0_eef_pos": pose[0]})
-        )  # fmt: skip
+            make_episode(
+                rng,
+                f"demo_{i}",
+                6,
+                actions=actions,
+                obs={"robot0_eef_pos": pose},
+                final_obs={"robot0_eef_pos": pose[0]},
+            )
+        )
     args = {"env_name": "Lift", "type": 1, "env_kwargs": {"controller_configs": {"control_delta": not absolute_record}}}
     return Demonstrations(tuple(episodes), "made", "robomimic", None, args)
 
@@ -280,11 +286,13 @@ def test_train_stops_at_errors_and_prints_warnings(tmp_path: Path, capsys: pytes
 REAL = {
     "d4rl_door_human_v0/door-v0_demos_clipped.hdf5": {"no-success": "warning", "no-final-obs": "warning"},
     "robocore_lift_scripted/low_dim.hdf5": {
-        "no-success": "warning", "no-final-obs": "warning", "constant-actions": "warning",
+        "no-success": "warning",
+        "no-final-obs": "warning",
+        "constant-actions": "warning",
     },
     "robosuite_lift_v140/demo.hdf5": {"unreadable": "error"},
     "robosuite_handover_2021/demo.hdf5": {"unreadable": "error"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REAL)

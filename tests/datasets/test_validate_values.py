@@ -213,7 +213,7 @@ MIXED: dict[str, Callable[[int], Episode]] = {
     "attribute": lambda i: dense(i, shift=2.0 * (i % 2), attrs={"seed": i} if i % 2 else {}),
     "sparse and dense": lambda i: dense(i) if i % 2 else episode(i, rewards=(np.arange(40) > 38).astype(np.float32)),
     "bonus and cost": lambda i: episode(i, rewards=(np.arange(40) > 38) - np.float32(i % 2)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", MIXED)

@@ -108,9 +108,12 @@ def test_a_kitchens_observation_is_joints_objects_and_goal(kind, subtask):
 
 @pytest.mark.parametrize(
     ("name", "steps", "measure"),
-    [("antmaze-umaze-diverse-v0", 700, "success"), ("antmaze-large-play-v2", 1000, "success"),
-     ("kitchen-partial-v0", 280, "subtasks")],
-)  # fmt: skip
+    [
+        ("antmaze-umaze-diverse-v0", 700, "success"),
+        ("antmaze-large-play-v2", 1000, "success"),
+        ("kitchen-partial-v0", 280, "subtasks"),
+    ],
+)
 def test_scores_and_horizons(name, steps, measure):
     env = make_env(f"d4rl:{name}")
     facts = env.get_wrapper_attr("facts")

@@ -86,8 +86,15 @@ def test_an_evaluation_says_how_far_its_episodes_came(tmp_path):
     from dtql_robot.run_folder import read_results
     from tests.helpers.eval_policies import ReachingPolicy
 
-    result = evaluate(ReachingPolicy(), "metaworld:pick-place-v3", episodes=2, num_envs=2, where="processes",
-                      max_episode_steps=60, progress=False)  # fmt: skip
+    result = evaluate(
+        ReachingPolicy(),
+        "metaworld:pick-place-v3",
+        episodes=2,
+        num_envs=2,
+        where="processes",
+        max_episode_steps=60,
+        progress=False,
+    )
     assert result.stages_reached == {"near the object": 1.0, "object grasped": 0.0}
     assert "came as far as: near the object 100%, object grasped 0%" in str(result)
     found = read_results(result.save(tmp_path / "results.json"))
@@ -100,10 +107,13 @@ def test_an_evaluation_says_how_far_its_episodes_came(tmp_path):
 
 @robosuite
 @pytest.mark.slow
-@pytest.mark.parametrize(("recording", "reached"), [
-    ("robosuite_v101/stack", [("grasped", "lifted")]),
-    ("robosuite_handover_2021", [("grasped by the first arm", "lifted", "grasped by the second arm"), ()]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("recording", "reached"),
+    [
+        ("robosuite_v101/stack", [("grasped", "lifted")]),
+        ("robosuite_handover_2021", [("grasped by the first arm", "lifted", "grasped by the second arm"), ()]),
+    ],
+)
 def test_people_pass_robosuites_stages_in_order_and_before_success(real_data: Path, recording, reached):
     """Of the hand-overs, the first two: one succeeds, and in the other the hammer is never taken up."""
     from dtql_robot.datasets.formats.robosuite_recording import open_recording, read_state_demo

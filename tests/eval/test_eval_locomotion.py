@@ -129,9 +129,14 @@ def test_a_video_runs_along(tmp_path):
     """Filmed from a point that stands still, a fast runner is out of the picture in a second."""
     path = tmp_path / "v.mp4"
     found = evaluate(
-        lambda _: np.full(6, 0.6), "HalfCheetah-v4", episodes=2, num_envs=1, progress=False, max_episode_steps=20,
+        lambda _: np.full(6, 0.6),
+        "HalfCheetah-v4",
+        episodes=2,
+        num_envs=1,
+        progress=False,
+        max_episode_steps=20,
         video=VideoSpec(path, episodes=2),
-    )  # fmt: skip
+    )
     assert found.videos == (path,)
     assert found.video_note is None
     env = make_env("HalfCheetah-v4", render=True)

@@ -77,8 +77,12 @@ def test_a_probe_does_not_replace_the_headline_and_says_where_it_is(run, capsys)
     assert command(run, "--episodes", 4) == 0
     before, page = found(run / "results.json"), (run / "report.html").read_text()
     capsys.readouterr()
-    probes = (["--episodes", 2], ["--episodes", 4, "--max-episode-steps", 5], ["--episodes", 4, "--seed", 3],
-              ["--episodes", 9, "--n-action-steps", 1])  # fmt: skip
+    probes = (
+        ["--episodes", 2],
+        ["--episodes", 4, "--max-episode-steps", 5],
+        ["--episodes", 4, "--seed", 3],
+        ["--episodes", 9, "--n-action-steps", 1],
+    )
     for words in probes:
         copy = run.parent / "copy.json"
         assert command(run, *words, "--results", copy) == 0

@@ -53,8 +53,10 @@ def test_the_badge_says_how_the_episode_ended():
 def colour_of_badge(picture, scene=160):
     """Which of the badge's colours fills most of the strip below the scene."""
     strip = picture[scene:].astype(int)
-    found = {name: (np.abs(strip - colour).max(axis=2) < 40).sum()
-             for name, colour in (("green", GREEN), ("red", RED), ("blue", BLUE))}  # fmt: skip
+    found = {
+        name: (np.abs(strip - colour).max(axis=2) < 40).sum()
+        for name, colour in (("green", GREEN), ("red", RED), ("blue", BLUE))
+    }
     return max(found, key=found.__getitem__)
 
 

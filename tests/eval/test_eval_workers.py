@@ -162,8 +162,15 @@ def test_a_policy_of_low_dimensional_observations_acts_in_the_workers():
 
     facts = env_info(TASK)
     keys, size = tuple(facts.obs_shapes), sum(int(np.prod(shape)) for shape in facts.obs_shapes.values())
-    face = Interface(keys, tuple(facts.obs_shapes.values()), identity(size), identity(4), 4, 0.5,
-                     chunk_weights=even_weights(Config().data.horizon))  # fmt: skip
+    face = Interface(
+        keys,
+        tuple(facts.obs_shapes.values()),
+        identity(size),
+        identity(4),
+        4,
+        0.5,
+        chunk_weights=even_weights(Config().data.horizon),
+    )
     policy = OneStepPolicy(DTQL(Config(), size, 4, 0.5, torch.device("cpu")), face)
     runs = [evaluate(policy, TASK, episodes=7, num_envs=n, progress=False) for n in (1, 2, 8)]
     assert [run.where for run in runs] == ["in-process", "processes", "processes"]

@@ -103,8 +103,15 @@ def test_the_trained_policy_itself_is_driven(train_utils):
     from dtql_robot.policy.one_step import OneStepPolicy
     from dtql_robot.training.chunk_weights import even_weights
 
-    face = Interface(("observation", "desired_goal"), ((10,), (3,)), identity(13), identity(4), 4, 0.5,
-                     chunk_weights=even_weights(Config().data.horizon))  # fmt: skip
+    face = Interface(
+        ("observation", "desired_goal"),
+        ((10,), (3,)),
+        identity(13),
+        identity(4),
+        4,
+        0.5,
+        chunk_weights=even_weights(Config().data.horizon),
+    )
     policy = OneStepPolicy(DTQL(Config(), 13, 4, 0.5, torch.device("cpu")), face)
     result = train_utils.run_rollout(rollout_policy(policy), rollout_env("FetchReach-v4"), horizon=20)
     assert result["Horizon"] == 20

@@ -30,10 +30,13 @@ def test_a_curve_is_bright_up_to_the_step_that_is_shown():
     assert rows[0] > rows[1] > rows[2]  # it rises
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"overlay": "actions,speed"}, "no overlay 'speed'; expected one of keypoints, saliency, actions, q"),
-    ({"overlay": ("keypoints", "saliency")}, "expected one of them"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"overlay": "actions,speed"}, "no overlay 'speed'; expected one of keypoints, saliency, actions, q"),
+        ({"overlay": ("keypoints", "saliency")}, "expected one of them"),
+    ],
+)
 def test_overlays_that_there_are_not(options, sentence):
     with pytest.raises(InputError, match=sentence):
         VideoSpec("v.mp4", **options)

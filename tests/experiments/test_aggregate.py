@@ -34,8 +34,13 @@ def test_the_interval_is_that_of_each_tasks_own_seeds():
 
 def test_scipys_bootstrap_of_one_task_agrees():
     scores = np.random.default_rng(2).normal(70, 8, 12)
-    found = stats.bootstrap((scores,), lambda x, axis: stats.trim_mean(x, 0.25, axis=axis), method="percentile",
-                            n_resamples=10_000, rng=np.random.default_rng(3)).confidence_interval  # fmt: skip
+    found = stats.bootstrap(
+        (scores,),
+        lambda x, axis: stats.trim_mean(x, 0.25, axis=axis),
+        method="percentile",
+        n_resamples=10_000,
+        rng=np.random.default_rng(3),
+    ).confidence_interval
     np.testing.assert_allclose(over_tasks([scores])[1], found, atol=0.5)
 
 

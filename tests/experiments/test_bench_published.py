@@ -27,8 +27,9 @@ from dtql_robot.experiments.table import Cell
 
 def cell(task, method, rates=(), scores=()):
     count = max(len(rates), len(scores))
-    return Cell(task, method, tuple(range(count)), rates or (0.5,) * count, 50, (1.0,) * count, (1.0,) * count,
-                scores=scores)  # fmt: skip
+    return Cell(
+        task, method, tuple(range(count)), rates or (0.5,) * count, 50, (1.0,) * count, (1.0,) * count, scores=scores
+    )
 
 
 def test_each_task_has_a_published_file_and_an_environment():

@@ -49,9 +49,20 @@ def test_table_and_figure(tmp_path):
 def test_runs_are_gathered_in_order():
     def record(task, method, seed, rate):
         results = {"success_rate": rate, "episodes": 100, "policy_hz": 4000.0}
-        return {"task": task, "method": method, "train_seconds": 61.0, "results": results,
-                "run": {"config": {"seed": seed}}}  # fmt: skip
+        return {
+            "task": task,
+            "method": method,
+            "train_seconds": 61.0,
+            "results": results,
+            "run": {"config": {"seed": seed}},
+        }
 
-    records = [record("a", "m", 1, 0.8), record("b", "m", 0, 1.0), record("a", "m", 0, 0.9), record("a", "k", 0, 0.1),
-               record("b", "m", 1, 1.0), record("a", "k", 1, 0.2)]  # fmt: skip
+    records = [
+        record("a", "m", 1, 0.8),
+        record("b", "m", 0, 1.0),
+        record("a", "m", 0, 0.9),
+        record("a", "k", 0, 0.1),
+        record("b", "m", 1, 1.0),
+        record("a", "k", 1, 0.2),
+    ]
     assert gather(records) == [cell("a", "m", (0.9, 0.8)), cell("a", "k", (0.1, 0.2)), cell("b", "m", (1.0, 1.0))]

@@ -115,8 +115,11 @@ def test_a_kitchen_with_gymnasiums_own_numbers_is_judged_in_gymnasiums_kitchen(t
     assert said[0].startswith("the data names no environment: FrankaKitchen-v1, with 280 steps")
     assert check_fit(changed, None, ["observation"]) == []
     assert env_info("FrankaKitchen-v1", env_args=changed.env_args).subtasks == (
-        "bottom burner", "kettle", "light switch", "microwave",
-    )  # fmt: skip
+        "bottom burner",
+        "kettle",
+        "light switch",
+        "microwave",
+    )
 
 
 @pytest.mark.simulator
@@ -197,9 +200,12 @@ def test_bench_paper_from_a_folder_of_files(recorded, tmp_path, capsys):
     assert main([*words, "--data-dir", str(data.parent), "--methods", "paper", *small]) == 0
     lines = (out / "summary.md").read_text().splitlines()
     assert [line.split("|")[1:3] for line in lines[2:]] == [
-        [" d4rl gym ", " paper "], [" d4rl gym ", " DTQL "], [" d4rl gym ", " behaviour "],
-        [" hopper-medium-v2 ", " paper "], [" hopper-medium-v2 ", " behaviour "],
-    ]  # fmt: skip
+        [" d4rl gym ", " paper "],
+        [" d4rl gym ", " DTQL "],
+        [" d4rl gym ", " behaviour "],
+        [" hopper-medium-v2 ", " paper "],
+        [" hopper-medium-v2 ", " behaviour "],
+    ]
     returns = [e.rewards.sum() for e in load(data).episodes]
     score = 100 * (np.mean(returns) + 20.272305) / (3234.3 + 20.272305)
     assert f"| {score:.1f} |" in lines[-1]
@@ -220,8 +226,9 @@ def minari_dataset(name, env_id, **kwargs):
             observations.append(copy.deepcopy(following))
             rewards.append(float(reward))
         ends = [False] * 9 + [True]
-        buffers.append(EpisodeBuffer(seed, None, None, stacked(observations), np.stack(actions), rewards, [False] * 10,
-                                     ends, {}))  # fmt: skip
+        buffers.append(
+            EpisodeBuffer(seed, None, None, stacked(observations), np.stack(actions), rewards, [False] * 10, ends, {})
+        )
     minari.create_dataset_from_buffers(name, buffers, env=env, ref_min_score=0.0, ref_max_score=4.0)
 
 

@@ -14,9 +14,11 @@ import numpy as np
 def _demo(data: h5py.Group, name: str, **arrays: Any) -> h5py.Group:
     demo = data.create_group(name)
     fields: dict[str, Any] = {
-        "actions": np.random.default_rng(len(name)).uniform(-1, 1, (20, 3)), "obs/x": np.ones((20, 4)),
-        "rewards": np.eye(20)[-1], "dones": np.eye(20)[-1],
-    }  # fmt: skip
+        "actions": np.random.default_rng(len(name)).uniform(-1, 1, (20, 3)),
+        "obs/x": np.ones((20, 4)),
+        "rewards": np.eye(20)[-1],
+        "dones": np.eye(20)[-1],
+    }
     for key, value in (fields | arrays).items():
         if value is not None:
             demo[key] = value

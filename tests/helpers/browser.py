@@ -62,8 +62,9 @@ class Page:
 
     def js(self, expression: str) -> Any:
         """The value of an expression, or of the promise that it gives."""
-        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True,
-                          userGesture=True)  # fmt: skip
+        found = self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
+        )
         assert "exceptionDetails" not in found, (expression, found)
         return found["result"].get("value")
 
@@ -79,8 +80,15 @@ def browser(profile: Path) -> Iterator[Page]:
     from websockets.sync.client import connect
 
     assert CHROMIUM is not None
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--mute-audio", "--remote-debugging-port=0",
-               f"--user-data-dir={profile}", "about:blank"]  # fmt: skip
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--mute-audio",
+        "--remote-debugging-port=0",
+        f"--user-data-dir={profile}",
+        "about:blank",
+    ]
     process = subprocess.Popen([CHROMIUM, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with connect(_address(profile, process), max_size=None, open_timeout=SECONDS) as connection:

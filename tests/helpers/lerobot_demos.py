@@ -29,10 +29,17 @@ def picture_demos(steps: tuple[int, ...] = (6, 7)) -> Demonstrations:
         success = (np.arange(n) == n - 1) & (i == 0)
         episodes.append(
             Episode(
-                f"demo_{i}", obs, None, rng.uniform(-1, 1, (n, 2)).astype(np.float32), success.astype(np.float32),
-                i == 0, i > 0, success, attrs={"task": f"task {i}"},
+                f"demo_{i}",
+                obs,
+                None,
+                rng.uniform(-1, 1, (n, 2)).astype(np.float32),
+                success.astype(np.float32),
+                i == 0,
+                i > 0,
+                success,
+                attrs={"task": f"task {i}"},
             )
-        )  # fmt: skip
+        )
     return Demonstrations(tuple(episodes), "made", "robomimic")
 
 

@@ -25,8 +25,13 @@ def record_cubes(size: str, kind: str, steps: int, seed: int) -> Rows:
     import gymnasium
     import ogbench  # noqa: F401
 
-    env = gymnasium.make(f"cube-{size}-v0", disable_env_checker=True, terminate_at_goal=False, mode="data_collection",
-                         max_episode_steps=steps)  # fmt: skip
+    env = gymnasium.make(
+        f"cube-{size}-v0",
+        disable_env_checker=True,
+        terminate_at_goal=False,
+        mode="data_collection",
+        max_episode_steps=steps,
+    )
     module, name = ("plan", "CubePlanOracle") if kind == "play" else ("markov", "CubeMarkovOracle")
     options: dict[str, Any] = {"noise": 0.1, "noise_smoothing": 0.5} if kind == "play" else {"min_norm": 0.4}
     found = importlib.import_module(f"ogbench.manipspace.oracles.{module}.cube_{module}")

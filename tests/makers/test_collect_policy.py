@@ -114,8 +114,10 @@ def test_random_actions_fill_their_bounds(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_success_is_labelled_where_it_is_told_and_chunks_are_executed(tmp_path: Path) -> None:
     run, out = reaching_run(tmp_path / "run"), tmp_path / "a.hdf5"
-    assert main(["collect", "FetchReach-v4", "--policy", str(run), "--episodes", "1", "--workers", "1",
-                 "--out", str(out)]) == 0  # fmt: skip
+    assert (
+        main(["collect", "FetchReach-v4", "--policy", str(run), "--episodes", "1", "--workers", "1", "--out", str(out)])
+        == 0
+    )
     demos = load(out)
     (episode,) = demos.episodes
     assert (demos.format, len(episode), episode.attrs) == ("robomimic", 50, {"seed": 0})

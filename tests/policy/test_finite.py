@@ -70,8 +70,15 @@ def test_weights_that_diverged_are_blamed_themselves():
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_far_observations_are_blamed_themselves():
     agent, face = agent_and_face()
-    face = Interface(face.obs_keys, face.obs_shapes, Affine(np.zeros(7), np.full(7, 1e-30)), face.action_norm, 2, 0.5,
-                     chunk_weights=face.chunk_weights)  # fmt: skip
+    face = Interface(
+        face.obs_keys,
+        face.obs_shapes,
+        Affine(np.zeros(7), np.full(7, 1e-30)),
+        face.action_norm,
+        2,
+        0.5,
+        chunk_weights=face.chunk_weights,
+    )
     with pytest.raises(FloatingPointError, match="deviations away"):
         OneStepPolicy(agent, face).act({"pose": np.full((2, 2), 1e9), "goal": np.ones(3)})
 

@@ -167,8 +167,14 @@ def test_the_card_tells_task_data_success_with_interval_and_how_to_load(tmp_path
     results = {"env": "FetchPush-v4", "success_rate": 0.9, "ci95": [0.8, 0.95], "episodes": 1, "seed": 10000,
                "mean_return": 1.0, "mean_length": 9.0, "policy_hz": 1e4, "env_steps_per_s": 1e3,
                "per_episode": [episode]}  # fmt: skip
-    settings = {"data": "demos|`<script>.hdf5", "env": "FetchPush-v4", "env_args": {}, "decisions": ["Reward: it is."],
-                "config": policy.model.cfg.to_dict(), "versions": {"torch": "2.13"}}  # fmt: skip
+    settings = {
+        "data": "demos|`<script>.hdf5",
+        "env": "FetchPush-v4",
+        "env_args": {},
+        "decisions": ["Reward: it is."],
+        "config": policy.model.cfg.to_dict(),
+        "versions": {"torch": "2.13"},
+    }
     (run / RESULTS).write_text(json.dumps(results))
     (run / CONFIG).write_text(json.dumps(settings))
     (run / DATASET).write_text(json.dumps({"episodes": 200, "transitions": 9000}))

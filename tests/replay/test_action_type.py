@@ -81,8 +81,9 @@ def test_two_arms_in_the_base_frame(real_file):
     for robot in absolute.env_args["env_kwargs"]["controller_configs"]:
         assert robot["body_parts"]["right"]["input_type"] == "absolute"
     for start in (0, 7):
-        assert not np.allclose(absolute.episodes[0].actions[:, start : start + 6],
-                               demos.episodes[0].actions[:, start : start + 6])  # fmt: skip
+        assert not np.allclose(
+            absolute.episodes[0].actions[:, start : start + 6], demos.episodes[0].actions[:, start : start + 6]
+        )
         assert np.array_equal(absolute.episodes[0].actions[:, start + 6], demos.episodes[0].actions[:, start + 6])
     back, _ = convert_actions(absolute, "delta")
     np.testing.assert_allclose(back.episodes[0].actions, np.clip(demos.episodes[0].actions, -1, 1), atol=1e-4)
@@ -138,7 +139,7 @@ def made(changes=lambda config: None):
         (made(lambda c: c.update(control_delta=False)), "absolute", "its actions are absolute already"),
         (made(), "absolute", "neither simulator states"),
     ],
-)  # fmt: skip
+)
 def test_what_the_record_does_not_allow_is_one_sentence(demos, to, words):
     with pytest.raises(InputError, match=r"The actions of made cannot be converted: ") as found:
         convert_actions(demos, to)

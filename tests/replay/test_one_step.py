@@ -27,8 +27,14 @@ def recorded(env_id, path, *, states=True, episodes=4, steps=60):
             action, data = env.action_space.sample(), env.unwrapped.data
             state = {"infos/qpos": data.qpos.copy(), "infos/qvel": data.qvel.copy()} if states else {}
             after, reward, terminated, truncated, _ = env.step(action)
-            found = {"observations": obs["observation"], "next_observations": after["observation"], "actions": action,
-                     "rewards": reward, "terminals": terminated, "timeouts": truncated and not terminated}  # fmt: skip
+            found = {
+                "observations": obs["observation"],
+                "next_observations": after["observation"],
+                "actions": action,
+                "rewards": reward,
+                "terminals": terminated,
+                "timeouts": truncated and not terminated,
+            }
             for key, value in {**found, **state}.items():
                 rows.setdefault(key, []).append(value)
             obs, ended = after, terminated or truncated

@@ -28,8 +28,13 @@ def thrown_at_the_goal():
     sim.set_state(qpos, qvel)
     obs = sim._get_obs()
     for t in range(5):
-        found = {"observations": obs, "actions": np.zeros(8), "infos/goal": goal, "infos/qpos": sim.data.qpos.copy(),
-                 "infos/qvel": sim.data.qvel.copy()}  # fmt: skip
+        found = {
+            "observations": obs,
+            "actions": np.zeros(8),
+            "infos/goal": goal,
+            "infos/qpos": sim.data.qpos.copy(),
+            "infos/qvel": sim.data.qvel.copy(),
+        }
         obs, reward, *_ = sim.step(np.zeros(8))
         found |= {"rewards": reward, "terminals": False, "timeouts": t == 4}
         for key, value in found.items():

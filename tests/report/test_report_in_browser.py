@@ -83,8 +83,10 @@ def film(path: Path, seconds: float = 1.0) -> Path:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with everything that a page may have."""
     folder = tmp_path_factory.mktemp("report")
-    rows = [{"step": i, "q_loss": 1 / (i + 1), "eval_success": 0.5, "eval_success_low": 0.2, "eval_success_high": 0.8}
-            for i in range(5)]  # fmt: skip
+    rows = [
+        {"step": i, "q_loss": 1 / (i + 1), "eval_success": 0.5, "eval_success_low": 0.2, "eval_success_high": 0.8}
+        for i in range(5)
+    ]
     return write_report(
         folder / "report.html",
         title="a-run-with-a-very-long-name-without-any-blank-in-it: robosuite:Lift",

@@ -42,8 +42,11 @@ def test_a_file_comes_once(server, tmp_path):
 def test_cut_connections_are_continued(server, tmp_path, validator):
     url = server.put("/a.bin", CONTENT, "cut 100000", "cut 1", "cut 0", "500", "cut 150000", headers=validator)
     assert get(url, tmp_path / "a.bin").read_bytes() == CONTENT
-    assert [asked[1] for asked in server.asked] == [None, *(f"bytes={n}-" for n in (100000, 100001, 100001, 100001)),
-                                                    "bytes=250001-"]  # fmt: skip
+    assert [asked[1] for asked in server.asked] == [
+        None,
+        *(f"bytes={n}-" for n in (100000, 100001, 100001, 100001)),
+        "bytes=250001-",
+    ]
     assert {asked[2] for asked in server.asked[1:]} == {validator.get("Last-Modified", '"1"')}
 
 
@@ -108,8 +111,14 @@ def test_what_is_no_file(server, tmp_path):
     page = server.put("/page", b"<html>log in", headers={"Content-Type": "text/html; charset=utf-8"})
     packed = server.put("/packed", CONTENT, headers={"Content-Encoding": "gzip"})
     empty = server.put("/empty", b"")
-    for url, words in ((page, "a web page instead"), (packed, "sent compressed"), ("ftp://x/y", "http"), ("x", "http"),
-                       ("http://a:b@c/d", "leave it out"), (server.url + "/none", "no such file")):  # fmt: skip
+    for url, words in (
+        (page, "a web page instead"),
+        (packed, "sent compressed"),
+        ("ftp://x/y", "http"),
+        ("x", "http"),
+        ("http://a:b@c/d", "leave it out"),
+        (server.url + "/none", "no such file"),
+    ):
         with pytest.raises(InputError, match=words):
             get(url, tmp_path / "a.bin")
     with pytest.raises(InputError) as refused:
@@ -132,8 +141,9 @@ def test_redirections(server, tmp_path):
     url = server.put("/a.bin", b"", *[f"redirect {server.url}/there.bin"] * 2, headers=linked)
     assert get(url, tmp_path / "a.bin").read_bytes() == CONTENT
     assert [asked[1] for asked in server.asked] == [None, None, "bytes=1000-", "bytes=1000-"]
-    wrong = server.put("/b.bin", b"", *[f"redirect {server.url}/there.bin"] * 2,
-                       headers={"X-Linked-Etag": f'"{"1" * 64}"'})  # fmt: skip
+    wrong = server.put(
+        "/b.bin", b"", *[f"redirect {server.url}/there.bin"] * 2, headers={"X-Linked-Etag": f'"{"1" * 64}"'}
+    )
     with pytest.raises(InputError, match="SHA-256 is not 1111"):
         get(wrong, tmp_path / "b.bin")
     outside = server.put("/c.bin", b"", "redirect file:///etc/passwd")
@@ -152,8 +162,11 @@ def test_a_token_stays_with_its_host(server, tmp_path):
 
 def test_without_a_network_there_is_one_sentence_at_once(tmp_path):
     began = time.monotonic()
-    with pytest.raises(InputError, match=r"^http://127.0.0.1:9/a cannot be fetched: Connection refused. Without a "
-                                         r"network, fetch it elsewhere and put it at .*/a.bin.$"):  # fmt: skip
+    with pytest.raises(
+        InputError,
+        match=r"^http://127.0.0.1:9/a cannot be fetched: Connection refused. Without a "
+        r"network, fetch it elsewhere and put it at .*/a.bin.$",
+    ):
         download(Remote("http://127.0.0.1:9/a"), tmp_path / "a.bin", show=False)
     assert time.monotonic() - began < 2
     assert os.listdir(tmp_path) == []

@@ -92,8 +92,11 @@ def test_an_environment_family(example):
     assert frame.max() > 100
     ends = [env.step(np.ones(2))[3] for _ in range(5)]
     assert ends == [False] * 4 + [True]
-    with pytest.raises(InputError, match=r"point:push: the environment cannot be made of point-arm 0.1.0: ValueError: "
-                                         r"there is no task 'push'"):  # fmt: skip
+    with pytest.raises(
+        InputError,
+        match=r"point:push: the environment cannot be made of point-arm 0.1.0: ValueError: "
+        r"there is no task 'push'",
+    ):
         make_env("point:push")
     with pytest.raises(InputError, match=r"with arguments \{'gravity': 3\}"):
         make_env("point:reach", env_args={"gravity": 3})
@@ -159,9 +162,16 @@ def faulty(site):
     """A package all of whose entry points are wrong in some way."""
     for name, text in PACKAGE.items():
         (site / f"faulty_{name}").write_text(text)
-    each = {"raises": "faulty_raises:make", "exits": "faulty_exits:make", "gone": "faulty_nowhere:make",
-            "missing": "faulty_odd:nothing", "number": "faulty_number:value", "fails": "faulty_odd:fail",
-            "other": "faulty_odd:module", "lists": "faulty_odd:read"}  # fmt: skip
+    each = {
+        "raises": "faulty_raises:make",
+        "exits": "faulty_exits:make",
+        "gone": "faulty_nowhere:make",
+        "missing": "faulty_odd:nothing",
+        "number": "faulty_number:value",
+        "fails": "faulty_odd:fail",
+        "other": "faulty_odd:module",
+        "lists": "faulty_odd:read",
+    }
     add_package(site, "faulty", dict.fromkeys(plugins.GROUPS, each), "2.0")
     return site
 
@@ -209,8 +219,12 @@ def test_names_that_clash(site):
     for ask in (lambda: make_env("arm:x"), lambda: EncoderConfig(encoder="net")):
         with pytest.raises(InputError, match=r"is added to dtql_robot.\w+ by one 1.0 and two 1.0; uninstall one"):
             ask()
-    for ask in (lambda: make_env("robosuite:Lift"), lambda: EncoderConfig(encoder="cnn"),
-                lambda: DiffusionConfig(denoiser_net="mlp"), lambda: load("d4rl:door-human-v1")):  # fmt: skip
+    for ask in (
+        lambda: make_env("robosuite:Lift"),
+        lambda: EncoderConfig(encoder="cnn"),
+        lambda: DiffusionConfig(denoiser_net="mlp"),
+        lambda: load("d4rl:door-human-v1"),
+    ):
         with pytest.raises(InputError, match=r"is a name of this package, and three 1.0 adds it"):
             ask()
 

@@ -109,8 +109,15 @@ def test_a_module_is_looked_for_in_the_working_folder_only_where_it_is_typed(tmp
     before = list(sys.path)
     for name in ("my_env", "numpy", "robosuite"):
         (tmp_path / f"{name}.py").write_text("")
-    for arguments in (["run", "--env", "FetchReach-v4"], ["run"], ["--env"], ["--env", "numpy:Env-v0"],
-                      ["--env", "robosuite:Lift"], ["--env=absent:Env-v0"], ["my_env:Env-v0"]):  # fmt: skip
+    for arguments in (
+        ["run", "--env", "FetchReach-v4"],
+        ["run"],
+        ["--env"],
+        ["--env", "numpy:Env-v0"],
+        ["--env", "robosuite:Lift"],
+        ["--env=absent:Env-v0"],
+        ["my_env:Env-v0"],
+    ):
         user_modules.trust_named_module(arguments, lambda: ("robosuite",))
         assert sys.path == before
     user_modules.trust_named_module(["run", "--env=my_env:Env-v0+state=a,b"], lambda: ("robosuite",))

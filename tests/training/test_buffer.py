@@ -137,9 +137,15 @@ def test_masks_give_unsolved_states_what_ending_the_episode_there_gives(reward):
     whole = _targets(e, cfg, DISCOUNT)
     for start, end in ((0, 2), (4, 7), (8, 10)):
         part = dataclasses.replace(
-            e, obs={k: v[start:end] for k, v in e.obs.items()}, actions=e.actions[start:end], masks=None,
-            rewards=e.rewards[start:end], success=e.success[start:end], terminated=end < 10, truncated=end == 10,
-        )  # fmt: skip
+            e,
+            obs={k: v[start:end] for k, v in e.obs.items()},
+            actions=e.actions[start:end],
+            masks=None,
+            rewards=e.rewards[start:end],
+            success=e.success[start:end],
+            terminated=end < 10,
+            truncated=end == 10,
+        )
         cut = _targets(part, cfg, DISCOUNT)
         for name in ("reward", "discount"):
             np.testing.assert_allclose(cut[name], whole[name][start:end], rtol=1e-6)

@@ -120,9 +120,11 @@ def test_disk_and_memory_give_the_same_batches_and_any_step_can_be_first(demos, 
 def test_images_are_used_when_named_only(demos):
     assert choose_obs_keys(demos, ()) == ("state",)
     alone = dataclasses.replace(
-        demos, episodes=tuple(dataclasses.replace(e, obs={"front_image": e.obs["front_image"]}, final_obs=None)
-                              for e in demos.episodes)
-    )  # fmt: skip
+        demos,
+        episodes=tuple(
+            dataclasses.replace(e, obs={"front_image": e.obs["front_image"]}, final_obs=None) for e in demos.episodes
+        ),
+    )
     with pytest.raises(InputError, match=r"holds images alone.*--obs-keys"):
         choose_obs_keys(alone, ())
     run_config, face, buffer, _ = prepare(alone, config(keys=("front_image",)), CPU)

@@ -33,11 +33,18 @@ def test_seeds_as_people_write_them(words, seeds):
     assert parse_seeds(words) == seeds
 
 
-@pytest.mark.parametrize(("words", "message"), [(("0..",), "expected seeds like"), (("a",), "expected seeds like"),
-                                                (("-1",), "expected seeds like"), (("3..1",), "an empty range"),
-                                                (("0..2", "1"), "lists a seed twice"),
-                                                (("0..100000000",), "at most 1,000"),
-                                                (("0..18446744073709551616",), "below 2\\*\\*63")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("0..",), "expected seeds like"),
+        (("a",), "expected seeds like"),
+        (("-1",), "expected seeds like"),
+        (("3..1",), "an empty range"),
+        (("0..2", "1"), "lists a seed twice"),
+        (("0..100000000",), "at most 1,000"),
+        (("0..18446744073709551616",), "below 2\\*\\*63"),
+    ],
+)
 def test_other_seeds_are_input_errors(words, message):
     with pytest.raises(InputError, match=message):
         parse_seeds(words)

@@ -111,8 +111,9 @@ def test_twenty_updates_of_two_processes_are_those_of_one(name, alone, together)
     assert two["agent"]["step"] == trained_together.UPDATES
     demos = trained_together.CASES[name][0]
     np.testing.assert_allclose(actions(together / name, demos), actions(alone / name, demos), atol=1e-5, rtol=0)
-    for mine, theirs in zip(read_metrics(together / name / "metrics.csv"), read_metrics(alone / name / "metrics.csv"),
-                            strict=True):  # fmt: skip
+    for mine, theirs in zip(
+        read_metrics(together / name / "metrics.csv"), read_metrics(alone / name / "metrics.csv"), strict=True
+    ):
         assert {k: v for k, v in mine.items() if k != "seconds"} == pytest.approx(
             {k: v for k, v in theirs.items() if k != "seconds"}, abs=1e-4
         )
@@ -133,8 +134,11 @@ def test_torchrun_trains_a_file_stops_when_told_and_one_process_goes_on(tmp_path
     first.first = out
     first.process = subprocess.Popen(
         [sys.executable, *TORCHRUN, "-m", "dtql_robot", "train", *words, "--steps", "600"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+    )
     first.wait_for_row(3)
     first.process.send_signal(signal.SIGINT)
     out_text, err_text = first.process.communicate(timeout=60)

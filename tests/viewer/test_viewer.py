@@ -54,8 +54,13 @@ def test_shapes_have_the_size_colour_and_place_of_the_model():
     shapes = visible_shapes(model)
     found = {shape.name.partition("_")[2]: shape for shape in shapes}
     assert set(found) == {"floor", "box", "ball", "egg", "can", "pill", "hull"}
-    for name, half in {"box": (0.1, 0.2, 0.3), "ball": (0.4,) * 3, "egg": (0.1, 0.2, 0.3), "can": (0.1, 0.1, 0.5),
-                       "pill": (0.1, 0.1, 0.6)}.items():  # fmt: skip
+    for name, half in {
+        "box": (0.1, 0.2, 0.3),
+        "ball": (0.4,) * 3,
+        "egg": (0.1, 0.2, 0.3),
+        "can": (0.1, 0.1, 0.5),
+        "pill": (0.1, 0.1, 0.6),
+    }.items():
         vertices = found[name].vertices
         np.testing.assert_allclose(vertices.max(axis=0), half, rtol=0.03)
         np.testing.assert_allclose(vertices.min(axis=0), -np.array(half), rtol=0.03)
@@ -152,8 +157,15 @@ def test_an_episode_as_long_as_the_simulator_allows_is_shown():
 def test_without_a_simulator_the_cameras_are_shown():
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(6, 20, 30, 3), dtype=np.uint8)
-    episode = Episode("demo_0", {"front_image": images, "state": rng.normal(size=(6, 3))}, None,
-                      np.zeros((6, 2), np.float32), np.zeros(6, np.float32), False, True)  # fmt: skip
+    episode = Episode(
+        "demo_0",
+        {"front_image": images, "state": rng.normal(size=(6, 3))},
+        None,
+        np.zeros((6, 2), np.float32),
+        np.zeros(6, np.float32),
+        False,
+        True,
+    )
     source = DemonstrationSource(Demonstrations((episode,), "photos", "arrays"), None)
     page = opened(source)
     try:

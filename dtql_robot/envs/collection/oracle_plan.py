@@ -15,11 +15,18 @@ Kind = Literal["play", "noisy"]
 STEPS = 1000
 """Steps of an episode, as in the published data: 1001 rows, of which the last has no action."""
 SCENES = {
-    **{f"cube-{size}-v0": (low, high) for size, low, high in (
-        ("single", 0.0, 0.0), ("double", 0.0, 0.25), ("triple", 0.05, 0.35), ("quadruple", 0.1, 0.5),
-        ("octuple", 0.0, 0.35))},
+    **{
+        f"cube-{size}-v0": (low, high)
+        for size, low, high in (
+            ("single", 0.0, 0.0),
+            ("double", 0.0, 0.25),
+            ("triple", 0.05, 0.35),
+            ("quadruple", 0.1, 0.5),
+            ("octuple", 0.0, 0.35),
+        )
+    },
     **dict.fromkeys(("scene-v0", "puzzle-3x3-v0", "puzzle-4x4-v0", "puzzle-4x5-v0", "puzzle-4x6-v0"), (0.5, 0.5)),
-}  # fmt: skip
+}
 """Scene -> the range from which each episode draws the probability that a cube is to be stacked."""
 FAMILY = "ogbench:"
 
