@@ -267,6 +267,7 @@ def test_a_camera_is_chosen_by_its_name():
         ("robosuite:Lift", {"env_args": {"wings": 2}}, r"cannot be made with arguments .*wings"),
         ("robosuite:Lift+state=cube", {}, r"no observation 'cube'"),
         ("robosuite:Lift+state=robot0_proprio-state@9.9", {}, r"no observation 'robot0_proprio-state@9.9'"),
+        ("robosuite:NutAssemblySingle", {}, "another object in each episode"),
     ],
 )
 def test_what_the_user_got_wrong_is_said_in_a_sentence(spec, kwargs, sentence):

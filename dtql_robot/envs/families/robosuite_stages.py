@@ -90,9 +90,9 @@ _NUT = (("grasped", "lifted", "above its peg"), _nut_assembly)
 _STAGES: dict[str, tuple[tuple[str, ...], Reader]] = {
     "Lift": (("grasped",), _lift),
     "Stack": (("grasped", "lifted"), _stack),
-    **dict.fromkeys(("PickPlace", "PickPlaceSingle", "PickPlaceMilk", "PickPlaceBread"), _PICK),
+    **dict.fromkeys(("PickPlace", "PickPlaceMilk", "PickPlaceBread"), _PICK),
     **dict.fromkeys(("PickPlaceCereal", "PickPlaceCan"), _PICK),
-    **dict.fromkeys(("NutAssembly", "NutAssemblySingle", "NutAssemblySquare", "NutAssemblyRound"), _NUT),
+    **dict.fromkeys(("NutAssembly", "NutAssemblySquare", "NutAssemblyRound"), _NUT),
     "TwoArmLift": (("first handle grasped", "second handle grasped"), _two_arm_lift),
     "TwoArmHandover": (("grasped by the first arm", "lifted", "grasped by the second arm"), _handover),
     "TwoArmTransport": (("trash in its bin", "payload in its bin"), _transport),

@@ -50,7 +50,7 @@ BINS_VIEW = {"lookat": (0.1, 0.02, 1.02), "distance": 1.9, "azimuth": 165.0, "el
 WIDE_VIEW = {**TABLE_VIEW, "lookat": (0.0, 0.0, 0.95), "distance": 2.4}
 DOOR_VIEW: dict[str, Any] = {"lookat": (-0.25, -0.2, 1.0), "distance": 1.6, "azimuth": 215.0, "elevation": -25.0}
 TABLE_TASKS = ("Lift", "Stack", "ToolHang", "Wipe", "NutAssembly", "NutAssemblySquare", "NutAssemblyRound")
-BIN_TASKS = ("PickPlace", "PickPlaceSingle", "PickPlaceMilk", "PickPlaceBread", "PickPlaceCereal", "PickPlaceCan")
+BIN_TASKS = ("PickPlace", "PickPlaceMilk", "PickPlaceBread", "PickPlaceCereal", "PickPlaceCan")
 VIEWS = {
     **dict.fromkeys(TABLE_TASKS, TABLE_VIEW),
     **dict.fromkeys(BIN_TASKS, BINS_VIEW),
@@ -134,6 +134,7 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
         raise
     except Exception as error:  # robosuite has no error of its own for arguments that it cannot use
         raise InputError(f"{request.spec} cannot be made with arguments {recorded}: {error!r}.") from error
+    _check_names_stay(env, request.spec)
     horizon = request.max_episode_steps or recorded_kwargs(recorded)[1] or HORIZONS.get(task, OTHER_HORIZON)
     shapes = {key: box.shape for key, box in flat_space(env.observation_space, request.spec).items()}
     facts = EnvInfo(
@@ -164,6 +165,17 @@ def make(task: str, request: EnvRequest) -> gymnasium.Env:
     camera = frames if request.render else None
     stages = robosuite_stages.stage_reader(task)
     return UniformEnv(TimeLimit(env, horizon), facts, _success, camera, observer=observer, stages=stages)
+
+
+def _check_names_stay(env: Any, spec: str) -> None:
+    """InputError for a task that draws another object in each episode: robosuite names observations by it."""
+    if getattr(env.sim_env, "single_object_mode", 0) != 1:
+        return
+    env.close()
+    raise InputError(
+        f"{spec}: it draws another object in each episode, and its observations have other names each time; expected "
+        "the same ones. Use a task of one object, such as robosuite:PickPlaceCan or robosuite:NutAssemblySquare."
+    )
 
 
 def _places(shapes: dict[str, tuple[int, ...]]) -> dict[str, Place]:
