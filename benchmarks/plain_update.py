@@ -3,7 +3,7 @@
 Structured as the authors' public code is (arXiv 2405.19690), without its `env.reset()`: numpy indices, each network a
 module of its own with its own Adam, nn.Mish, gradients of the policy's loss also into the critic's weights, target
 networks moved parameter by parameter in Python, six `.item()` an iteration.  The mathematics are the product's with
-`--preset paper` (tests/test_fast_paths.py compares them).
+`--preset paper` (tests/training/test_fast_paths.py compares them).
 """
 
 from __future__ import annotations

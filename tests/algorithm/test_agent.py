@@ -10,7 +10,6 @@ from dtql_robot.algorithm.agent import DTQL, frozen, polyak_
 from dtql_robot.algorithm.objectives import Noise
 from dtql_robot.algorithm.policy_networks import GaussianPolicy
 from dtql_robot.config import Config, CriticConfig, DataConfig, OptimConfig, PolicyConfig
-from dtql_robot.errors import InputError
 from dtql_robot.types import Batch
 
 OBS, ACT, HORIZON, SIZE = 5, 2, 3, 16
@@ -271,31 +270,3 @@ def test_mode_is_the_policy_without_noise(policy):
     agent = make_agent(small_config(**policy))
     obs = random_batch().obs
     torch.testing.assert_close(agent.policy.mode(obs), agent.policy(obs, torch.zeros(SIZE, HORIZON, ACT)))
-
-
-def test_config_rejects_what_cannot_work():
-    with pytest.raises(InputError, match="nll_weight"):
-        Config(policy=PolicyConfig(policy="implicit", nll="tanh"))
-    with pytest.raises(InputError, match="n_action_steps"):
-        DataConfig(horizon=2, n_action_steps=3)
-    with pytest.raises(InputError, match="temporal_ensemble_coeff"):
-        DataConfig(temporal_ensemble_coeff=float("nan"))
-    with pytest.raises(InputError, match="expectile"):
-        CriticConfig(expectile=1.0)
-    with pytest.raises(InputError, match="policy_members is 0; expected at least 1"):
-        PolicyConfig(policy_members=0)
-    with pytest.raises(InputError, match="policy_members is 2; expected 1 with policy=implicit"):
-        PolicyConfig(policy="implicit", policy_members=2)
-
-
-def test_config_survives_json():
-    import json
-
-    cfg = small_config(act="best", nll="tanh")
-    assert Config.from_dict(json.loads(json.dumps(cfg.to_dict()))) == cfg
-    assert Config.from_dict({"steps": 3, "critic": {"tau": 0.1}}) == Config(steps=3, critic=CriticConfig(tau=0.1))
-    former = cfg.to_dict()
-    del former["data"]["temporal_ensemble_coeff"]  # as written before there was one
-    assert Config.from_dict(former).data.temporal_ensemble_coeff is None
-    with pytest.raises(InputError, match=r"config.optim has settings that this version does not know \(\['rate'\]\)"):
-        Config.from_dict({"optim": {"rate": 1}})
