@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dtql_robot.config import Config, DataConfig
 from dtql_robot.datasets.formats.episode_checks import check_alike
@@ -12,6 +13,7 @@ from dtql_robot.datasets.formats.location import resolve
 from dtql_robot.datasets.formats.ogbench_names import dataset_name, validation_part
 from dtql_robot.datasets.formats.reading import Reading
 from dtql_robot.datasets.loader import read_source
+from dtql_robot.datasets.summary import inspect
 from dtql_robot.datasets.validation.findings import Use
 from dtql_robot.datasets.validation.validate import validate_reading
 from dtql_robot.errors import InputError
@@ -21,11 +23,20 @@ from dtql_robot.types import Demonstrations
 
 @dataclass(frozen=True)
 class Divided:
-    """Demonstrations to train on, those held out (None: none are), and a sentence on the division."""
+    """Demonstrations to train on, those held out (None: none are), and a sentence on the division.
+
+    taken: how many there were before the division.
+    """
 
     demos: Demonstrations
     valid: Demonstrations | None = None
     notes: tuple[str, ...] = ()
+    taken: int | None = None
+
+    def summary(self, demos: Demonstrations) -> dict[str, Any]:
+        """`inspect` of what is trained on, with "recorded_episodes" where more were recorded."""
+        more = self.taken is not None and self.taken > len(demos)
+        return {**inspect(demos), **({"recorded_episodes": self.taken} if more else {})}
 
 
 def _checked(data: str, cfg: DataConfig) -> Reading:
@@ -52,9 +63,9 @@ def _read(data: str, cfg: DataConfig, filter_key: str | None) -> Reading:
 def take(data: Demonstrations | str | os.PathLike[str], cfg: Config) -> Divided:
     """The demonstrations to train on and those held out.  A file is read and checked first."""
     if isinstance(data, Demonstrations):
-        return divide(data, cfg)
+        return replace(divide(data, cfg), taken=len(data))
     reading = _checked(os.fspath(data), cfg.data)
-    return divide(reading.demos, cfg, reading)
+    return replace(divide(reading.demos, cfg, reading), taken=len(reading.demos))
 
 
 def divide(demos: Demonstrations, cfg: Config, reading: Reading | None = None) -> Divided:

@@ -15,7 +15,6 @@ from dtql_robot.api.judging import make_judge
 from dtql_robot.api.settings import with_settings
 from dtql_robot.config import Config
 from dtql_robot.config.checks import require
-from dtql_robot.datasets import inspect
 from dtql_robot.env_record import MAX_STEPS, choose_env, d4rl_task, recorded_kwargs, with_time_limit
 from dtql_robot.errors import InputError, require_choice
 from dtql_robot.presets import changes, preset
@@ -141,7 +140,7 @@ def run_training(
             env=how.env,
             resume=how.resume,
             progress=progress,
-            summary=summary or inspect(demos),
+            summary=summary or parts.summary(demos),
             say=lambda sentence: say(f"  {sentence}"),
             valid=parts.valid,
             notes=parts.notes,

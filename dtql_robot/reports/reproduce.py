@@ -32,25 +32,31 @@ def to_reproduce(
     """
     lines = [f"# with {', '.join(f'{name} {version}' for name, version in versions.items())}"] if versions else []
     if settings["data"]:
-        lines += _data_lines(settings["data"], summary or {})
+        lines += _data_lines(settings["data"], summary or {}, settings["config"].get("data", {}).get("filter_key"))
         lines.append(shlex.join(training_command(run, settings)))
     else:
         lines.append("# the policy was exported; its README.md says what it was trained on")
     return [*lines, shlex.join(evaluation)]
 
 
-def _data_lines(data: str, summary: Mapping[str, Any]) -> Iterator[str]:
-    """How the demonstrations came to be, where that is known."""
+def _data_lines(data: str, summary: Mapping[str, Any], filter_key: str | None) -> Iterator[str]:
+    """How the demonstrations came to be, where that is known.
+
+    What is held out was collected too; how many more there are beside those of a `filter_key` is not known.
+    """
     attrs = summary.get("attrs")
     plan = attrs.get(COLLECTED) if isinstance(attrs, Mapping) else None
     count, steps = summary.get("episodes"), summary.get("transitions")
-    if isinstance(plan, Mapping) and isinstance(plan.get("task"), str):
-        how = _collect_options({"episodes": count, **plan})
+    taken = summary.get("recorded_episodes") or count
+    if filter_key:
+        yield f"# the demonstrations of mask/{filter_key} in {data}; `dtql-robot split` makes such lists"
+    elif isinstance(plan, Mapping) and isinstance(plan.get("task"), str):
+        how = _collect_options({"episodes": taken, **plan})
         yield shlex.join(["dtql-robot", "collect", plan["task"], "--out", data, *how])
     elif summary.get("format") == "arrays":
         yield "# the demonstrations were arrays in memory; dtql_robot.save_robomimic writes them to a file"
     if isinstance(count, int) and isinstance(steps, int):
-        yield f"# {count} demonstrations of {steps:,} steps in all"
+        yield f"# {count}{'' if taken == count else f' of {taken}'} demonstrations, of {steps:,} steps in all"
 
 
 def _collect_options(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -126,6 +126,12 @@ def test_success_is_labelled_where_it_is_told_and_chunks_are_executed(tmp_path: 
     settings = {"data": str(out), "env": None, "config": {}}
     lines = to_reproduce(run, settings, {"attrs": demos.attrs, "episodes": 1, "transitions": 50}, {}, ["eval"])
     assert f"dtql-robot collect FetchReach-v4 --out {out} --episodes 1 --policy {run} --seed 0" in lines
+    summary = {"attrs": demos.attrs, "episodes": 8, "recorded_episodes": 10, "transitions": 400}
+    lines = to_reproduce(run, settings, summary, {}, ["eval"])  # two are held out: they were collected, too
+    assert f"dtql-robot collect FetchReach-v4 --out {out} --episodes 10 --policy {run} --seed 0" in lines
+    assert "# 8 of 10 demonstrations, of 400 steps in all" in lines
+    (about, *_) = to_reproduce(run, {**settings, "config": {"data": {"filter_key": "train"}}}, summary, {}, ["eval"])
+    assert about == f"# the demonstrations of mask/train in {out}; `dtql-robot split` makes such lists"
 
 
 @pytest.mark.parametrize(
