@@ -172,7 +172,7 @@ setup_extras() {
   pip_install -e ".[test,$names]" || fail_pip
   # A torchvision that was built for another torch cannot be imported; it is not required then.
   if ! "$VENV/bin/python" -c 'import torchvision' 2>/dev/null; then
-    say "torchvision was built for another torch than the one installed: its tests are skipped"
+    say "torchvision was built for another torch than the one installed: what needs its operators is not tested"
     EXTRAS=("${EXTRAS[@]/#vision/}")
   fi
   printf '%s\n' "${EXTRAS[*]}" >"$VENV/extras"

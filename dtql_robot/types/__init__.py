@@ -180,7 +180,7 @@ class Demonstrations:
         return sum(len(e) for e in self.episodes)
 
     def outcomes(self) -> str:
-        """How many episodes succeed, in words: "99 of 220 end in success, 220 succeed at some step, 25 unlabelled"."""
+        """How many episodes succeed, in words: "99 of 220 end in success, 25 without a success signal"."""
         labelled = [e for e in self.episodes if e.success is not None]
         if not labelled:
             return "no success signal"
@@ -201,7 +201,7 @@ class Demonstrations:
 
     def _facts(self) -> dict[str, str]:
         """What is shown of demonstrations: short, however many there are."""
-        facts = {"source": f"{self.source} ({self.format})", "environment": str(self.env_spec)}
+        facts = {"source": f"{self.source} ({self.format})", "environment": str(self.env_spec or "not recorded")}
         if not self.episodes:
             return facts | {"episodes": "0"}
         lengths = [len(e) for e in self.episodes]

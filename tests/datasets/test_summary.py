@@ -147,7 +147,7 @@ def test_demonstrations_are_shown_short(real_file: Callable[[str], Path]) -> Non
     assert demos.outcomes() == "99 of 220 end in success, 220 succeed at some step, 25 without a success signal"
     for text in (repr(demos), str(demos)):
         assert len(text) < 500
-        assert "245 of 200 to 300 steps" in text
+        assert "environment: not recorded, episodes: 245 of 200 to 300 steps" in text
         assert "observation (39,)" in text
     html = demos._repr_html_()
     assert html.startswith("<table>")
