@@ -156,7 +156,7 @@ class PlainDTQL:
         trust = self.diffusion_loss(chosen, obs, *tr_noise)
         pair = torch.cat([obs, chosen], dim=-1)
         q = torch.min(self.q1(pair), self.q2(pair)).mean()
-        policy_loss = p.trust_region_weight * trust - p.q_weight * q
+        policy_loss = p.trust_region_weight * trust - p.weight_of_q * q
         self.actor_optimizer.zero_grad()
         policy_loss.backward()
         self.actor_optimizer.step()

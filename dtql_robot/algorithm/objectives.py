@@ -100,7 +100,7 @@ class Objectives(Model):
             members, action = members[:, count:], action[count:]
         nll = self._likelihood(members, b)
         gain, q = self._gain(action, b, noise.sigma) if p.q_unit == "step" else self._q_at(action, b, q_spread)
-        loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.q_weight * gain
+        loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.weight_of_q * gain
         return loss, {p.regularizer: regularizer, "nll": nll, "policy_q": q, "policy_loss": loss}
 
     def _regularizer(self, action: Tensor, b: Batch, noise: Noise) -> Tensor:
@@ -117,7 +117,7 @@ class Objectives(Model):
 
     def _q_at(self, action: Tensor, b: Batch, q_spread: Tensor) -> tuple[Tensor, Tensor]:
         """Mean of min(Q1, Q2) at the policy's action, in units of its spread if asked for; twice, as gain and as Q."""
-        if self.cfg.policy.q_weight == 0:
+        if self.cfg.policy.weight_of_q == 0:
             return action.new_zeros(()), action.new_zeros(())
         q = self.q(self._seen_by("critic", b, constant=True).obs, action).min(dim=0).values.mean()
         q = q / q_spread.clamp(min=1e-6) if self.cfg.policy.normalize_q else q
@@ -130,7 +130,7 @@ class Objectives(Model):
         1 / c_out**2 (see `losses.denoising_loss`).
         """
         p = self.cfg.policy
-        if p.q_weight == 0:
+        if p.weight_of_q == 0:
             return action.new_zeros(()), action.new_zeros(())
         obs = self._seen_by("critic", b, constant=True).obs
 

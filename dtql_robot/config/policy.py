@@ -9,6 +9,10 @@ from dtql_robot.config.checks import WIDEST, Activation, check_types, in_range, 
 
 Act = Literal["sample", "mean", "best", "softmax", "diffusion", "diffusion-best"]
 
+Q_WEIGHT = 0.08
+Q_WEIGHT_ALONE = 0.24
+"""Defaults of q_weight: of demonstrations, and of much data in which Q alone tells good actions from bad ones."""
+
 
 @dataclass(frozen=True)
 class PolicyConfig:
@@ -56,8 +60,10 @@ class PolicyConfig:
     """Weight recorded actions in the likelihood by exp(temperature * advantage / spread of the advantage), as in IQL.
     Default: 3 times the share of episodes that do not end in success, so that good data is weighted evenly; 0 without
     a success signal."""
-    q_weight: float = 0.08
-    """Weight of the Q term, in the unit of q_unit. 0: behaviour cloning within the trust region."""
+    q_weight: float | None = None
+    """Weight of the Q term, in the unit of q_unit. 0: behaviour cloning within the trust region. Default: 0.08; 0.24
+    for 20,000 updates or more with 50,000 transitions or more, if nothing else says which of them are good (no success
+    signal, no groups of returns)."""
     q_unit: Literal["step", "value"] = "step"
     """Unit of q_weight. step: how far Q moves the policy, relative to how far recorded actions are from it. value: the
     weight of Q itself (paper), in units of the spread of Q if normalize_q is on."""
@@ -98,11 +104,16 @@ class PolicyConfig:
         return self.policy_members or (4 if self.policy == "gaussian" else 1)
 
     @property
+    def weight_of_q(self) -> float:
+        """q_weight, or its smaller default where none was chosen for the data."""
+        return Q_WEIGHT if self.q_weight is None else self.q_weight
+
+    @property
     def trains_noise(self) -> bool:
         """Whether any term of the loss reads the policy's noise: the standard deviation, or an implicit policy's
         input."""
         likelihood = self.policy == "gaussian" and self.nll == "tanh" and self.nll_weight > 0
-        return likelihood or (self.tr_at == "sample" and (self.trust_region_weight > 0 or self.q_weight > 0))
+        return likelihood or (self.tr_at == "sample" and (self.trust_region_weight > 0 or self.weight_of_q > 0))
 
     @property
     def compares_candidates(self) -> bool:
@@ -117,7 +128,7 @@ class PolicyConfig:
     @property
     def uses_critic(self) -> bool:
         """Whether any term of the loss, or the choice of actions, reads Q."""
-        return self.q_weight > 0 or bool(self.awr_temperature) or self.compares_candidates
+        return self.weight_of_q > 0 or bool(self.awr_temperature) or self.compares_candidates
 
     @property
     def regularizes_all(self) -> bool:

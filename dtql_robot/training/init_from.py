@@ -116,5 +116,5 @@ def inherited(run: Path) -> Config:
 
     cfg, usual = Config.from_dict(read_config(split_checkpoint(run)[0])["config"]), Config()
     data = dataclasses.replace(cfg.data, behaviour="auto", filter_key=None, episode_length=None)
-    policy = dataclasses.replace(cfg.policy, awr_temperature=None)
+    policy = dataclasses.replace(cfg.policy, awr_temperature=None, q_weight=None)
     return dataclasses.replace(cfg, data=data, policy=policy, watch=usual.watch, device=usual.device, seed=usual.seed)

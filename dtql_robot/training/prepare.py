@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dtql_robot.config import Config
+from dtql_robot.config.policy import Q_WEIGHT, Q_WEIGHT_ALONE
 from dtql_robot.env_record import SuccessRule, success_rule
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.normalize import action_std
@@ -29,12 +30,15 @@ from dtql_robot.types import Demonstrations
 TEMPERATURE_PER_FAILURE = 3.0
 """Temperature of the likelihood's advantage weights if every episode failed (docs/recipe.md)."""
 
+MANY_TRANSITIONS, MANY_UPDATES = 50_000, 20_000
+"""From here on a critic may be all that tells good actions from bad ones (docs/recipe.md)."""
+
 
 @dataclass(frozen=True)
 class Resolved:
     """Settings after a look at the demonstrations, before anything is laid out.
 
-    cfg        with observations, reward, behaviour and temperature decided
+    cfg        with observations, reward, behaviour, temperature and weight of Q decided
     behaviour  the episodes to learn from, and those whose behaviour is learned
     low_keys   low-dimensional observations, in order; image_keys: those that are images
     decisions  what was decided from the data and why, a sentence each; nothing of what the user chose
@@ -66,7 +70,8 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     rule = success_rule(env or demos.env_spec)
     found = choose_behaviour(demos, cfg.data.behaviour, rule, cfg.critic.discount)
     temperature = resolve_temperature(found.shown, cfg.policy.awr_temperature, rule)
-    policy = dataclasses.replace(cfg.policy, awr_temperature=temperature)
+    step = resolve_q_weight(found, cfg)
+    policy = dataclasses.replace(cfg.policy, awr_temperature=temperature, q_weight=step)
     learned = found.demos if policy.uses_all_episodes else found.shown
     keys = choose_obs_keys(learned, cfg.data.obs_keys)
     low_keys, image_keys = split_keys(learned, keys)
@@ -135,6 +140,24 @@ def resolve_temperature(shown: Demonstrations, choice: float | None, rule: Succe
     return TEMPERATURE_PER_FAILURE * failures / labelled if labelled else 0.0
 
 
+def resolve_q_weight(found: Behaviour, cfg: Config) -> float:
+    """What `cfg` has, or what suits the data: Q goes further where it alone tells good actions from bad ones.
+
+    Not before it can: a critic of few demonstrations, or of few updates, is wrong where the demonstrations did not go
+    (docs/recipe.md).
+    """
+    if cfg.policy.q_weight is not None:
+        return cfg.policy.q_weight
+    return Q_WEIGHT_ALONE if _q_is_alone(found) and cfg.steps >= MANY_UPDATES else Q_WEIGHT
+
+
+def _q_is_alone(found: Behaviour) -> bool:
+    """Whether there is much data, and nothing but Q that tells which of it is good."""
+    episodes = found.demos.episodes
+    unlabelled = found.choice == "all" and all(e.success is None for e in episodes)
+    return unlabelled and sum(map(len, episodes)) >= MANY_TRANSITIONS
+
+
 def _failures(demos: Demonstrations, rule: SuccessRule) -> tuple[int, int]:
     """(episodes that fail, episodes with a success signal)."""
     labelled = [e for e in demos.episodes if e.success is not None]
@@ -166,6 +189,12 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
         failures, labelled = _failures(found.shown, rule)
         why = f"{failures} of {labelled} episodes of the behaviour fail" if labelled else "there is no success signal"
         said.append(f"awr_temperature {resolved.policy.awr_temperature:.3g}: {why}.")
+    if asked.policy.q_weight is None and _q_is_alone(found):
+        why = f"q_weight {resolved.policy.q_weight}: nothing but Q tells good actions from bad ones"
+        if resolved.policy.q_weight == Q_WEIGHT_ALONE:
+            said.append(f"{why}, and it has data and updates to learn it from (--q-weight {Q_WEIGHT} turns this off).")
+        else:
+            said.append(f"{why}; with --steps {MANY_UPDATES} or more it would be {Q_WEIGHT_ALONE}.")
     if asked.data.temporal_ensemble_coeff == "fit":
         said.append("the weights of older and newer chunks are fitted to the demonstrations at every save.")
     return tuple(said)

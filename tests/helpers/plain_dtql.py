@@ -140,7 +140,7 @@ class PlainDTQL:
             log_p = -0.5 * ((raw - mean) / std) ** 2 - torch.log(std) - 0.5 * math.log(2 * math.pi)
             likelihood = (log_p * b.valid[:, :, None]).mean()
             q = q_min(self.w["q"], b.obs, action).mean() / spread
-            return p.trust_region_weight * trust - p.q_weight * q - p.nll_weight * likelihood
+            return p.trust_region_weight * trust - p.weight_of_q * q - p.nll_weight * likelihood
 
         self.adam["policy"].step(self.w["policy"], self.gradients("policy", policy_loss), lr)
 

@@ -9,10 +9,11 @@ import torch
 from dtql_robot.algorithm import losses
 from dtql_robot.algorithm.agent import frozen
 from dtql_robot.config import Config, DataConfig, PolicyConfig
+from dtql_robot.config.policy import Q_WEIGHT, Q_WEIGHT_ALONE
 from dtql_robot.errors import InputError
 from dtql_robot.training.behaviour import ENOUGH, choose_behaviour, cut_solutions, split_returns
 from dtql_robot.training.buffer import make_buffer
-from dtql_robot.training.prepare import prepare, resolve
+from dtql_robot.training.prepare import MANY_TRANSITIONS, MANY_UPDATES, prepare, resolve
 from dtql_robot.types import Batch, Demonstrations, Episode
 from tests.algorithm.test_agent import make_agent, random_batch, small_config
 
@@ -104,6 +105,39 @@ def test_all_can_be_asked_for(demos):
     assert found.behaviour.good.all()
     assert found.cfg.policy.awr_temperature == pytest.approx(1.5)
     assert resolve(mixed, Config()).cfg.policy.awr_temperature == 0.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "data", "expected"),
+    [
+        (None, {}, Q_WEIGHT_ALONE),
+        ([True], {}, Q_WEIGHT),
+        ([False], {}, Q_WEIGHT),
+        (None, {"behaviour": "returns"}, Q_WEIGHT),
+    ],
+)
+def test_q_goes_further_where_nothing_else_tells_good_from_bad(demos, labels, data, expected, monkeypatch):
+    """With much data and many updates only: else a critic is not to be trusted as far."""
+    many = relabel(demos, [labels] * 2 * ENOUGH, [float(i >= ENOUGH) if data else 0.0 for i in range(2 * ENOUGH)])
+    steps = sum(map(len, many.episodes))
+    asked = Config(steps=MANY_UPDATES, data=DataConfig(**data))
+    monkeypatch.setattr("dtql_robot.training.prepare.MANY_TRANSITIONS", steps)
+    found = resolve(many, asked)
+    assert found.cfg.policy.q_weight == expected
+    assert any(s.startswith(f"q_weight {Q_WEIGHT_ALONE}") for s in found.decisions) == (expected == Q_WEIGHT_ALONE)
+    chosen = dataclasses.replace(asked, policy=PolicyConfig(q_weight=0.5))
+    assert resolve(many, chosen).cfg.policy.q_weight == 0.5
+    short = resolve(many, dataclasses.replace(asked, steps=MANY_UPDATES - 1))
+    assert short.cfg.policy.q_weight == Q_WEIGHT
+    hint = f"with --steps {MANY_UPDATES} or more it would be {Q_WEIGHT_ALONE}"
+    assert any(hint in s for s in short.decisions) == (expected == Q_WEIGHT_ALONE)
+    monkeypatch.setattr("dtql_robot.training.prepare.MANY_TRANSITIONS", steps + 1)
+    assert resolve(many, asked).cfg.policy.q_weight == Q_WEIGHT
+
+
+def test_a_few_demonstrations_are_not_much_data(demos):
+    assert sum(map(len, demos.episodes)) < MANY_TRANSITIONS
+    assert resolve(demos, Config()).cfg.policy.q_weight == Q_WEIGHT
 
 
 def test_recordings_that_go_on_after_success_are_all_behaviour(demos):
