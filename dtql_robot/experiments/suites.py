@@ -180,14 +180,15 @@ def _paper(row: paper.Row) -> BenchTask:
 
 PAPER = tuple(_paper(row) for row in paper.ROWS if not (row.dataset.startswith("antmaze") and "-v0" in row.dataset))
 
-LOCOMOTION = (
+LOCOMOTION = tuple(
     BenchTask(
-        "hopper-medium",
-        PolicyRecording("Hopper-v5"),
-        options=("--env", "Hopper-v5", "--reward=dataset"),
+        f"{robot.lower()}-medium",
+        PolicyRecording(f"{robot}-v5"),
+        options=("--env", f"{robot}-v5", "--reward=dataset"),
         group="d4rl score, data recorded here",
-        row="hopper-medium-v2",
-    ),
+        row=f"{robot.lower()}-medium-v2",
+    )
+    for robot in ("Hopper", "Walker2d")
 )
 
 SUITES: dict[str, tuple[BenchTask, ...]] = {
