@@ -13,6 +13,7 @@ import torch
 from dtql_robot import checkpoint
 from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.config import Config
+from dtql_robot.config.policy import Q_WEIGHT, Q_WEIGHT_ALONE
 from dtql_robot.errors import InputError
 from dtql_robot.policy.interface import Interface
 from dtql_robot.run_folder import read_config, seed_runs
@@ -116,5 +117,7 @@ def inherited(run: Path) -> Config:
 
     cfg, usual = Config.from_dict(read_config(split_checkpoint(run)[0])["config"]), Config()
     data = dataclasses.replace(cfg.data, behaviour="auto", filter_key=None, episode_length=None)
-    policy = dataclasses.replace(cfg.policy, awr_temperature=None, q_weight=None)
+    p = cfg.policy
+    q_weight = None if p.q_unit == "step" and p.q_weight in (Q_WEIGHT, Q_WEIGHT_ALONE) else p.q_weight
+    policy = dataclasses.replace(p, awr_temperature=None, q_weight=q_weight)
     return dataclasses.replace(cfg, data=data, policy=policy, watch=usual.watch, device=usual.device, seed=usual.seed)

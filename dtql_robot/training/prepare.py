@@ -148,14 +148,14 @@ def resolve_q_weight(found: Behaviour, cfg: Config) -> float:
     """
     if cfg.policy.q_weight is not None:
         return cfg.policy.q_weight
-    return Q_WEIGHT_ALONE if _q_is_alone(found) and cfg.steps >= MANY_UPDATES else Q_WEIGHT
+    return Q_WEIGHT_ALONE if _q_is_alone(found, cfg) and cfg.steps >= MANY_UPDATES else Q_WEIGHT
 
 
-def _q_is_alone(found: Behaviour) -> bool:
-    """Whether there is much data, and nothing but Q that tells which of it is good."""
+def _q_is_alone(found: Behaviour, cfg: Config) -> bool:
+    """Whether Q's weight is a step, there is much data, and nothing but Q tells which of it is good."""
     episodes = found.demos.episodes
     unlabelled = found.choice == "all" and all(e.success is None for e in episodes)
-    return unlabelled and sum(map(len, episodes)) >= MANY_TRANSITIONS
+    return cfg.policy.q_unit == "step" and unlabelled and sum(map(len, episodes)) >= MANY_TRANSITIONS
 
 
 def _failures(demos: Demonstrations, rule: SuccessRule) -> tuple[int, int]:
@@ -189,7 +189,7 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
         failures, labelled = _failures(found.shown, rule)
         why = f"{failures} of {labelled} episodes of the behaviour fail" if labelled else "there is no success signal"
         said.append(f"awr_temperature {resolved.policy.awr_temperature:.3g}: {why}.")
-    if asked.policy.q_weight is None and _q_is_alone(found):
+    if asked.policy.q_weight is None and _q_is_alone(found, asked):
         why = f"q_weight {resolved.policy.q_weight}: nothing but Q tells good actions from bad ones"
         if resolved.policy.q_weight == Q_WEIGHT_ALONE:
             said.append(f"{why}, and it has data and updates to learn it from (--q-weight {Q_WEIGHT} turns this off).")

@@ -14,6 +14,7 @@ from dtql_robot.api.training import train
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError
 from dtql_robot.run_folder import read_config
+from dtql_robot.training.init_from import inherited
 from tests.training.test_train import load_state
 
 SMALL = {"steps": 10, "log_every": 5, "policy_hidden": (16,), "critic_hidden": (16,), "denoiser_width": 16,
@@ -89,6 +90,14 @@ def test_a_training_begins_with_the_weights_of_a_run(demos, tmp_path):
     settings = read_config(tuned)
     assert (settings["init_from"], settings["init_norm"]) == (str(first), "keep")
     assert any("starts from the weights of" in sentence for sentence in settings["decisions"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, None), ({"q_weight": 0.0}, 0.0), ({"q_weight": 0.5}, 0.5), ({"q_weight": 0.08, "q_unit": "value"}, 0.08)],
+)
+def test_what_the_data_decided_of_q_is_decided_again_and_what_was_chosen_stays(settings, expected, demos, tmp_path):
+    assert inherited(train(demos, tmp_path, **SMALL | settings)).policy.q_weight == expected
 
 
 def test_scalings_are_kept_or_refitted(demos, tmp_path):

@@ -127,6 +127,8 @@ def test_q_goes_further_where_nothing_else_tells_good_from_bad(demos, labels, da
     assert any(s.startswith(f"q_weight {Q_WEIGHT_ALONE}") for s in found.decisions) == (expected == Q_WEIGHT_ALONE)
     chosen = dataclasses.replace(asked, policy=PolicyConfig(q_weight=0.5))
     assert resolve(many, chosen).cfg.policy.q_weight == 0.5
+    in_value = dataclasses.replace(asked, policy=PolicyConfig(q_unit="value"))
+    assert resolve(many, in_value).cfg.policy.q_weight == Q_WEIGHT
     short = resolve(many, dataclasses.replace(asked, steps=MANY_UPDATES - 1))
     assert short.cfg.policy.q_weight == Q_WEIGHT
     hint = f"with --steps {MANY_UPDATES} or more it would be {Q_WEIGHT_ALONE}"
