@@ -108,6 +108,7 @@ def test_files_in_a_folder_of_the_users(tmp_path):
         bench._choose(bench.Options(suite="smoke", data_dir=tmp_path), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_without_a_network_nothing_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DTQL_CACHE", str(tmp_path / "cache"))
     assert main(["bench", "robomimic", "--tasks", "can-mh", "--out", str(tmp_path / "out")]) == 2

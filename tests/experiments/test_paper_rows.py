@@ -139,6 +139,7 @@ def test_what_does_not_fit_says_which_numbers_are_there(name, env, words, record
     assert all(word in said for word in words), said
 
 
+@pytest.mark.slow
 def test_bench_trains_each_row_by_its_own_preset_and_all_methods_as_long(tmp_path):
     assert [task.name for task in suite("paper")] == [row.dataset for row in ROWS]
     for task in suite("paper"):

@@ -99,6 +99,7 @@ def same(a, b):
     return all(torch.equal(a["networks"][n][k], b["networks"][n][k]) for n in a["networks"] for k in a["networks"][n])
 
 
+@pytest.mark.slow
 def test_a_watched_training_is_the_unwatched_one(demos, tmp_path):
     train_demos, valid = hold_out(demos, 0.3)
     plain = load_state(train(train_demos, tmp_path / "plain", small(30), progress=False))
