@@ -124,6 +124,7 @@ HEAVY = ("torch", "mujoco", "gymnasium", "gymnasium_robotics", "minari", "matplo
         ("dtql_robot.datasets", ("torch", "mujoco", "gymnasium", "minari", "matplotlib")),
     ],
 )
+@pytest.mark.slow
 def test_importing_stays_light(module, forbidden):
     if module.startswith("dtql_robot.serving"):
         pytest.importorskip("websockets", reason='needs pip install "dtql-robot[serve]" (websockets, msgpack)')

@@ -232,6 +232,7 @@ def test_state_dict_continues_exactly():
             assert torch.equal(a, b), name
 
 
+@pytest.mark.slow
 def test_learning_rate_follows_the_cosine():
     agent = make_agent(small_config())
     rates = []

@@ -102,6 +102,7 @@ def test_oldest_copies_go_first(tmp_path: Path, small_cache: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("damage", ["zeros", "bit", "index", "swapped"])
+@pytest.mark.slow
 def test_a_copy_that_was_changed_is_never_read(tmp_path: Path, small_cache: Path, damage: str) -> None:
     demos = make_demos(40)
     path = save_robomimic(demos, tmp_path / "f.hdf5")

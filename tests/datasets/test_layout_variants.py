@@ -108,6 +108,7 @@ def test_robosuite_info_of_old_collections(tmp_path: Path) -> None:
         _ = open_recording(tmp_path / "demo.hdf5", "FetchPush-v4").robosuite_spec
 
 
+@pytest.mark.slow
 def test_kitchen_success_from_its_nested_goals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorded in the environment itself, whose own verdict after each step is the reference."""
     pytest.importorskip("gymnasium_robotics")

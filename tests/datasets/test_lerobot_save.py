@@ -41,6 +41,7 @@ def test_everything_comes_back(tmp_path: Path, version: str) -> None:
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(demos=demonstrations())
+@pytest.mark.slow
 def test_any_demonstrations_come_back(tmp_path_factory: pytest.TempPathFactory, demos: Demonstrations) -> None:
     folder = save_lerobot(demos, tmp_path_factory.mktemp("any") / "d")
     lost = cannot_hold(demos)

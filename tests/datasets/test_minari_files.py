@@ -28,6 +28,7 @@ T = 5
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(demos=demonstrations())
+@pytest.mark.slow
 def test_round_trip(tmp_path: Path, demos: Demonstrations) -> None:
     path = save_minari(demos, tmp_path / "made-v0", overwrite=True)
     again = load(path, obs_keys=list(demos.obs_shapes))

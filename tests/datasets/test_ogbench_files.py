@@ -118,6 +118,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, changes: dict[str, Any], sentence
         (b"nothing", "damaged"),
     ],
 )
+@pytest.mark.slow
 def test_a_claim_is_checked_before_anything_is_allocated(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = replaced(write_npz(tmp_path / "cube-single-play-v0.npz"), "observations.npy", content)
     with pytest.raises(InputError, match=sentence):

@@ -103,6 +103,7 @@ def test_transitions_rewards_and_masks_are_ogbenchs_own(tmp_path: Path, target: 
         (range(0), None, False),
     ],
 )
+@pytest.mark.slow
 def test_solved_at_the_edges(
     tmp_path: Path, target: np.ndarray, solved: range, masked: list[int] | None, terminated: bool
 ) -> None:

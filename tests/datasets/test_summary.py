@@ -142,6 +142,7 @@ def test_what_never_changes_is_named() -> None:
     assert [dim["constant"] for dim in action] == [True, False]
 
 
+@pytest.mark.slow
 def test_demonstrations_are_shown_short(real_file: Callable[[str], Path]) -> None:
     demos = load(real_file("door_more/door_more.hdf5"))
     assert demos.outcomes() == "99 of 220 end in success, 220 succeed at some step, 25 without a success signal"

@@ -193,6 +193,7 @@ def test_success_that_is_always_on() -> None:
     assert not findings(demos_of(lambda i: episode(i, success=np.arange(40) > 3)), "always-success")
 
 
+@pytest.mark.slow
 def test_two_formulas_of_rewards(real_file: Callable[[str], Path]) -> None:
     (finding,) = findings(load(real_file("door_more/door_more.hdf5")), "mixed-rewards")
     assert "220 and 25 episodes" in finding.problem

@@ -155,6 +155,7 @@ def test_no_command_imports_what_a_file_names(command, kind, tmp_path, capsys, m
         ({"env_name": "FetchPush-v4", "type": 2, "env_kwargs": {"reward_type": "dense"}}, "FetchReach-v4", {}),
     ],
 )
+@pytest.mark.slow
 def test_a_time_limit_given_to_train_goes_along(record, env, kept, tmp_path, capsys):
     path, run = write(tmp_path / "a.hdf5", record), tmp_path / "run"
     words = ["train", "--data", path, "--out", str(run), "--threads", "1", "--batch-size", "8"]

@@ -18,6 +18,7 @@ IMAGES = square_images(("front", "wrist"), 48)
 
 
 @pytest.mark.gl
+@pytest.mark.slow
 def test_fetch_shows_the_cube_and_the_fingers_and_no_goal():
     env = make_env(FETCH, images=square_images(("front", "wrist"), 84), render=True, width=84, height=84)
     obs, _ = env.reset(seed=3)

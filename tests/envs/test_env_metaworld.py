@@ -32,6 +32,7 @@ def test_an_episode_depends_on_its_seed_alone(task):
     fresh.close()
 
 
+@pytest.mark.slow
 def test_the_goal_is_observed_and_an_episode_is_never_stepped_past_its_end():
     env = make_env(TASK)
     facts = env.get_wrapper_attr("facts")

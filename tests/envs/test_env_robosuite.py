@@ -69,6 +69,7 @@ def test_observations_have_robosuites_own_names(lift):
     assert lift.step(np.zeros(7))[4]["success"] is False
 
 
+@pytest.mark.slow
 def test_an_episode_depends_on_its_seed_alone(lift):
     """Bit for bit: after other episodes, in another environment, and whatever numpy's global generator holds."""
     first, other = trace(lift, 5), trace(lift, 6)
@@ -112,6 +113,7 @@ def test_an_episode_goes_on_after_success_when_asked_to():
 STATE = "robosuite:Lift+state=robot0_proprio-state@1.5.2,object-state"
 
 
+@pytest.mark.slow
 def test_the_state_of_a_1_5_2_recording_is_composed_from_named_observations(real_data):
     """Every entry at the start to 1e-5; then the recorded actions follow the recorded path and lift the cube."""
     path = real_data / "robocore_lift_scripted" / "low_dim.hdf5"
@@ -204,6 +206,7 @@ def open_recording(real_data, folder):
     return h5py.File(path)
 
 
+@pytest.mark.slow
 def test_the_handover_of_2021_is_made_from_its_record_and_sees_its_successes(real_data):
     with open_recording(real_data, "robosuite_handover_2021") as file:
         env_args = json.loads(file["data"].attrs["env_args"])
@@ -270,6 +273,7 @@ def test_a_camera_is_chosen_by_its_name():
         ("robosuite:NutAssemblySingle", {}, "another object in each episode"),
     ],
 )
+@pytest.mark.slow
 def test_what_the_user_got_wrong_is_said_in_a_sentence(spec, kwargs, sentence):
     with pytest.raises(InputError, match=sentence):
         make_env(spec, **kwargs)

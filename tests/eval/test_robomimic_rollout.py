@@ -65,6 +65,7 @@ class Expert:
         return np.asarray(rows, np.float32)
 
 
+@pytest.mark.slow
 def test_robomimics_rollout_finds_what_our_evaluation_does(train_utils):
     policy, episodes = Expert("FetchPush-v4", 4, noise=0.6), 6
     ours = evaluate(policy, "FetchPush-v4", episodes=episodes, seed=2, num_envs=1, progress=False)

@@ -59,6 +59,7 @@ def test_every_row_fits_the_environment_it_is_judged_in(recorded):
 
 
 @pytest.mark.simulator
+@pytest.mark.slow
 def test_files_have_the_layout_that_d4rl_publishes(recorded):
     """Names, shapes and types as D4RL's `get_dataset` and `sequence_dataset` expect them."""
     for row in ROWS:

@@ -55,6 +55,7 @@ def test_collected_demonstrations_repeat_exactly(tmp_path: Path, capsys: pytest.
         assert played["agrees"] == len(recorded) + 1
 
 
+@pytest.mark.slow
 def test_disturbed_demonstrations_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file alone tells it."""
     demos = collect("FetchPush-v4", 3, seed=5, record="intended", workers=1, progress=False)

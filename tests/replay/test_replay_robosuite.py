@@ -72,6 +72,7 @@ def test_one_simulated_step_is_the_recorded_one(real_data: Path) -> None:
     simulation.close()
 
 
+@pytest.mark.slow
 def test_object_sizes_are_the_recorded_ones(real_data: Path) -> None:
     recording = open_recording(real(real_data, LIFT))
     demo = read_state_demo(recording.path, recording.names[0])

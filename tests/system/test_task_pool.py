@@ -111,6 +111,7 @@ def test_what_never_works_is_said_and_the_rest_is_done(pool, losses):
     assert len(losses) == TRIES - 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(pool, losses):
     results = pool.map("double", range(20))
     assert next(results) == 0

@@ -73,6 +73,7 @@ def test_ensembles_in_parallel_equal_agents_of_their_own(threads, count, parts):
         assert torch.equal(one.generator.get_state(), member.generator.get_state())
 
 
+@pytest.mark.slow
 def test_an_interrupted_part_waits_for_the_others(threads, monkeypatch):
     threads(2)
     together = ParallelEnsembles(make_agents(small_config(), (0, 1)))

@@ -63,6 +63,7 @@ def test_memory_budget(monkeypatch: pytest.MonkeyPatch) -> None:
         build(None)
 
 
+@pytest.mark.slow
 def test_training_from_disk_is_the_same_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = save_robomimic(dataclasses.replace(make_demos(12), env_spec=None), tmp_path / "f.hdf5")
     metrics = []

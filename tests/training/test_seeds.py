@@ -89,6 +89,7 @@ def test_seeds_resume_together(demos, tmp_path):
                 assert torch.equal(weights[key], b["networks"][network][key]), (seed, network, key)
 
 
+@pytest.mark.slow
 def test_one_of_several_seeds_goes_on_alone(demos, tmp_path):
     """A seed's folder is a run folder like any other."""
     out = train(demos, tmp_path / "runs", small(10), seeds=(0, 1), progress=False)

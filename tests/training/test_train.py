@@ -61,6 +61,7 @@ def test_the_run_holds_the_weights_of_its_chunks(demos, tmp_path):
     assert plain.interface.chunk_weights == ()
 
 
+@pytest.mark.slow
 def test_resumed_run_equals_the_uninterrupted_one(demos, tmp_path):
     whole = train(demos, tmp_path / "whole", small(30), progress=False)
     train(demos, tmp_path / "parts", small(15), progress=False)

@@ -119,6 +119,7 @@ def test_metrics_have_the_success_curve_and_the_held_out_loss(demos, tmp_path):
     assert all(np.isfinite(r["q_loss"]) for r in rows)
 
 
+@pytest.mark.slow
 def test_best_and_every_n_are_kept_and_load(demos, tmp_path):
     run = run_watched(demos, tmp_path / "run", watched())
     assert sorted(p.name for p in run.glob("*.pt")) == ["checkpoint-20.pt", "checkpoint-best.pt", "checkpoint.pt"]
@@ -155,6 +156,7 @@ def test_a_resumed_run_knows_its_best(demos, tmp_path):
     assert torch.load(run / "checkpoint-best.pt", weights_only=True)["agent"]["step"] == 10
 
 
+@pytest.mark.slow
 def test_each_of_several_seeds_is_watched(demos, tmp_path):
     out = run_watched(demos, tmp_path / "runs", watched(), seeds=(0, 1))
     for seed in (0, 1):

@@ -120,6 +120,7 @@ def test_scrubbing_moves_the_robot_and_the_marker(fetch):
         page.close()
 
 
+@pytest.mark.slow
 def test_a_policys_episodes_are_those_of_the_evaluation():
     class Still:
         action_dim, n_action_steps = 4, 10
