@@ -188,7 +188,7 @@ LOCOMOTION = tuple(
         group="d4rl score, data recorded here",
         row=f"{robot.lower()}-medium-v2",
     )
-    for robot in ("Hopper", "Walker2d")
+    for robot in ("Hopper", "Walker2d", "HalfCheetah")
 )
 
 SUITES: dict[str, tuple[BenchTask, ...]] = {

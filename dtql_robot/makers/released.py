@@ -44,6 +44,7 @@ RELEASED: tuple[Maker, ...] = (
     Maker("Hopper-v5", "medium", "PPO", seed=0, steps=350_000, mean_return=1367.0, low=1307.1, high=1429.5),
     Maker("Hopper-v5", "expert", "PPO", seed=0, steps=950_000, mean_return=3132.5, low=2949.4, high=3308.3),
     Maker("Walker2d-v5", "medium", "PPO", seed=0, steps=300_000, mean_return=1363.2, low=1253.8, high=1479.8),
+    Maker("HalfCheetah-v5", "medium", "PPO", seed=0, steps=300_000, mean_return=4394.7, low=4111.0, high=4621.2),
 )
 """All of them.  A level is added with `benchmarks/makers/release_maker.py`, which measures it."""
 
