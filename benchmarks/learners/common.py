@@ -1,4 +1,4 @@
-"""What the learners of time_to_success.py have in common: each is a program in an environment of its own.
+"""What the learners of time_to_success.py and td3_bc.py have in common: each is a program in an environment of its own.
 
     PYTHON of_d3rlpy.py train --kind bc --data demos.npz --file demos.hdf5 --keys object,robot0_eef_pos --seconds 20
                               --seed 0 --threads 2 --out DIR
@@ -46,8 +46,8 @@ class Trained(NamedTuple):
 class Flat(NamedTuple):
     """All steps of all demonstrations, one after the other.
 
-    obs (N, O), action (N, A) as recorded.  reward (N,): -1 a step until success, then 0.  done (N,): at the last step
-    of an episode that ends in success.  last (N,): at the last step of every episode.
+    obs (N, O), action (N, A) as recorded.  reward (N,).  done (N,): at the last step of an episode after which nothing
+    more is earned.  last (N,): at the last step of every episode.
     """
 
     obs: np.ndarray
@@ -85,6 +85,9 @@ def main(train: Callable[[argparse.Namespace], Trained], load: Callable[[argpars
     parser.add_argument("do", choices=["train", "act"])
     for name, kind in {"kind": str, "data": Path, "file": Path, "keys": str, "seconds": float, "seed": int}.items():
         parser.add_argument(f"--{name}", type=kind)
+    parser.add_argument("--updates", type=int, help="instead of --seconds")
+    parser.add_argument("--stages", type=int, default=1, help="of --updates: policies to keep, at equal distances")
+    parser.add_argument("--stage", type=int, help="of act: the policy after so many updates, not the last")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--answers", type=int)
     parser.add_argument("--out", type=Path, required=True)

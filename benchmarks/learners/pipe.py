@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dtql_robot.env_record import EnvChoice
 from dtql_robot.types import Array, Obs
 
 
@@ -17,6 +18,8 @@ class PipedPolicy:
     """What `evaluate` takes, one robot at a time; the process is told of every episode's start."""
 
     n_action_steps = 1
+    recorded_env: EnvChoice | None = None
+    reference_scores: tuple[float, float] | None = None
 
     def __init__(self, words: Sequence[str], keys: Sequence[str], env: dict[str, str], log: Any) -> None:
         """words: the command.  keys: the observations that it is shown, in this order.  env: of the process.  log: an
