@@ -11,6 +11,7 @@ Row = Mapping[str, float]
 
 EVALUATED = "eval_success"
 RETURNED = "eval_return"
+SCORED = "eval_score"
 HELD_OUT = "valid_action_error"
 
 WORSE = 1.1
@@ -114,6 +115,11 @@ def panels(columns: Sequence[str], settings: Mapping[str, Any]) -> list[Panel]:
         "Evaluations during training, with 95% intervals.",
         {RETURNED: "mean return"},
         (f"{RETURNED}_low", f"{RETURNED}_high"),
+    )
+    add(
+        "Normalized score while training",
+        "Evaluations during training: 0 is a random policy and 100 an expert.",
+        {SCORED: "normalized score"},
     )
     add(
         "Squared error of the acting policy",

@@ -18,7 +18,8 @@ from dtql_robot.datasets.published.fetch import fetch
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.behaviour import behaviour_scores
 from dtql_robot.experiments.estimate import Work, estimate, in_words
-from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, send_jobs, write_tables
+from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, send_jobs
+from dtql_robot.experiments.records import TABLES, write_tables
 from dtql_robot.experiments.suites import (
     METHODS,
     PAPER_METHODS,
@@ -46,8 +47,9 @@ class Options:
     manipulation, locomotion (100,000 steps of a released policy, by normalized score, beside the return of the data),
     ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people), d4rl (Adroit and
     locomotion, by normalized score) and paper (the 20 rows of DTQL's paper by its own settings, their KL partners, the
-    default recipe and iql, beside the return of the data). The last four show published results beside ours. ogbench
-    first records its data, 150,000 steps per scene; the data of the others is downloaded, or read from --data-dir.
+    default recipe and other methods, beside the return of the data). The last four show published results beside ours.
+    ogbench first records its data, 150,000 steps per scene; the data of the others is downloaded, or read from
+    --data-dir.
     ogbench-full, robomimic-full, d4rl-full and paper-full use the published data and number of updates; ogbench-smoke
     takes a minute. An estimate of the time is printed first. Each finished run is added to table.md, table.csv and
     figure.png in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
@@ -66,7 +68,8 @@ class Options:
     """Methods to compare: dtql (the default recipe), and no-q, mse-bc-successes, mse-bc, diffusion-bc, tr-only, kl, iql
     and idql from the same parts; for the paper's own tasks and locomotion also paper and paper-kl. Default: all but
     these; in smoke, dtql and mse-bc; in ogbench, robomimic and d4rl, dtql, mse-bc, diffusion-bc, idql and iql; in
-    paper, paper, paper-kl, dtql and iql; in locomotion, dtql, paper, iql, mse-bc and diffusion-bc."""
+    paper, paper, paper-kl, dtql, iql, idql and diffusion-bc; in locomotion, dtql, paper, iql, idql, mse-bc and
+    diffusion-bc."""
     seeds: tuple[str, ...] = ()
     """Training seeds: 0..2, 0 1 2 or 0,1,2. Default: 0 1 2; in smoke, 0."""
     episodes: int | None = None
@@ -77,6 +80,10 @@ class Options:
     door-human=door-v0_demos_clipped.hdf5."""
     data_dir: Path | None = None
     """Folder to look in for published data sets before they are downloaded: files by their published names."""
+    curve_points: int | None = None
+    """Evaluate each method this many times while it is trained, at equal distances, and draw the results against the
+    updates: curves.png and curves.csv. Each evaluation plays 20 episodes, or --train-args=--eval-episodes=N. Runs that
+    are finished already get no curve."""
     jobs: int | None = None
     """Number of runs at once. Default: one per CPU core; one on a GPU."""
     cluster: str | None = None
@@ -111,7 +118,7 @@ def run(options: Options) -> None:
         for task in tasks
         for method in options.methods or size.methods
     ]
-    works = {job: _work(job, train_args) for job in jobs}
+    works = _works(jobs, train_args, options.curve_points)
     with locked(out), connect(options.cluster, options.cluster_config) as cluster:
         check_writable(out / "table.md")
         for task in tasks:
@@ -122,6 +129,18 @@ def run(options: Options) -> None:
             {t.name: behaviour_scores(t, data[t.name]) for t in tasks} if set(size.methods) & set(PAPER_METHODS) else {}
         )
         _run(works, out, episodes, processes(options.jobs), train_args, behaviour, cluster)
+
+
+def _works(jobs: Sequence[Job], train_args: Sequence[str], curve_points: int | None) -> dict[Job, Work]:
+    """What each training will be told, with its evaluations for a curve of so many points."""
+    works = {job: _work(job, train_args) for job in jobs}
+    if curve_points is None:
+        return works
+    if curve_points < 1:
+        raise InputError(f"--curve-points must be 1 or more, found {curve_points}.")
+    every = {job: -(-work.settings.updates // curve_points) for job, work in works.items()}
+    watched = [dataclasses.replace(j, options=(*j.options, f"--eval-every={every[j]}")) for j in jobs]
+    return {job: _work(job, train_args) for job in watched}
 
 
 def _own(method: str, size: Size) -> tuple[str, ...]:
@@ -155,7 +174,7 @@ def _run(
     done = [job for job in jobs if job not in failed]
     if done:
         print(tables(done), end="")
-        for name in ("table.md", "table.csv", "figure.png", "summary.md", "results"):
+        for name in TABLES:
             if (out / name).exists():
                 print(f"  {out / name}")
     for job, reason in failed.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
@@ -27,6 +28,12 @@ class Work:
     settings: Config
     env: str | None
 
+    @property
+    def watched(self) -> int:
+        """Episodes played while it is trained."""
+        watch, updates = self.settings.watch, self.settings.updates
+        return 0 if watch.eval_every is None else math.ceil(updates / watch.eval_every) * watch.eval_episodes
+
 
 def estimate(works: Sequence[Work], episodes: int, at_once: int, threads: int) -> float:
     """Seconds that the jobs take on this machine, as busy as it is now.
@@ -44,7 +51,7 @@ def estimate(works: Sequence[Work], episodes: int, at_once: int, threads: int) -
     for task, work in tasks.items():
         with suppress(InputError):
             episode[task] = _episode_seconds(work)
-    each = [STARTING + w.settings.steps * update[w.method] + episodes * episode[w.task] for w in works]
+    each = [STARTING + w.settings.updates * update[w.method] + (episodes + w.watched) * episode[w.task] for w in works]
     return max(sum(each) / at_once, *each)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.suites import BenchTask, preset_of
@@ -196,54 +195,3 @@ def evaluated(job: Job) -> int | None:
         return len(read_results(job.folder / RESULTS)["per_episode"])
     except InputError:  # none yet, or damaged: evaluated again
         return None
-
-
-def write_tables(jobs: Sequence[Job], out: Path, behaviour: Mapping[str, Sequence[float]] | None = None) -> str:
-    """table.md, table.csv, figure.png, a small file per run, and summary.md where tasks are in groups.
-
-    behaviour: task -> normalized score of each episode of its data.  Returns the tables.
-    """
-    from dtql_robot.experiments.summary import summary
-    from dtql_robot.experiments.table import as_csv, draw, gather, markdown
-    from dtql_robot.system.files import write_text
-
-    (out / "results").mkdir(exist_ok=True)
-    records = {job.label: _compact(job) for job in jobs}
-    for label, record in records.items():
-        write_text(out / "results" / f"{label}.json", json.dumps(record) + "\n")
-    cells = gather(records.values())
-    table = markdown(cells)
-    write_text(out / "table.md", table)
-    write_text(out / "table.csv", as_csv(cells))
-    draw(cells, out / "figure.png")
-    groups = {job.task.name: job.task.group for job in jobs if job.task.group}
-    if summed := summary(cells, groups, behaviour or {}):
-        write_text(out / "summary.md", summed)
-    return f"{table}\n{summed}" if summed else table
-
-
-def _compact(job: Job) -> dict[str, Any]:
-    """A run's config and results, small enough to keep: an episode is [seed, success, steps until success].
-
-    Where no success is told, its return follows (null where it could not be played to its end).
-    """
-    from dtql_robot.run_folder import METRICS, read_config, read_metrics, read_results
-
-    results = read_results(job.folder)
-    columns: tuple[str, ...] = ("seed", "success", "time_to_success")
-    episodes = results["per_episode"]
-    results["per_episode"] = [[int(e["seed"]), int(bool(e["success"])), e["time_to_success"]] for e in episodes]
-    if results["success_rate"] is None:
-        columns = (*columns, "return")
-        results["per_episode"] = [
-            [int(e["seed"]), None, None, None if e.get("error") else e["return"]] for e in episodes
-        ]
-    settings = read_config(job.folder) | {"data": job.data.name}
-    rows = read_metrics(job.folder / METRICS)
-    return {
-        "task": job.task.name,
-        "method": job.method,
-        "train_seconds": rows[-1].get("seconds") if rows else None,
-        "results": results | {"per_episode_columns": list(columns)},
-        "run": settings,
-    }

@@ -222,6 +222,9 @@ METHODS: dict[str, str | None] = {
 }
 """Method -> preset of `train`; None is the default recipe."""
 
+RIVALS = ("td3-bc",)
+"""Methods of other packages, which programs in benchmarks/ add to the results of a suite."""
+
 PAPER_METHODS = {"paper": paper.PREFIX, "paper-kl": paper.KL_PREFIX}
 """Method -> beginning of its presets, which go on with the task's name: the paper's own settings of each row."""
 
@@ -253,6 +256,7 @@ class Size:
     pretraining: int | None = None
 
 
+_PAPER_METHODS = ("paper", "paper-kl", "dtql", "iql", "idql", "diffusion-bc")
 _OGBENCH_METHODS = ("dtql", "mse-bc", "diffusion-bc", "idql", "iql")
 SIZES = {
     "smoke": Size(("dtql", "mse-bc"), (0,), 20, ("--steps=600",)),
@@ -265,14 +269,14 @@ SIZES = {
     "d4rl": Size(_OGBENCH_METHODS, (0, 1, 2), 20, ("--steps=20000",)),
     "d4rl-full": Size(_OGBENCH_METHODS, (0, 1, 2), 100, ("--steps=1000000", "--batch-size=256")),
     "locomotion": Size(
-        ("dtql", "paper", "iql", "mse-bc", "diffusion-bc"),
+        ("dtql", "paper", "iql", "idql", "mse-bc", "diffusion-bc"),
         (0, 1, 2),
         20,
         ("--steps=20000", "--batch-size=256"),
         pretraining=5000,
     ),
-    "paper": Size(("paper", "paper-kl", "dtql", "iql"), (0, 1, 2), 10, ("--steps=20000",), pretraining=5000),
-    "paper-full": Size(("paper", "paper-kl", "dtql", "iql"), (0, 1, 2), 100),
+    "paper": Size(_PAPER_METHODS, (0, 1, 2), 10, ("--steps=20000",), pretraining=5000),
+    "paper-full": Size(_PAPER_METHODS, (0, 1, 2), 100),
 }
 """Suite -> its size, where that is not the full one.  smoke: checks in two minutes that everything works.  ogbench: on
 150,000 steps of data a scene, which are recorded first.  -full: the published data and number of updates.  paper,

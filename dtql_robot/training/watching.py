@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dtql_robot.config import Config
 from dtql_robot.errors import InputError, describe
-from dtql_robot.metrics import RETURNED
+from dtql_robot.metrics import RETURNED, SCORED
 from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.training.held_out import HeldOut
 from dtql_robot.training.run import Run
@@ -76,4 +76,6 @@ def columns(result: Judged) -> dict[str, float]:
     values[RETURNED] = result.mean_return
     if result.return_ci95 is not None:
         values |= {"eval_return_low": result.return_ci95[0], "eval_return_high": result.return_ci95[1]}
+    if result.normalized_score is not None:
+        values[SCORED] = result.normalized_score
     return values

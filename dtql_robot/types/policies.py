@@ -74,6 +74,10 @@ class Judged(Protocol):
     def return_ci95(self) -> tuple[float, float] | None:
         """Its 95% interval; None for fewer than two episodes."""
 
+    @property
+    def normalized_score(self) -> float | None:
+        """0 for a random policy and 100 for an expert; None where that is not known."""
+
 
 @runtime_checkable
 class CombinesChunks(Protocol):

@@ -1,5 +1,6 @@
 """`bench` runs its commands, resumes, and says what is wrong."""
 
+import csv
 import dataclasses
 import json
 import signal
@@ -35,6 +36,7 @@ TINY = ("--train-args=--steps=20", "--train-args=--batch-size=32", "--train-args
         ({"suite": "smoke", "methods": ("sac",)}, "--methods: there is no sac"),
         ({"suite": "manipulation", "tasks": ("door-human",)}, "--files door-human=PATH"),
         ({"suite": "manipulation", "files": ("door-human=missing.hdf5",)}, "existing file"),
+        ({"suite": "smoke", "curve_points": 0}, "--curve-points must be 1 or more, found 0"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(options, sentence, tmp_path):
@@ -108,11 +110,18 @@ def test_a_suite_runs_resumes_and_writes_its_table(tmp_path):
     out = tmp_path / "bench"
     command = [sys.executable, "-m", "dtql_robot", "bench", "smoke", "--out", str(out), "--methods", "dtql", "mse-bc"]
     command += ["--seeds", "0", "--episodes", "3", "--jobs", "2", *TINY]
+    command += ["--curve-points", "2", "--train-args=--eval-episodes=1"]
     first = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert first.returncode == 0, first.stderr
     assert "2 of 2 runs to do, 2 at once\nthis takes up to " in first.stdout
     assert "| reach | dtql |" in first.stdout
-    assert {p.name for p in out.iterdir()} == {"data", "runs", "results", "table.md", "table.csv", "figure.png"}
+    tables = {"results", "table.md", "table.csv", "figure.png", "curves.csv", "curves.png"}
+    assert {p.name for p in out.iterdir()} == {"data", "runs", *tables}
+    curves = list(csv.DictReader((out / "curves.csv").open()))
+    assert [(c["method"], c["updates"], c["measure"]) for c in curves] == [
+        (m, n, "success") for m in ("dtql", "mse-bc") for n in ("10", "20")
+    ]
+    assert {c["value"] for c in curves} <= {"0.0", "1.0"}  # of one episode
     found = json.loads((out / "results" / "reach-mse-bc-seed0.json").read_text())
     assert found["run"]["config"]["policy"]["trust_region_weight"] == 0
     assert len(found["results"]["per_episode"]) == 3

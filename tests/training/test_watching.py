@@ -39,6 +39,10 @@ class Outcome:
     def return_ci95(self):
         return (self.mean_return - 1, self.mean_return + 1)
 
+    @property
+    def normalized_score(self):
+        return None if self.success_rate is None else 100 * self.success_rate
+
 
 class Told(Callback):
     """Everything that a training tells."""
@@ -113,6 +117,7 @@ def test_metrics_have_the_success_curve_and_the_held_out_loss(demos, tmp_path):
     rows = rows_of(run_watched(train_demos, tmp_path / "run", watched(), valid=valid))
     assert [r["step"] for r in rows] == [5, 10, 15, 20, 25, 30]
     assert [r["eval_success"] for r in rows if r["step"] % 10 == 0] == [0.5, 0.9, 0.7]
+    assert [r["eval_score"] for r in rows if r["step"] % 10 == 0] == pytest.approx([50, 90, 70])
     assert [(r["eval_success_low"], r["eval_success_high"]) for r in rows if r["step"] == 20] == [(0.45, 1.0)]
     assert all(np.isnan(r["eval_success"]) == (r["step"] % 10 != 0) for r in rows)
     assert all(0 < r["valid_action_error"] < 4 and r["valid_denoiser_loss"] > 0 for r in rows if r["step"] % 10 == 0)
