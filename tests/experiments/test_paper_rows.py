@@ -206,9 +206,10 @@ def test_bench_paper_from_a_folder_of_files(recorded, tmp_path, capsys):
     lines = (out / "summary.md").read_text().splitlines()
     assert [line.split("|")[1:3] for line in lines[2:]] == [
         [" d4rl gym ", " paper "],
-        [" d4rl gym ", " DTQL "],
+        *([" d4rl gym ", f" {method} "] for method in ("DTQL", "BC", "TD3+BC", "IQL")),
         [" d4rl gym ", " behaviour "],
         [" hopper-medium-v2 ", " paper "],
+        *([" hopper-medium-v2 ", f" {method} "] for method in ("BC", "TD3+BC", "IQL")),
         [" hopper-medium-v2 ", " behaviour "],
     ]
     returns = [e.rewards.sum() for e in load(data).episodes]
