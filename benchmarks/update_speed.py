@@ -2,7 +2,9 @@
 
 The paper's settings (`--preset paper`, no pretraining) and sizes: batch 256, observation 39, action 28, horizon 1,
 denoiser 4 x 256, critics 3 x 256 with LayerNorm and Mish, policy 3 x 256 with ReLU; random data of the size of the
-Adroit door demonstrations.  In one process, round by round in turn:
+Adroit door demonstrations.  `--recipe default` takes the default settings instead, for demonstrations that all succeed;
+`--recipe mixed` the same where only some do, so that each update draws as many samples of those beside the others.
+`--task pick` has the sizes of FetchPickAndPlace: observation 31, action 4.  In one process, round by round in turn:
 
   plain      plain_update.py: an unhurried script with the structure of the authors' code
   eager      the package's update
@@ -40,6 +42,8 @@ from dtql_robot.training.buffer import ChunkBuffer
 from dtql_robot.training.cuda_graph import GraphedUpdate
 
 OBS, ACTION, TRANSITIONS = 39, 28, 6729
+SIZES = {"door": (OBS, ACTION), "pick": (31, 4)}
+"""Task -> entries of an observation and of an action."""
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -48,19 +52,26 @@ def paper(**settings: Any) -> Config:
     return override(preset("paper"), {"optim.pretrain_steps": 0, **settings})
 
 
-def random_data(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def settings_of(recipe: str) -> Config:
+    """The settings of a --recipe."""
+    if recipe == "paper":
+        return paper()
+    return override(Config(), {"data.behaviour": "successes"}) if recipe == "mixed" else Config()
+
+
+def random_data(rng: np.random.Generator, obs: int = OBS, action: int = ACTION) -> dict[str, np.ndarray]:
     data = {
-        "obs": rng.standard_normal((TRANSITIONS, OBS)),
-        "action": np.tanh(rng.standard_normal((TRANSITIONS, ACTION))),
+        "obs": rng.standard_normal((TRANSITIONS, obs)),
+        "action": np.tanh(rng.standard_normal((TRANSITIONS, action))),
         "reward": rng.standard_normal(TRANSITIONS),
         "discount": np.full(TRANSITIONS, 0.99),
-        "next_obs": rng.standard_normal((TRANSITIONS, OBS)),
+        "next_obs": rng.standard_normal((TRANSITIONS, obs)),
     }
     return {k: v.astype(np.float32) for k, v in data.items()}
 
 
-def make_buffer(data: dict[str, np.ndarray], device: str, horizon: int = 1) -> ChunkBuffer:
-    """The same transitions in the package's own buffer, one endless episode."""
+def make_buffer(data: dict[str, np.ndarray], device: str, horizon: int = 1, mixed: bool = False) -> ChunkBuffer:
+    """The same transitions in the package's own buffer, one endless episode; where mixed, a third is behaviour."""
     on = {k: torch.as_tensor(v, device=device) for k, v in data.items()}
     count = len(on["reward"])
     row = torch.arange(count, device=device)
@@ -74,16 +85,21 @@ def make_buffer(data: dict[str, np.ndarray], device: str, horizon: int = 1) -> C
         discount=on["discount"],
         td_valid=torch.ones(count, device=device),
         horizon=horizon,
+        behaviour=row[: count // 3] if mixed else None,
     )
 
 
-def variants(cfg: Config, device: str, compile_too: bool, bf16: bool = False) -> dict[str, Callable[[], Any]]:
+def variants(
+    cfg: Config, device: str, compile_too: bool, bf16: bool = False, task: str = "door"
+) -> dict[str, Callable[[], Any]]:
     """Name -> one update, batch included.  The baseline has single actions only."""
-    data = random_data(np.random.default_rng(0))
-    buffer, size = make_buffer(data, device, cfg.data.horizon), cfg.optim.batch_size
+    obs, action = SIZES[task]
+    data = random_data(np.random.default_rng(0), obs, action)
+    buffer = make_buffer(data, device, cfg.data.horizon, cfg.draws_behaviour)
+    size = cfg.optim.batch_size
 
     def agent(compiled: bool = False, precision: str = "float32") -> DTQL:
-        made = DTQL(override(cfg, {"optim.precision": precision}), OBS, ACTION, 0.5, torch.device(device))
+        made = DTQL(override(cfg, {"optim.precision": precision}), obs, action, 0.5, torch.device(device))
         if compiled:
             made.compile_losses()
         return made
@@ -185,19 +201,21 @@ def main() -> None:
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--recipe", choices=["paper", "default"], default="paper")
+    parser.add_argument("--recipe", choices=["paper", "default", "mixed"], default="paper")
+    parser.add_argument("--task", choices=list(SIZES), default="door")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     sync = torch.cuda.synchronize if options.device == "cuda" else lambda: None
-    cfg = paper() if options.recipe == "paper" else Config()
-    found = variants(cfg, options.device, not options.no_compile, options.bf16)
+    cfg = settings_of(options.recipe)
+    found = variants(cfg, options.device, not options.no_compile, options.bf16, options.task)
     seconds, first = measure(found, options.rounds, options.updates, CLOCKS[options.clock], sync)
     base = next(iter(found))
     rows = summary(seconds, first, base)
     about = {
         **machine(options.device),
         "recipe": options.recipe,
+        "task": options.task,
         "clock": options.clock,
         "rounds": options.rounds,
         "updates": options.updates,

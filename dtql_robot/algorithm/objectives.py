@@ -36,6 +36,23 @@ class Noise(NamedTuple):
         return Noise(*(torch.cat(pair, dim=self.sigma.ndim - 1) for pair in zip(self, other, strict=True)))
 
 
+class Members(NamedTuple):
+    """What each of the policy's E networks says, before `squash`; all (E, B, H, A).
+
+    drawn    at the noise of the action that trust region and Q see
+    mean     without noise, what is held to recorded actions
+    log_std  log standard deviation, of a Gaussian policy whose noise is trained
+    """
+
+    drawn: Tensor
+    mean: Tensor
+    log_std: Tensor | None = None
+
+    def after(self, count: int) -> Members:
+        """Without the first `count` samples."""
+        return Members(*(None if t is None else t[:, count:] for t in self))
+
+
 class Objectives(Model):
     """What each network learns.  Every method returns (loss, values to log) and draws no random numbers.
 
@@ -91,17 +108,29 @@ class Objectives(Model):
         q_spread: standard deviation of Q over recorded actions, Q's unit with q_unit=value and normalize_q.
         """
         p = self.cfg.policy
-        members = self.policy.members(self._seen_by("policy", b).obs, noise.policy)
-        action = self.policy.squash(members.mean(dim=0))
+        policy = self._members(self._seen_by("policy", b).obs, noise.policy)
+        action = self.policy.squash(policy.drawn.mean(dim=0))
         regularizer = self._regularizer(action, b, noise)
         if self.cfg.regularizes_all:
             count, regularizer = len(action) // 2, 2 * regularizer
             b, noise = halves(b)[1], Noise(*(n[count:] for n in noise))
-            members, action = members[:, count:], action[count:]
-        nll = self._likelihood(members, b)
+            policy, action = policy.after(count), action[count:]
+        nll = self._likelihood(policy, b)
         gain, q = self._gain(action, b, noise.sigma) if p.q_unit == "step" else self._q_at(action, b, q_spread)
         loss = p.trust_region_weight * regularizer + p.nll_weight * nll - p.weight_of_q * gain
         return loss, {p.regularizer: regularizer, "nll": nll, "policy_q": q, "policy_loss": loss}
+
+    def _members(self, obs: Tensor, noise: Tensor) -> Members:
+        """What the policy's networks say at states, each run once where it can.  obs: (B, O).  noise: (B, H, A)."""
+        p = self.cfg.policy
+        if isinstance(self.policy, GaussianPolicy) and p.trains_noise:
+            mean, log_std = self.policy.distributions(obs)
+            return Members(mean + log_std.exp() * noise if p.tr_at == "sample" else mean, mean, log_std)
+        if p.tr_at == "mean":
+            mean = self.policy.means(obs)
+            return Members(mean, mean)
+        drawn = self.policy.members(obs, noise)
+        return Members(drawn, self.policy.means(obs) if p.nll_weight > 0 else drawn)
 
     def _regularizer(self, action: Tensor, b: Batch, noise: Noise) -> Tensor:
         """Eq. 4, or the KL of section 3, at the policy's own action."""
@@ -145,7 +174,7 @@ class Objectives(Model):
         curvature = (p.nll_weight + p.trust_region_weight * steep).clamp(min=1.0)
         return curvature * losses.step_gain(action, gradient, b.action, b.valid, self.peers), q.mean()
 
-    def _likelihood(self, members: Tensor, b: Batch) -> Tensor:
+    def _likelihood(self, policy: Members, b: Batch) -> Tensor:
         """Section 2.3's term on recorded actions, weighted by their advantage if asked for.
 
         Each member of the policy answers for itself, so that they differ where the data leave it open; their mean is
@@ -154,15 +183,11 @@ class Objectives(Model):
         p = self.cfg.policy
         if p.nll_weight == 0:
             return b.obs.new_zeros(())
-        obs = self._seen_by("policy", b).obs
         if p.nll == "mse":
-            if p.tr_at == "sample":
-                members = self.policy.members(obs, torch.zeros_like(b.action))
-            nll = losses.chunk_mean((self.policy.squash(members) - b.action) ** 2, b.valid)
+            nll = losses.chunk_mean((self.policy.squash(policy.mean) - b.action) ** 2, b.valid)
         else:
-            assert isinstance(self.policy, GaussianPolicy)
-            mean, log_std = self.policy.distributions(obs)
-            nll = losses.tanh_gaussian_nll(mean, log_std, b.action, b.valid)
+            assert policy.log_std is not None
+            nll = losses.tanh_gaussian_nll(policy.mean, policy.log_std, b.action, b.valid)
         nll = nll.mean(dim=0) * (b.action[0].numel() if p.nll_reduction == "sum" else 1)
         if p.awr_temperature:
             with torch.no_grad():

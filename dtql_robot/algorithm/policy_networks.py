@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dtql_robot.algorithm.diffusion import Denoiser
-from dtql_robot.algorithm.networks import mlp, orthogonal_
+from dtql_robot.algorithm.networks import first_outputs, mlp, orthogonal_
 
 
 class OneStepPolicyNet(nn.Module, ABC):
@@ -21,6 +21,10 @@ class OneStepPolicyNet(nn.Module, ABC):
     @abstractmethod
     def members(self, obs: Tensor, noise: Tensor) -> Tensor:
         """What each of the E networks gives before `squash`.  obs: (B, O).  noise: (B, H, A).  Returns (E, B, H, A)."""
+
+    def means(self, obs: Tensor) -> Tensor:
+        """`members` with noise 0.  obs: (B, O).  Returns (E, B, H, A)."""
+        return self.members(obs, obs.new_zeros(len(obs), *self.chunk))
 
     def squash(self, raw: Tensor) -> Tensor:
         """Members' outputs, or their mean, as the losses see them: tanh."""
@@ -66,9 +70,24 @@ class GaussianPolicy(OneStepPolicyNet):
 
     def distributions(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """obs: (B, O).  Returns each member's pre-tanh mean and log standard deviation, both (E, B, H, A)."""
-        out = self.net(obs)[None] if self.ensemble is None else self.net(obs.expand(self.ensemble, *obs.shape))
-        mean, log_std = out.to(obs.dtype).unflatten(-1, (2, *self.chunk)).unbind(dim=2)
+        out = self._by_member(self.net(self._inputs(obs)), obs)
+        mean, log_std = out.unflatten(-1, (2, *self.chunk)).unbind(dim=2)
         return mean, log_std.clamp(*self.log_std_bounds)
+
+    def means(self, obs: Tensor) -> Tensor:
+        """`members` with noise 0, by half of the last layer.  obs: (B, O).  Returns (E, B, H, A)."""
+        *hidden, last = self.net
+        x = self._inputs(obs)
+        for layer in hidden:
+            x = layer(x)
+        return self._by_member(first_outputs(last, x, math.prod(self.chunk)), obs).unflatten(-1, self.chunk)
+
+    def _inputs(self, obs: Tensor) -> Tensor:
+        return obs if self.ensemble is None else obs.expand(self.ensemble, *obs.shape)
+
+    def _by_member(self, out: Tensor, obs: Tensor) -> Tensor:
+        """Outputs as (E, B, ...), in the precision of the states."""
+        return (out[None] if self.ensemble is None else out).to(obs.dtype)
 
     def candidates(self, obs: Tensor, noise: Tensor) -> Tensor:
         """`forward` of one state with N draws, for which the network itself runs once.  obs: (1, O).  noise: (N, H, A).

@@ -139,19 +139,30 @@ def test_critic_loss_reaches_q_and_v_only_and_ignores_unknown_targets():
     assert all(p.grad is None for m in (agent.denoiser, agent.policy, agent.target_q) for p in m.parameters())
 
 
+def watch_means(agent: DTQL) -> list:
+    """What the policy's members give in a loss, with the gradients that reach it."""
+    captured, means = [], agent.policy.means
+
+    def watched(obs):
+        captured.append(means(obs))
+        captured[-1].retain_grad()
+        return captured[-1]
+
+    agent.policy.means = watched
+    return captured
+
+
 @pytest.mark.parametrize("term", ["trust_region_weight", "nll_weight"])
 def test_steps_past_the_end_teach_nothing(term):
     """What is predicted past an episode's end has no gradient from the trust region or the likelihood."""
     cfg = small_config(q_weight=0.0, **{t: 0.0 for t in ("trust_region_weight", "nll_weight") if t != term})
     agent = make_agent(cfg)
-    last = agent.policy.net[-1]
     batch = random_batch()._replace(valid=torch.tensor([[1.0, 1.0, 0.0]]).expand(SIZE, -1))
-    captured = []
-    last.register_forward_hook(lambda module, inputs, output: captured.append(output.retain_grad() or output))
+    captured = watch_means(agent)
     agent.policy_loss(batch, ONE, policy_noise(agent, batch))[0].backward()
-    grads = sum(o.grad for o in captured if o.grad is not None).unflatten(-1, (-1, HORIZON, ACT))
-    direct = grads[..., :2, :].abs().sum()
-    past_end = grads[..., 2, :].abs().sum()
+    (out,) = captured
+    direct = out.grad[..., :2, :].abs().sum()
+    past_end = out.grad[..., 2, :].abs().sum()
     assert direct > 0
     if term == "nll_weight":
         assert past_end == 0
@@ -179,17 +190,16 @@ def test_each_member_answers_for_recorded_actions_and_their_mean_for_the_rest(te
     """Trust region and Q push all members alike; the likelihood pushes each from where it is to the recorded action."""
     terms = ("trust_region_weight", "q_weight", "nll_weight")
     agent = make_agent(small_config(policy_members=3, **{t: float(t == term) for t in terms}))
-    captured = []
-    agent.policy.net[-1].register_forward_hook(lambda module, inputs, out: captured.append(out.retain_grad() or out))
+    captured = watch_means(agent)
     batch = random_batch()
     agent.policy_loss(batch, ONE, policy_noise(agent, batch))[0].backward()
     (out,) = captured
-    grad = out.grad.unflatten(-1, (2, HORIZON, ACT))[:, :, 0]
+    grad = out.grad
     assert grad.abs().max() > 0
     if term != "nll_weight":
         torch.testing.assert_close(grad, grad.mean(dim=0, keepdim=True).expand_as(grad))
         return
-    action = torch.tanh(out.detach().unflatten(-1, (2, HORIZON, ACT))[:, :, 0])
+    action = torch.tanh(out.detach())
     slope = (action - batch.action) * (1 - action**2) * batch.valid[..., None]
     torch.testing.assert_close(grad, 2 * slope / grad.numel())
 

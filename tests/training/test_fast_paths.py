@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
-from dtql_robot.algorithm.agent import DTQL
-from dtql_robot.algorithm.networks import Mish
+from dtql_robot.algorithm import denoiser_networks
+from dtql_robot.algorithm.agent import DTQL, frozen
+from dtql_robot.algorithm.networks import Mish, linear_of_parts
+from dtql_robot.algorithm.policy_networks import GaussianPolicy
 from dtql_robot.config import CriticConfig
 from dtql_robot.presets import override, preset
 from dtql_robot.training.cuda_graph import GraphedUpdate
 from dtql_robot.training.ensemble import Ensemble
 from dtql_robot.types import Batch
-from tests.algorithm.test_agent import SIZE, make_agent, random_batch, small_config
+from tests.algorithm.test_agent import ACT, HORIZON, OBS, SIZE, make_agent, random_batch, small_config
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PAPER = {
@@ -107,6 +110,85 @@ def test_mish_is_mish():
     wide = torch.linspace(-100, 100, 2001, requires_grad=True)
     (grad,) = torch.autograd.grad(Mish()(wide).sum(), wide)
     assert torch.isfinite(grad).all()
+
+
+# What is left out of a product, because nothing reads it
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("chunk", [(3, 2), (1, 1)])
+def test_means_are_members_without_noise(members, chunk):
+    torch.manual_seed(0)
+    policy = GaussianPolicy(5, chunk, (16, 8), "relu", (-5.0, 2.0), members).double()
+    obs = torch.randn(7, 5, dtype=torch.float64)
+    found = []
+    for means in (policy.means(obs), policy.members(obs, torch.zeros(7, *chunk, dtype=torch.float64))):
+        grads = torch.autograd.grad(means.sin().sum(), list(policy.parameters()))
+        found.append((means.detach(), *grads))
+    for fast, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_a_linear_layer_of_parts_is_that_of_the_joined_parts():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(9, 4).double()
+    parts = [torch.randn(6, size, dtype=torch.float64, requires_grad=size != 2) for size in (4, 2, 3)]
+    found = []
+    for out in (linear_of_parts(layer, *parts), layer(torch.cat(parts, dim=-1))):
+        found.append((out, *torch.autograd.grad(out.sin().sum(), [parts[0], parts[2], *layer.parameters()])))
+    for fast, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("members", [1, 4])
+@pytest.mark.parametrize("behaviour", ["all", "successes"])
+def test_the_policys_gradient_equals_that_of_whole_products(members, behaviour, monkeypatch):
+    cfg = override(small_config(policy_members=members), {"data.behaviour": behaviour})
+    agent = make_agent(cfg)
+    for network in agent.networks.values():
+        network.double()
+    b = Batch(*(t.double() for t in random_batch()))
+    noise = agent._noise(b, 0.5, 3.0, policy=True)
+
+    def gradients():
+        with frozen(agent.denoiser, agent.q):
+            loss, _ = agent.policy_loss(b, torch.ones(()), noise)
+        return [loss.detach(), *torch.autograd.grad(loss, list(agent.policy.parameters()))]
+
+    fast = gradients()
+    monkeypatch.setattr(denoiser_networks, "linear_of_parts", lambda layer, *parts: layer(torch.cat(parts, dim=-1)))
+    monkeypatch.setattr(agent.policy, "means", lambda obs: agent.policy.members(obs, torch.zeros_like(b.action)))
+    for mine, whole in zip(fast, gradients(), strict=True):
+        torch.testing.assert_close(mine, whole, rtol=1e-10, atol=1e-12)
+
+
+class Products(TorchDispatchMode):
+    """Counts the multiplications of matrix products."""
+
+    def __init__(self):
+        super().__init__()
+        self.multiplications = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func.overloadpacket):
+            self.multiplications += count(*args, **(kwargs or {}), out_val=out) // 2
+        return out
+
+
+def test_the_policys_step_computes_no_product_that_nothing_reads():
+    """Not the deviations of a policy whose mean alone is trained, not the gradients of frozen weights, and not those of
+    the denoiser's states and noise levels."""
+    agent = make_agent(small_config(policy_members=3))
+    b, noise = random_batch(), agent._noise(random_batch(), 0.5, 3.0, policy=True)
+    with Products() as counted, frozen(agent.denoiser, agent.q):
+        agent.policy_loss(b, torch.ones(()), noise)[0].backward()
+    chunk, hidden, width, blocks = HORIZON * ACT, 16, 256, 2
+    policy = 3 * (2 * (OBS * hidden + hidden**2 + hidden * chunk) + hidden**2 + hidden * chunk)  # and of two inputs
+    block = width * chunk + blocks * 2 * width**2 + width * chunk  # of the noisy chunk alone
+    levels, states = 16 * 32 + 32 * width + 32, OBS * width + width**2 + blocks * width**2 + width * chunk
+    critic = 2 * 2 * ((OBS + chunk) * hidden + hidden**2)
+    assert counted.multiplications == SIZE * (policy + 2 * block + levels + states + critic)
 
 
 # Captured updates
