@@ -49,19 +49,21 @@ def _ensemble_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.baddbmm(bias, x, weight)
 
 
-def first_outputs(layer: nn.Linear | EnsembleLinear, x: Tensor, count: int) -> Tensor:
+def first_outputs(layer: nn.Module, x: Tensor, count: int) -> Tensor:
     """The first `count` outputs of a linear layer, at no cost for the others.  (..., in) -> (..., count)."""
     if isinstance(layer, EnsembleLinear):
         return _ensemble_product(x, layer.weight[..., :count], layer.bias[..., :count])
+    assert isinstance(layer, nn.Linear)
     return nn.functional.linear(x, layer.weight[:count], layer.bias[:count])
 
 
-def linear_of_parts(layer: nn.Linear, *parts: Tensor) -> Tensor:
+def linear_of_parts(layer: nn.Module, *parts: Tensor) -> Tensor:
     """A linear layer of joined inputs, without joining them: a part that needs no gradient costs no product for one.
 
     parts: (B, in of the part).  Returns (B, out).
     """
-    out = layer.bias
+    assert isinstance(layer, nn.Linear)
+    out: Tensor = layer.bias
     for part, weight in zip(parts, layer.weight.split([p.shape[-1] for p in parts], dim=1), strict=True):
         out = torch.addmm(out, part, weight.mT)
     return out

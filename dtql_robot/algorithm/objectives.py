@@ -50,7 +50,8 @@ class Members(NamedTuple):
 
     def after(self, count: int) -> Members:
         """Without the first `count` samples."""
-        return Members(*(None if t is None else t[:, count:] for t in self))
+        log_std = None if self.log_std is None else self.log_std[:, count:]
+        return Members(self.drawn[:, count:], self.mean[:, count:], log_std)
 
 
 class Objectives(Model):
