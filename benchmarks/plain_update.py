@@ -86,7 +86,7 @@ class PlainDTQL:
         self.actor = Actor(obs, action, p.policy_hidden, (p.log_std_min, p.log_std_max)).to(device)
         self.target_q1, self.target_q2 = copy.deepcopy(self.q1), copy.deepcopy(self.q2)
         self.ema_actor = copy.deepcopy(self.actor)
-        lr, critic_lr = cfg.optim.lr, cfg.optim.critic_lr or cfg.optim.lr
+        lr, critic_lr = cfg.lr, cfg.optim.critic_lr or cfg.lr
         self.q_optimizer = torch.optim.Adam([*self.q1.parameters(), *self.q2.parameters()], lr=critic_lr)
         self.v_optimizer = torch.optim.Adam(self.v.parameters(), lr=critic_lr)
         self.denoiser_optimizer = torch.optim.Adam(self.denoiser.parameters(), lr=lr)

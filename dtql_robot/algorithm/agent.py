@@ -55,9 +55,9 @@ class Algorithm1(Objectives, ABC):
         super().__init__(cfg, networks, device)
         self.step = 0
         self.optimizers = self._make_optimizers()
-        self.lr: float | Tensor = cfg.optim.lr
-        self.denoiser_lr: float | Tensor = cfg.optim.lr * cfg.optim.denoiser_lr_scale
-        self.critic_lr: float | Tensor = cfg.optim.critic_lr or cfg.optim.lr
+        self.lr: float | Tensor = cfg.lr
+        self.denoiser_lr: float | Tensor = cfg.lr * cfg.optim.denoiser_lr_scale
+        self.critic_lr: float | Tensor = cfg.optim.critic_lr or cfg.lr
         self.ema_step: float | Tensor = 1.0
         self.losses: dict[str, Loss] = self.objectives()
         """The losses as they are computed: maybe batched over agents, in reduced precision, compiled."""
@@ -142,8 +142,9 @@ class Algorithm1(Objectives, ABC):
         factor = lr_factor(self.cfg, self.step)
         # The average forgets the initial weights: its decay is smaller in the first updates.
         decay = min(o.ema_decay, (1 + updates) / (10 + updates)) if updates >= 0 else 1.0
-        now = {"lr": o.lr * factor, "denoiser_lr": o.lr * o.denoiser_lr_scale * factor, "ema_step": 1 - decay}
-        now["critic_lr"] = (o.critic_lr or o.lr) * factor
+        lr = self.cfg.lr
+        now = {"lr": lr * factor, "denoiser_lr": lr * o.denoiser_lr_scale * factor, "ema_step": 1 - decay}
+        now["critic_lr"] = (o.critic_lr or lr) * factor
         for name, value in now.items():
             held = getattr(self, name)
             if isinstance(held, Tensor):
@@ -206,7 +207,7 @@ class Algorithm1(Objectives, ABC):
 
     def _adam(self, *modules: nn.Module) -> torch.optim.Adam:
         trained = [p for m in modules for p in m.parameters() if p.requires_grad]
-        return torch.optim.Adam(trained, lr=self.cfg.optim.lr, fused=True, capturable=self.device.type == "cuda")
+        return torch.optim.Adam(trained, lr=self.cfg.lr, fused=True, capturable=self.device.type == "cuda")
 
     def _in_bf16(self, loss: Loss) -> Loss:
         """The loss with its matrix products in bfloat16; networks return float32."""

@@ -32,8 +32,8 @@ class Options:
     """Run folder to write."""
     demos: int = 200
     """Number of demonstrations to collect."""
-    steps: int = Config.steps
-    """Training updates."""
+    steps: int = 1_000
+    """Training updates. Fewer than in `train`, since these demonstrations are many and clean."""
     episodes: int = 200
     """Number of evaluation episodes."""
     seed: int = 0

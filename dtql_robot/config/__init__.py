@@ -42,9 +42,13 @@ __all__ = [
 FORMER: dict[str, dict[str, Any]] = {
     "data": {"temporal_ensemble_coeff": None, "behaviour": "all"},
     "policy": {"q_unit": "value", "policy_members": 1, "tr_states": "behaviour"},
-    "optim": {"denoiser_lr_scale": 1.0},
+    "optim": {"denoiser_lr_scale": 1.0, "lr": 3e-4},
 }
 """What was done before a setting was there, where that is not its default."""
+
+
+LR_STEPS, LR_MIN, LR_MAX = 1.8, 3e-4, 2e-3
+"""Learning rate times updates that a training is given by default, and the bounds of that rate (docs/recipe.md)."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,13 @@ class Config:
     def updates(self) -> int:
         """All updates, those before the policy starts among them."""
         return self.optim.pretrain_steps + self.steps
+
+    @property
+    def lr(self) -> float:
+        """The learning rate that the training begins with: `optim.lr`, or what suits its length."""
+        if self.optim.lr is not None:
+            return self.optim.lr
+        return min(max(LR_STEPS / self.steps, LR_MIN), LR_MAX)
 
     @property
     def plugins(self) -> list[tuple[str, str]]:

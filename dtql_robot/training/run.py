@@ -106,7 +106,7 @@ def _restore(folder: Path, agent: DTQL, interface: Interface, device: torch.devi
 def _notes(saved: Config, cfg: Config, step: int) -> tuple[str, ...]:
     if cfg.steps == saved.steps or not cfg.optim.lr_decay:
         return ()
-    before, now = (cfg.optim.lr * lr_factor(c, step) for c in (saved, cfg))
+    before, now = (c.lr * lr_factor(c, step) for c in (saved, cfg))
     return (
         f"--steps {cfg.steps} instead of {saved.steps}: the learning rate decays over the whole run, so at update "
         f"{step} it goes up from {before:.2g} to {now:.2g}.",

@@ -244,7 +244,7 @@ def test_state_dict_continues_exactly():
 
 @pytest.mark.slow
 def test_learning_rate_follows_the_cosine():
-    agent = make_agent(small_config())
+    agent = make_agent(replace(small_config(), optim=OptimConfig(batch_size=SIZE, lr=3e-4)))
     rates = []
     for _ in range(100):
         agent.update(random_batch())
@@ -252,6 +252,22 @@ def test_learning_rate_follows_the_cosine():
     assert rates[0] == pytest.approx(3e-4)
     assert rates[50] == pytest.approx(1.5e-4)
     assert rates[-1] < 1e-6
+
+
+@pytest.mark.parametrize(("steps", "lr"), [(1, 2e-3), (900, 2e-3), (1_500, 1.2e-3), (6_000, 3e-4), (1_000_000, 3e-4)])
+def test_a_short_training_learns_faster(steps, lr):
+    cfg = replace(small_config(), steps=steps)
+    assert cfg.lr == pytest.approx(lr)
+    agent = make_agent(cfg)
+    agent.schedule()
+    rates = {name: o.param_groups[0]["lr"] for name, o in agent.optimizers.items()}
+    assert rates == {"critic": 3e-4, "denoiser": 3 * cfg.lr, "policy": cfg.lr}
+    assert replace(cfg, optim=OptimConfig(lr=1e-4)).lr == 1e-4
+
+
+def test_a_run_that_says_nothing_of_the_learning_rate_had_the_former_one():
+    assert Config.from_dict({"steps": 500, "optim": {}}).lr == 3e-4
+    assert Config.from_dict(Config(steps=500).to_dict()).lr == 2e-3
 
 
 @pytest.mark.slow

@@ -49,8 +49,8 @@ NAN, INF = float("nan"), float("inf")
         (DiffusionConfig, {"sigma_min": 1e-300}, "sigma_min is 1e-300; expected at least 1e-06."),
         (CriticConfig, {"critic_hidden": [0]}, "critic_hidden is (0,); expected each entry at least 1."),
         (CriticConfig, {"discount": None}, "discount is None; expected a finite number."),
-        (OptimConfig, {"lr": INF}, "lr is inf; expected a finite number."),
-        (OptimConfig, {"lr": 10**400}, "lr is a number of more than 38 digits; expected a finite number."),
+        (OptimConfig, {"lr": INF}, "lr is inf; expected a finite number or None."),
+        (OptimConfig, {"lr": 10**400}, "lr is a number of more than 38 digits; expected a finite number or None."),
         (OptimConfig, {"batch_size": 10**12}, "expected at most 10_000_000."),
         (EncoderConfig, {"encoder_losses": ("critic", "polcy")}, "expected a tuple of critic, denoiser, policy"),
         (EncoderConfig, {"backbone_weights": 3}, "backbone_weights is 3; expected text or None."),
@@ -79,7 +79,7 @@ def test_values_of_another_type_that_say_the_same_are_taken():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ("--lr inf", "--lr is inf; expected a finite number."),
+        ("--lr inf", "--lr is inf; expected a finite number or no value."),
         ("--seed 18446744073709551616", "--seed is 18446744073709551616; expected at most"),
         ("--critic-hidden 256 0", "--critic-hidden is 256 0; expected each entry at least 1."),
         ("--threads 100000", "--threads is 100000; expected at most 512."),

@@ -98,7 +98,8 @@ class PlainDTQL:
 
     def iterate(self, b):
         c, p = self.cfg.critic, self.cfg.policy
-        lr = self.cfg.optim.lr * 0.5 * (1 + math.cos(math.pi * self.k / self.cfg.steps))
+        factor = 0.5 * (1 + math.cos(math.pi * self.k / self.cfg.steps))
+        lr, critic_lr = self.cfg.lr * factor, self.cfg.optim.critic_lr * factor
         v_of = lambda w, obs: layers(w, obs, "net", 2, norm=True)[:, 0]  # noqa: E731
         q_min = lambda w, obs, a: torch.minimum(one_q(w, 0, obs, a, 2), one_q(w, 1, obs, a, 2))  # noqa: E731
 
@@ -116,8 +117,8 @@ class PlainDTQL:
 
         spread = q_min(self.w["q"], b.obs, b.action).std()
         v_grads, q_grads = self.gradients("v", v_loss), self.gradients("q", q_loss)
-        self.adam["v"].step(self.w["v"], v_grads, lr)
-        self.adam["q"].step(self.w["q"], q_grads, lr)
+        self.adam["v"].step(self.w["v"], v_grads, critic_lr)
+        self.adam["q"].step(self.w["q"], q_grads, critic_lr)
 
         # 2. Diffusion policy learning: Eq. 2.
         sigma = self.draw_sigma(len(b.obs), self.cfg.diffusion.sigma_min, self.cfg.diffusion.sigma_max)
