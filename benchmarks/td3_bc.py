@@ -34,7 +34,9 @@ from common import Flat  # noqa: E402
 from environments import RECIPES, install, python_of  # noqa: E402
 from pipe import PipedPolicy  # noqa: E402
 
-from dtql_robot import Demonstrations, evaluate, load  # noqa: E402
+from dtql_robot import Demonstrations, evaluate  # noqa: E402
+from dtql_robot.api.demonstrations import take  # noqa: E402
+from dtql_robot.config import Config  # noqa: E402
 from dtql_robot.env_record import EnvChoice  # noqa: E402
 from dtql_robot.errors import InputError  # noqa: E402
 from dtql_robot.eval.result import EvalResult  # noqa: E402
@@ -102,7 +104,8 @@ def perform(partner: Partner, options: argparse.Namespace) -> dict[str, Any]:
     folder = options.bench / METHOD / partner.name
     folder.mkdir(parents=True, exist_ok=True)
     config = partner.settings["config"]
-    np.savez(folder / "data.npz", **flatten(load(partner.settings["data"]), config["data"])._asdict())
+    demos = take(partner.settings["data"], Config.from_dict(config)).demos
+    np.savez(folder / "data.npz", **flatten(demos, config["data"])._asdict())
     updates = options.steps or config["steps"]
     words = [str(python_of(options.venvs, PACKAGE)), str(HERE / f"learners/of_{PACKAGE}.py")]
     shared = ["--out", str(folder), "--threads", str(options.threads)]
