@@ -36,7 +36,7 @@ from dtql_robot.system.files import check_writable, expanded
 from dtql_robot.system.locks import locked
 
 if TYPE_CHECKING:
-    from dtql_robot.makers.policy_plan import PolicyPlan
+    from dtql_robot.types import Demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
     Suites: smoke (a check of the installation, two minutes), fetch, mixed (demonstrations of mixed quality), metaworld,
-    manipulation, locomotion (100,000 steps of a released policy, by normalized score, beside the return of the data),
+    manipulation, locomotion (100,000 steps of released policies, by normalized score, beside the return of the data),
     ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people), d4rl (Adroit and
     locomotion, by normalized score) and paper (the 20 rows of DTQL's paper by its own settings, their KL partners, the
     default recipe and other methods, beside the return of the data). The last four show published results beside ours.
@@ -266,15 +266,30 @@ def _collect(task: BenchTask, path: Path) -> None:
         recording.run()
         save_ogbench(recording.demonstrations(), path)
     elif isinstance(task.data, PolicyRecording):
-        recording = Recording(_plan_of(task.data))
-        recording.run()
-        save_d4rl(recording.demonstrations(), path)
+        save_d4rl(_of_levels(task.data), path)
     else:
         save_robomimic(collect(**dataclasses.asdict(task.data)), path)
 
 
-def _plan_of(recording: PolicyRecording) -> PolicyPlan:
+def _of_levels(asked: PolicyRecording) -> Demonstrations:
+    """The episodes of one level after the other, with what all levels' recordings say of themselves."""
+    from dtql_robot.envs.collection.collect import Recording
     from dtql_robot.envs.seeding import EPISODES_PER_SEED
     from dtql_robot.makers.chosen import plan_of_level
 
-    return plan_of_level(recording.task, recording.level, episodes=EPISODES_PER_SEED, transitions=recording.transitions)
+    parts = []
+    for level in asked.levels:
+        plan = plan_of_level(asked.task, level, episodes=EPISODES_PER_SEED, transitions=asked.transitions)
+        recording = Recording(plan)
+        recording.run()
+        parts.append(recording.demonstrations())
+    first, *others = parts
+    if not others:
+        return first
+    episodes = [
+        dataclasses.replace(e, name=f"{level} {e.name}")
+        for level, part in zip(asked.levels, parts, strict=True)
+        for e in part.episodes
+    ]
+    shared = {k: v for k, v in first.attrs.items() if all(p.attrs.get(k) == v for p in others)}
+    return dataclasses.replace(first, episodes=tuple(episodes), attrs=shared)

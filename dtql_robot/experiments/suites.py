@@ -33,10 +33,13 @@ class OracleRecording:
 
 @dataclass(frozen=True)
 class PolicyRecording:
-    """Episodes of a released policy, or of random actions, to record: what `plan_of_level` takes."""
+    """Episodes of released policies, or of random actions, to record: what `plan_of_level` takes, level by level.
+
+    transitions: of each level.
+    """
 
     task: str
-    level: Literal["random", "medium", "expert"] = "medium"
+    levels: tuple[Literal["random", "medium", "expert"], ...] = ("medium",)
     transitions: int = 100_000
 
 
@@ -182,13 +185,16 @@ PAPER = tuple(_paper(row) for row in paper.ROWS if not (row.dataset.startswith("
 
 LOCOMOTION = tuple(
     BenchTask(
-        f"{robot.lower()}-medium",
-        PolicyRecording(f"{robot}-v5"),
+        f"{robot.lower()}-{'-'.join(levels)}",
+        PolicyRecording(f"{robot}-v5", levels, 100_000 // len(levels)),
         options=("--env", f"{robot}-v5", "--reward=dataset"),
         group="d4rl score, data recorded here",
-        row=f"{robot.lower()}-medium-v2",
+        row=f"{robot.lower()}-{'-'.join(levels)}-v2",
     )
-    for robot in ("Hopper", "Walker2d", "HalfCheetah")
+    for robot, levels in (
+        *((robot, ("medium",)) for robot in ("Hopper", "Walker2d", "HalfCheetah")),
+        ("Hopper", ("medium", "expert")),
+    )
 )
 
 SUITES: dict[str, tuple[BenchTask, ...]] = {

@@ -138,7 +138,7 @@ def test_the_smallest_size_of_d4rl(real_data, tmp_path, capsys):
 @pytest.mark.simulator
 def test_locomotion_is_recorded_here_and_trained_by_the_papers_settings(tmp_path):
     """The whole way but for the training: the data, what it reaches, and what each method would be told."""
-    task = replace(suite("locomotion")[0], data=PolicyRecording("Hopper-v5", "random", 200))
+    task = replace(suite("locomotion")[0], data=PolicyRecording("Hopper-v5", ("random",), 200))
     data = tmp_path / "data" / "hopper-medium.hdf5"
     bench._collect(task, data)
     demos = load(data)
@@ -155,3 +155,22 @@ def test_locomotion_is_recorded_here_and_trained_by_the_papers_settings(tmp_path
     line = next(x for x in text.splitlines() if x.startswith(f"| {task.name} | behaviour"))
     low, high = over_tasks([scores], mean)[1]
     assert f"| {low:.1f} to {high:.1f} | {np.mean(scores):.1f} | {len(scores)} | the data |" in line
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+def test_locomotion_of_several_levels_is_recorded_into_one_file(tmp_path):
+    mixed = next(task for task in suite("locomotion") if task.name == "hopper-medium-expert")
+    assert mixed.data == PolicyRecording("Hopper-v5", ("medium", "expert"), 50_000)
+    data = tmp_path / "a.hdf5"
+    bench._collect(replace(mixed, data=PolicyRecording("Hopper-v5", ("random", "medium"), 100)), data)
+    demos = load(data)
+    bad, good = ([e for e in demos.episodes if e.name.startswith(level)] for level in ("random ", "medium "))
+    assert [e.name for e in demos.episodes] == [e.name for e in (*bad, *good)]
+    for part in (bad, good):
+        lengths = [len(e) for e in part]
+        assert sum(lengths[:-1]) < 100 <= sum(lengths)
+    assert max(len(e) for e in bad) < len(good[0])
+    assert (demos.env_spec, "collection" in demos.attrs) == ("Hopper-v5", False)  # of which there were two
+    assert len(behaviour_scores(mixed, data)) == len(demos)
+    assert mixed.paper_row == paper.row_of("hopper-medium-expert-v2")
