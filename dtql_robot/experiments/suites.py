@@ -183,18 +183,18 @@ def _paper(row: paper.Row) -> BenchTask:
 
 PAPER = tuple(_paper(row) for row in paper.ROWS if not (row.dataset.startswith("antmaze") and "-v0" in row.dataset))
 
-LOCOMOTION = tuple(
-    BenchTask(
-        f"{robot.lower()}-{'-'.join(levels)}",
-        PolicyRecording(f"{robot}-v5", levels, 100_000 // len(levels)),
-        options=("--env", f"{robot}-v5", "--reward=dataset"),
-        group="d4rl score, data recorded here",
-        row=f"{robot.lower()}-{'-'.join(levels)}-v2",
-    )
-    for robot, levels in (
-        *((robot, ("medium",)) for robot in ("Hopper", "Walker2d", "HalfCheetah")),
-        ("Hopper", ("medium", "expert")),
-    )
+
+def _locomotion(data: PolicyRecording) -> BenchTask:
+    name = "-".join((data.task.removesuffix("-v5").lower(), *data.levels))
+    options = ("--env", data.task, "--reward=dataset")
+    return BenchTask(name, data, options=options, group="d4rl score, data recorded here", row=f"{name}-v2")
+
+
+LOCOMOTION = (
+    _locomotion(PolicyRecording("Hopper-v5")),
+    _locomotion(PolicyRecording("Walker2d-v5")),
+    _locomotion(PolicyRecording("HalfCheetah-v5")),
+    _locomotion(PolicyRecording("Hopper-v5", ("medium", "expert"), 50_000)),
 )
 
 SUITES: dict[str, tuple[BenchTask, ...]] = {
