@@ -24,7 +24,7 @@ def make_agents(cfg, seeds):
 )
 def test_an_ensembles_members_equal_agents_of_their_own(policy):
     cfg = small_config(**policy)
-    cfg = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, pretrain_steps=2, obs_noise=0.1))
+    cfg = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, pretrain_steps=2, obs_noise=0.1, lr=3e-4))
     alone, members = make_agents(cfg, (3, 5, 7)), make_agents(cfg, (3, 5, 7))
     ensemble = Ensemble(members)
     for i in range(8):
@@ -53,7 +53,7 @@ def threads():
 def test_ensembles_in_parallel_equal_agents_of_their_own(threads, count, parts):
     """Four seeds in as many threads as divide both."""
     cfg = small_config(**SAMPLED)
-    cfg = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, pretrain_steps=2, obs_noise=0.1))
+    cfg = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, pretrain_steps=2, obs_noise=0.1, lr=3e-4))
     alone, members = make_agents(cfg, (3, 5, 7, 8)), make_agents(cfg, (3, 5, 7, 8))
     threads(count)
     together = ParallelEnsembles(members)
