@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from dtql_robot.algorithm.networks import ACTIVATIONS
+from dtql_robot.algorithm.networks import ACTIVATIONS, linear_of_parts
 
 
 class SinusoidalEmbedding(nn.Module):
@@ -54,9 +54,9 @@ class DenoiserNet(nn.Module):
     def forward(self, x: Tensor, c_noise: Tensor, obs: Tensor) -> Tensor:
         """x: (B, H, A).  c_noise: (B,).  obs: (B, O).  Returns (B, H, A)."""
         level, state = self.embed(c_noise), self.encode(obs)
-        h = self.enter(torch.cat([x.flatten(1), level], dim=-1))
+        h = linear_of_parts(self.enter, x.flatten(1), level)
         for norm, up, down in zip(self.norms, self.ups, self.downs, strict=True):
-            h = h + down(self.act(up(torch.cat([norm(h), state], dim=-1))))
+            h = h + down(self.act(linear_of_parts(up, norm(h), state)))
         out = self.leave(self.act(h)) + self.gate(level) * self.regress(state)
         return out.unflatten(1, self.chunk).to(x.dtype)
 
