@@ -47,8 +47,9 @@ FORMER: dict[str, dict[str, Any]] = {
 """What was done before a setting was there, where that is not its default."""
 
 
-LR_STEPS, LR_MIN, LR_MAX = 1.8, 3e-4, 2e-3
-"""Learning rate times updates that a training is given by default, and the bounds of that rate (docs/recipe.md)."""
+LR, LR_UPDATES, LR_MAX = 3e-4, 6_000, 2e-3
+"""Default learning rate, of trainings of so many updates or more; shorter ones learn faster in proportion, up to a
+limit (docs/recipe.md)."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Config:
         """The learning rate that the training begins with: `optim.lr`, or what suits its length."""
         if self.optim.lr is not None:
             return self.optim.lr
-        return min(max(LR_STEPS / self.steps, LR_MIN), LR_MAX)
+        return min(LR * max(1.0, LR_UPDATES / self.steps), LR_MAX)
 
     @property
     def plugins(self) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dtql_robot.config import LR_MIN, LR_STEPS, Config
+from dtql_robot.config import LR, LR_UPDATES, Config
 from dtql_robot.config.policy import Q_WEIGHT, Q_WEIGHT_ALONE
 from dtql_robot.env_record import SuccessRule, success_rule
 from dtql_robot.policy.interface import Interface
@@ -195,8 +195,9 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
             said.append(f"{why}, and it has data and updates to learn it from (--q-weight {Q_WEIGHT} turns this off).")
         else:
             said.append(f"{why}; with --steps {MANY_UPDATES} or more it would be {Q_WEIGHT_ALONE}.")
-    if asked.optim.lr is None and resolved.lr > LR_MIN:
-        said.append(f"lr {resolved.lr:.2g}: a training of fewer than {LR_STEPS / LR_MIN:,.0f} updates learns faster.")
+    if asked.optim.lr is None and asked.steps < LR_UPDATES:
+        why = f"a training of fewer than {LR_UPDATES:,} updates learns faster (--lr {LR} turns this off)."
+        said.append(f"lr {resolved.lr:.2g}: {why}")
     if asked.data.temporal_ensemble_coeff == "fit":
         said.append("the weights of older and newer chunks are fitted to the demonstrations at every save.")
     return tuple(said)

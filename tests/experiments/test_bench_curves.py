@@ -11,6 +11,7 @@ from dtql_robot.experiments.curves import Curve, _draw_panel, as_csv, curves, dr
 from dtql_robot.experiments.jobs import Job
 from dtql_robot.experiments.records import CURVE, compact, curve_of, write_tables
 from dtql_robot.experiments.suites import suite
+from tests.helpers.bench_records import bench_record
 
 SCALE = {"ref_min_score": 100.0, "ref_max_score": 300.0, "measure": "return", "source": "the dataset"}
 
@@ -26,14 +27,8 @@ def kept(task="hopper-medium", method="dtql", seed=0, rows=(), **results):
         "normalized_score": 50.0,
         **results,
     }
-    return {
-        "task": task,
-        "method": method,
-        "train_seconds": 1.0,
-        "results": found,
-        "run": {"config": {"seed": seed}},
-        **({"curve": {"columns": list(CURVE), "rows": [list(r) for r in rows]}} if rows else {}),
-    }
+    curve = {"columns": list(CURVE), "rows": [list(r) for r in rows]}
+    return bench_record(task, method, seed, found, **({"curve": curve} if rows else {}))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from scipy.stats import t
 
 from dtql_robot.eval.intervals import T_975, mean_interval, wilson_interval
 from dtql_robot.experiments.table import Cell, as_csv, draw, gather, markdown
+from tests.helpers.bench_records import bench_record
 
 
 def cell(task: str, method: str, rates: tuple[float, ...]) -> Cell:
@@ -48,14 +49,7 @@ def test_table_and_figure(tmp_path):
 
 def test_runs_are_gathered_in_order():
     def record(task, method, seed, rate):
-        results = {"success_rate": rate, "episodes": 100, "policy_hz": 4000.0}
-        return {
-            "task": task,
-            "method": method,
-            "train_seconds": 61.0,
-            "results": results,
-            "run": {"config": {"seed": seed}},
-        }
+        return bench_record(task, method, seed, {"success_rate": rate, "episodes": 100, "policy_hz": 4000.0})
 
     records = [
         record("a", "m", 1, 0.8),

@@ -8,7 +8,7 @@ import torch
 
 from dtql_robot.algorithm import losses
 from dtql_robot.algorithm.agent import frozen
-from dtql_robot.config import Config, DataConfig, PolicyConfig
+from dtql_robot.config import Config, DataConfig, OptimConfig, PolicyConfig
 from dtql_robot.config.policy import Q_WEIGHT, Q_WEIGHT_ALONE
 from dtql_robot.errors import InputError
 from dtql_robot.training.behaviour import ENOUGH, choose_behaviour, cut_solutions, split_returns
@@ -140,6 +140,13 @@ def test_q_goes_further_where_nothing_else_tells_good_from_bad(demos, labels, da
 def test_a_few_demonstrations_are_not_much_data(demos):
     assert sum(map(len, demos.episodes)) < MANY_TRANSITIONS
     assert resolve(demos, Config()).cfg.policy.q_weight == Q_WEIGHT
+
+
+def test_the_learning_rate_of_a_short_training_is_told_and_that_of_others_is_not(demos):
+    told = [s for s in resolve(demos, Config(steps=1_000)).decisions if s.startswith("lr ")]
+    assert told == ["lr 0.0018: a training of fewer than 6,000 updates learns faster (--lr 0.0003 turns this off)."]
+    for cfg in (Config(), Config(steps=20_000), Config(steps=1_000, optim=OptimConfig(lr=0.0003))):
+        assert not any(s.startswith("lr ") for s in resolve(demos, cfg).decisions)
 
 
 def test_recordings_that_go_on_after_success_are_all_behaviour(demos):
