@@ -21,6 +21,7 @@ SHARED: Settings = {
     "data.n_action_steps": 1,
     "data.reward": "dataset",
     "data.behaviour": "all",
+    "data.after_success": "all",
     "data.obs_norm": "none",
     "data.action_norm": "none",
     "diffusion.sigma_data": 0.5,

@@ -22,8 +22,8 @@ ONE_NETWORK: Recipe = {
     "optim.denoiser_lr_scale": 1.0,
 }
 
-_BASELINE: Recipe = {**ONE_NETWORK, "data.behaviour": "all"}
-"""What the baselines share: they learn from all episodes alike."""
+_BASELINE: Recipe = {**ONE_NETWORK, "data.behaviour": "all", "data.after_success": "all"}
+"""What the baselines share: they learn from all steps of all episodes alike."""
 
 _MSE: Recipe = {
     **_BASELINE,

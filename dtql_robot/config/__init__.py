@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from dtql_robot.config.checks import Activation, SettingError, check_types, in_range, require
 from dtql_robot.config.critic import CriticConfig
-from dtql_robot.config.data import BehaviourChoice, DataConfig, Reward
+from dtql_robot.config.data import AfterSuccess, BehaviourChoice, DataConfig, Reward
 from dtql_robot.config.diffusion import DENOISER_NETS, DiffusionConfig, SigmaDensity
 from dtql_robot.config.encoder import ENCODERS, EncoderConfig, Network
 from dtql_robot.config.optim import OptimConfig
@@ -24,6 +24,7 @@ from dtql_robot.system import plugins
 __all__ = [
     "Act",
     "Activation",
+    "AfterSuccess",
     "BehaviourChoice",
     "Config",
     "CriticConfig",
@@ -40,7 +41,7 @@ __all__ = [
 
 
 FORMER: dict[str, dict[str, Any]] = {
-    "data": {"temporal_ensemble_coeff": None, "behaviour": "all"},
+    "data": {"temporal_ensemble_coeff": None, "behaviour": "all", "after_success": "all"},
     "policy": {"q_unit": "value", "policy_members": 1, "tr_states": "behaviour"},
     "optim": {"denoiser_lr_scale": 1.0, "lr": 3e-4},
 }

@@ -9,6 +9,7 @@ from dtql_robot.config.checks import check_types, in_range, require
 
 Reward = Literal["auto", "success", "dataset"]
 BehaviourChoice = Literal["auto", "all", "successes", "returns", "solutions"]
+AfterSuccess = Literal["auto", "all", "cut"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class DataConfig:
     successes. returns: those with high returns. solutions: of recordings that go on when the task is done, the steps
     before it is, as many as the discount looks ahead. auto: of these recordings solutions, otherwise successes, if
     there are at least 25; returns if no episode is labelled and the returns fall into two groups; otherwise all."""
+    after_success: AfterSuccess = "auto"
+    """How much is learned of what follows an episode's first success. all: everything. cut: a third as many steps as it
+    took to succeed, at least 10. auto: cut if the environment counts a success at any step, the recordings mostly
+    stay successful, and a tenth of the data or more is left out; otherwise all."""
     success_reward: float | None = None
     """Count a step as a success if its recorded reward is at least this. Default: the success signal in the data."""
     reward_scale: float = 1.0

@@ -17,6 +17,7 @@ from dtql_robot.config import Config
 from dtql_robot.datasets.duplicates import fingerprint
 from dtql_robot.errors import InputError
 from dtql_robot.policy.state import seen_by
+from dtql_robot.training.after_success import cut_after_success
 from dtql_robot.training.behaviour import choose_behaviour, succeeds
 from dtql_robot.training.buffer import ChunkBuffer, make_buffer
 from dtql_robot.training.pixel_buffer import PixelBuffer, make_pixel_buffer
@@ -81,6 +82,8 @@ def measured_on(valid: Demonstrations, prepared: Prepared, settings: Resolved, d
     missing = [key for key in cfg.data.obs_keys if key not in valid.obs_shapes]
     if missing or valid.action_dim != face.action_dim:
         raise InputError(f"{valid.source}: what is held out has no {missing or 'actions'} like what is trained on.")
+    if cfg.data.after_success == "cut":
+        valid = replace(valid, episodes=cut_after_success(valid.episodes))
     valid = replace(valid, episodes=tuple(_shown(valid, settings)))
     if not valid.episodes:
         raise InputError(

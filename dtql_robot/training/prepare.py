@@ -14,6 +14,7 @@ from dtql_robot.config.policy import Q_WEIGHT, Q_WEIGHT_ALONE
 from dtql_robot.env_record import SuccessRule, success_rule
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.normalize import action_std
+from dtql_robot.training.after_success import choose_after_success, cut_after_success, left_out
 from dtql_robot.training.behaviour import Behaviour, choose_behaviour, succeeds
 from dtql_robot.training.buffer import (
     ChunkBuffer,
@@ -68,6 +69,9 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     env: the environment to evaluate in, where it is not the demonstrations' own; it says what a success is.
     """
     rule = success_rule(env or demos.env_spec)
+    whole, after = demos, choose_after_success(demos, cfg.data.after_success, rule)
+    if after == "cut":
+        demos = dataclasses.replace(whole, episodes=cut_after_success(whole.episodes))
     found = choose_behaviour(demos, cfg.data.behaviour, rule, cfg.critic.discount)
     temperature = resolve_temperature(found.shown, cfg.policy.awr_temperature, rule)
     step = resolve_q_weight(found, cfg)
@@ -76,11 +80,14 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     keys = choose_obs_keys(learned, cfg.data.obs_keys)
     low_keys, image_keys = split_keys(learned, keys)
     reward = resolve_reward(learned, cfg.data.reward)
-    data = dataclasses.replace(cfg.data, obs_keys=keys, reward=reward, behaviour=found.choice)
+    data = dataclasses.replace(cfg.data, obs_keys=keys, reward=reward, behaviour=found.choice, after_success=after)
     resolved = dataclasses.replace(cfg, data=data, policy=policy)
     if not policy.uses_all_episodes:
         found = dataclasses.replace(found, demos=learned, good=np.ones(len(learned), bool))
-    return Resolved(resolved, found, low_keys, image_keys, _decisions(found, cfg, resolved, rule), rule)
+    said = _decisions(found, cfg, resolved, rule)
+    if cfg.data.after_success == "auto" and after == "cut":
+        said = (left_out(whole), *said)
+    return Resolved(resolved, found, low_keys, image_keys, said, rule)
 
 
 def prepare(
