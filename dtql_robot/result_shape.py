@@ -25,6 +25,7 @@ EPISODE = object_of(
         "time_to_success": optional(whole),
     },
     {
+        "ends_in_success": optional(yes_or_no),
         "subtasks": optional(values_of(yes_or_no)),
         "stages": optional(values_of(optional(whole))),
         "starts": optional(values_of(list_of(number, at_least=2, at_most=3))),
@@ -51,6 +52,7 @@ EVALUATION = object_of(
     },
     {
         "mean_time_to_success": optional(number),
+        "success_at_end": optional(RATE),
         "subtask_success": optional(values_of(RATE)),
         "mean_subtasks": optional(number),
         "stages_reached": optional(values_of(RATE)),

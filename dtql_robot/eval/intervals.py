@@ -114,6 +114,11 @@ def episode_success(successes: Sequence[bool | None], rule: SuccessRule) -> bool
     return bool(successes[-1]) if rule == "last" else any(successes)
 
 
+def ends_in_success(successes: Sequence[bool | None], rule: SuccessRule) -> bool | None:
+    """Whether an episode's last step succeeds, where that is not what counts; None where it is, or none is told."""
+    return None if rule == "last" or None in successes else any(successes[-1:])
+
+
 def first_success(successes: Sequence[bool | None]) -> int | None:
     """Steps taken until the success signal first came on (1 = after the first action); None if it never did."""
     return next((i + 1 for i, success in enumerate(successes) if success), None)

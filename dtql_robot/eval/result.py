@@ -18,7 +18,14 @@ from dtql_robot.system.frames import data_frame
 if TYPE_CHECKING:
     import pandas
 
-TOLD = ("subtasks", "stages", "error", "starts", "measure")  # in an entry of `per_episode` where there is any
+TOLD = (
+    "ends_in_success",
+    "subtasks",
+    "stages",
+    "error",
+    "starts",
+    "measure",
+)  # in an entry of `per_episode` where there is any
 LISTED = 8  # episodes that are named one by one where a result is printed
 
 
@@ -29,6 +36,7 @@ class EpisodeResult:
     success          None where the environment reports none
     seed             `env.reset(seed=seed)` starts it, and seeds the policy's noise in it
     time_to_success  steps until the success signal first came on; None if it never did
+    ends_in_success  whether the last step succeeds too, where a success at any step counts; else None
     subtasks         part of the task -> whether it was done, where the environment tells (FrankaKitchen)
     starts           what stands where at its start: name -> (x, y, z), where observations tell
     stages           stage of the task -> steps until it first was there; None if it never was; in the order of the task
@@ -47,6 +55,7 @@ class EpisodeResult:
     starts: dict[str, list[float]] = field(default_factory=dict)
     measure: float | None = None
     stages: dict[str, int | None] = field(default_factory=dict)
+    ends_in_success: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """An entry of `per_episode` in results.json."""
@@ -191,6 +200,12 @@ class EvalResult:
         return sum(times) / len(times) if times else None
 
     @property
+    def success_at_end(self) -> float | None:
+        """The share of episodes whose last step succeeds, where a success at any step counts; None elsewhere."""
+        told = any(e.ends_in_success is not None for e in self.per_episode)
+        return sum(bool(e.ends_in_success) for e in self.per_episode) / self.episodes if told else None
+
+    @property
     def subtask_success(self) -> dict[str, float]:
         """Part of the task -> share of the episodes in which it was done."""
         names = dict.fromkeys(name for episode in self.per_episode for name in episode.subtasks)
@@ -222,6 +237,7 @@ class EvalResult:
             **known,
             "mean_length": self.mean_length,
             "mean_time_to_success": self.mean_time_to_success,
+            "success_at_end": self.success_at_end,
             "subtask_success": self.subtask_success,
             "mean_subtasks": self.mean_subtasks,
             "stages_reached": self.stages_reached,
@@ -277,6 +293,8 @@ class EvalResult:
             lines.append(f"  normalized score {self.normalized_score:.1f} ({self.reference.measure}; {scale})")
         if self.reference_note:
             lines.append(f"  {self.reference_note}")
+        if self.success_at_end is not None and self.success_at_end != self.success_rate:
+            lines.append(f"  a success at any step counts; {self.success_at_end:.1%} of the episodes end in one")
         if self.subtask_success:
             each = ", ".join(f"{name} {rate:.0%}" for name, rate in self.subtask_success.items())
             lines.append(f"  {self.mean_subtasks:.2f} of {len(self.subtask_success)} subtasks: {each}")

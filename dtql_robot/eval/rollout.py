@@ -10,7 +10,7 @@ from dataclasses import replace
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.measure import starts
 from dtql_robot.errors import InputError
-from dtql_robot.eval.intervals import episode_success, first_success
+from dtql_robot.eval.intervals import ends_in_success, episode_success, first_success
 from dtql_robot.eval.pools.actor import ActedEpisode, choose
 from dtql_robot.eval.pools.chunked_env import ChunkResult, Lost
 from dtql_robot.eval.pools.env_pool import EnvPool
@@ -31,6 +31,7 @@ def _finished(episode: ActedEpisode, facts: EnvInfo, last: ChunkResult) -> Episo
         episode_return=float(sum(episode.rewards)),
         length=len(episode.rewards),
         time_to_success=first_success(episode.successes),
+        ends_in_success=ends_in_success(episode.successes, facts.success_rule),
         subtasks=dict(last.subtasks),
         stages=dict(last.stages),
         starts=episode.starts,

@@ -1,7 +1,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from dtql_robot.eval.intervals import episode_success, first_success, wilson_interval
+from dtql_robot.eval.intervals import ends_in_success, episode_success, first_success, wilson_interval
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (25, 50), (47, 50), (3, 10), (199, 200)])
@@ -33,3 +33,11 @@ def test_time_to_success_counts_steps():
     assert first_success([True]) == 1
     assert first_success([False, False, True, True]) == 3
     assert first_success([False]) is None
+
+
+def test_the_end_of_an_episode_is_told_where_another_step_may_count():
+    assert ends_in_success([False, True, True], "any") is True
+    assert ends_in_success([True, False], "any") is False
+    assert ends_in_success([], "any") is False
+    assert ends_in_success([True, True], "last") is None
+    assert ends_in_success([None, None], "any") is None

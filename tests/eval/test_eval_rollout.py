@@ -8,6 +8,7 @@ from dtql_robot.envs import make_env
 from dtql_robot.envs.seeding import episode_rng, evaluation_seed
 from dtql_robot.errors import InputError
 from dtql_robot.eval import EpisodeResult, EvalResult, evaluate
+from dtql_robot.result_shape import evaluation
 from dtql_robot.types import Policy
 from tests.helpers.eval_policies import ConstantPolicy, ScriptedPolicy
 
@@ -123,6 +124,29 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path):
 def test_adroit_runs_its_full_horizon():
     result = evaluate(ConstantPolicy(np.zeros(28)), "AdroitHandDoor-v1", episodes=1, progress=False)
     assert (result.success_rule, result.horizon, result.per_episode[0].length) == ("any", 200, 200)
+    assert (result.per_episode[0].ends_in_success, result.success_at_end) == (False, 0.0)
+
+
+def test_what_is_held_to_the_end_is_told_beside_what_was_reached():
+    ends = [(True, True), (True, False), (False, False), (True, True)]
+    episodes = tuple(
+        EpisodeResult(i, won, 0.0, 5, 3 if won else None, ends_in_success=held) for i, (won, held) in enumerate(ends)
+    )
+    result = EvalResult("e", 0, episodes, "any", 5, 1, 1.0, 1.0)
+    content = json.loads(json.dumps(result.to_dict()))
+    assert (content["success_rate"], content["success_at_end"]) == (0.75, 0.5)
+    assert [e["ends_in_success"] for e in content["per_episode"]] == [True, False, False, True]
+    assert evaluation(content) is None
+    assert EpisodeResult.from_dict(content["per_episode"][1]) == episodes[1]
+    assert "50.0% of the episodes end in one" in str(result)
+    held = EvalResult("e", 0, episodes[:1] + episodes[2:], "any", 5, 1, 1.0, 1.0)
+    assert "end in one" not in str(held)
+
+
+def test_where_the_last_step_counts_nothing_else_is_told():
+    result = EvalResult("e", 0, (EpisodeResult(0, True, 0.0, 5, 3),), "last", 5, 1, 1.0, 1.0)
+    assert result.to_dict()["success_at_end"] is None
+    assert "ends_in_success" not in result.to_dict()["per_episode"][0]
 
 
 def test_the_policies_satisfy_the_protocol():
