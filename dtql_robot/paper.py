@@ -48,6 +48,7 @@ SHARED: Settings = {
     "policy.normalize_q": False,
     "policy.act": "softmax",
     "policy.candidates": 1024,
+    "critic.q_networks": 2,
     "critic.expectile": 0.7,
     "critic.discount": 0.99,
     "critic.v_layer_norm": False,

@@ -22,7 +22,7 @@ ONE_NETWORK: Recipe = {
     "optim.denoiser_lr_scale": 1.0,
 }
 
-_BASELINE: Recipe = {**ONE_NETWORK, "data.behaviour": "all", "data.after_success": "all"}
+_BASELINE: Recipe = {**ONE_NETWORK, "data.behaviour": "all", "data.after_success": "all", "critic.q_networks": 2}
 """What the baselines share: they learn from all steps of all episodes alike."""
 
 _MSE: Recipe = {

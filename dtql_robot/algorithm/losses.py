@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dtql_robot.algorithm.diffusion import Denoiser, edm_scalings
+from dtql_robot.algorithm.networks import smaller
 from dtql_robot.algorithm.peers import ALONE, Peers
 
 
@@ -58,14 +59,14 @@ def expectile_loss(difference: Tensor, expectile: float) -> Tensor:
 
 
 def value_loss(v: Tensor, target_q: Tensor, expectile: float) -> Tensor:
-    """V's expectile regression on the smaller target Q (Eq. 6).  v: (B,).  target_q: (2, B).  Returns (B,)."""
-    return expectile_loss(target_q.min(dim=0).values - v, expectile)
+    """V's expectile regression on the smaller target Q (Eq. 6).  v: (B,).  target_q: (N, B).  Returns (B,)."""
+    return expectile_loss(smaller(target_q) - v, expectile)
 
 
 def q_loss(q: Tensor, reward: Tensor, discount: Tensor, next_v: Tensor) -> Tensor:
-    """Squared TD error of both Q against reward + discount * V(s') (Eq. 7), summed over the two.
+    """Squared TD error of each Q against reward + discount * V(s') (Eq. 7), summed over them.
 
-    q: (2, B).  reward, discount, next_v: (B,).  Returns (B,).
+    q: (N, B).  reward, discount, next_v: (B,).  Returns (B,).
     """
     return ((reward + discount * next_v - q) ** 2).sum(dim=0)
 

@@ -15,7 +15,7 @@ from torch import nn
 from dtql_robot.algorithm.denoiser_networks import DENOISERS
 from dtql_robot.algorithm.diffusion import Denoiser
 from dtql_robot.algorithm.encoders import Encoders
-from dtql_robot.algorithm.networks import TwinQ, Value
+from dtql_robot.algorithm.networks import QNetworks, Value
 from dtql_robot.algorithm.policy_networks import DenoiserPolicy, GaussianPolicy, ImplicitPolicy, OneStepPolicyNet
 from dtql_robot.config import Config
 from dtql_robot.config.checks import SettingError
@@ -41,9 +41,9 @@ class Networks:
     encoder                            of image observations; None without images
     """
 
-    q: TwinQ
+    q: QNetworks
     v: Value
-    target_q: TwinQ
+    target_q: QNetworks
     denoiser: Denoiser
     policy: OneStepPolicyNet
     ema_policy: OneStepPolicyNet
@@ -104,12 +104,13 @@ def check_memory(cfg: Config, obs_dim: int, action_dim: int, device: torch.devic
     """InputError where networks and batches of this size cannot fit: before they are made, since running out of memory
     ends the process without a word.  A lower bound: what passes may still be too large."""
     chunk, width = cfg.data.horizon * action_dim, cfg.diffusion.denoiser_width
+    critics = 1 + cfg.critic.networks
     layers = {
-        "critic_hidden": 3 * _weights(obs_dim + chunk, cfg.critic.critic_hidden, 1),
+        "critic_hidden": critics * _weights(obs_dim + chunk, cfg.critic.critic_hidden, 1),
         "policy_hidden": cfg.policy.members * _weights(obs_dim, cfg.policy.policy_hidden, 2 * chunk),
         "denoiser_width": cfg.diffusion.denoiser_blocks * width**2,
     }
-    units = 3 * sum(cfg.critic.critic_hidden) + cfg.policy.members * sum(cfg.policy.policy_hidden) + width
+    units = critics * sum(cfg.critic.critic_hidden) + cfg.policy.members * sum(cfg.policy.policy_hidden) + width
     needed = {name: 16 * count for name, count in layers.items()}  # weight, gradient, two moments of Adam
     needed["batch_size"] = 4 * cfg.optim.batch_size * (units + 2 * (obs_dim + chunk))
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
@@ -144,7 +145,7 @@ def make_networks(
     if encoder is not None:
         obs_dim = encoder.feature_dim
     action_size, c, activation = cfg.data.horizon * action_dim, cfg.critic, cfg.optim.activation
-    q = TwinQ(obs_dim, action_size, c.critic_hidden, activation, c.q_layer_norm).to(device)
+    q = QNetworks(obs_dim, action_size, c.critic_hidden, activation, c.q_layer_norm, c.networks).to(device)
     v = Value(obs_dim, c.critic_hidden, activation, c.v_layer_norm).to(device)
     denoiser = make_denoiser(cfg, obs_dim, action_dim, sigma_data).to(device)
     policy = make_policy(cfg, obs_dim, action_dim, sigma_data).to(device)

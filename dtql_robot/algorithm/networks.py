@@ -121,21 +121,33 @@ def orthogonal_(net: nn.Sequential) -> None:
             layer.bias.zero_()
 
 
-class TwinQ(nn.Module):
-    """Q1 and Q2 of a state and an action chunk, computed together."""
+class QNetworks(nn.Module):
+    """Q of a state and an action chunk by N networks, computed together: Q1, Q2 and, for its gradient, others."""
 
     def __init__(
-        self, obs_dim: int, action_size: int, hidden: Sequence[int], activation: str, layer_norm: str = "shared"
+        self,
+        obs_dim: int,
+        action_size: int,
+        hidden: Sequence[int],
+        activation: str,
+        layer_norm: str = "shared",
+        count: int = 2,
     ):
-        """layer_norm: whether the gains and shifts are "shared" by the two or each has its "own"."""
+        """layer_norm: whether the gains and shifts are "shared" by all or each has its "own".  count: N, 2 or more."""
         super().__init__()
-        norm = nn.LayerNorm if layer_norm == "shared" else partial(EnsembleLayerNorm, 2)
-        self.net = mlp(obs_dim + action_size, hidden, 1, activation, norm, ensemble=2)
+        self.count = count
+        norm = nn.LayerNorm if layer_norm == "shared" else partial(EnsembleLayerNorm, count)
+        self.net = mlp(obs_dim + action_size, hidden, 1, activation, norm, ensemble=count)
 
     def forward(self, obs: Tensor, action: Tensor) -> Tensor:
-        """obs: (B, O).  action: (B, H, A).  Returns (2, B)."""
+        """obs: (B, O).  action: (B, H, A).  Returns (N, B)."""
         x = torch.cat([obs, action.flatten(1)], dim=-1)
-        return self.net(x.expand(2, *x.shape)).squeeze(-1).to(obs.dtype)
+        return self.net(x.expand(self.count, *x.shape)).squeeze(-1).to(obs.dtype)
+
+
+def smaller(q: Tensor) -> Tensor:
+    """The smaller of Q1 and Q2, the judgment that the paper's losses read.  (N, B) -> (B,)."""
+    return q[:2].min(dim=0).values
 
 
 class Value(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor
 from dtql_robot.algorithm import losses
 from dtql_robot.algorithm.diffusion import edm_scalings
 from dtql_robot.algorithm.model import Model
+from dtql_robot.algorithm.networks import smaller
 from dtql_robot.algorithm.peers import ALONE, Peers
 from dtql_robot.algorithm.policy_networks import GaussianPolicy
 from dtql_robot.types import Batch, halves
@@ -81,7 +82,7 @@ class Objectives(Model):
         v, q = self.v(b.obs), self.q(b.obs, b.action)
         v_loss = losses.value_loss(v, regressed_q, c.expectile).mean()
         q_loss = losses.masked_mean(losses.q_loss(q, b.reward, b.discount, next_v), b.td_valid, self.peers)
-        q_spread = self.peers.rows_of_all(q.min(dim=0).values).std()
+        q_spread = self.peers.rows_of_all(smaller(q)).std()
         log = {"v_loss": v_loss, "q_loss": q_loss, "v": v.mean(), "q": q.mean(), "q_spread": q_spread}
         return v_loss + q_loss, log
 
@@ -149,12 +150,12 @@ class Objectives(Model):
         """Mean of min(Q1, Q2) at the policy's action, in units of its spread if asked for; twice, as gain and as Q."""
         if self.cfg.policy.weight_of_q == 0:
             return action.new_zeros(()), action.new_zeros(())
-        q = self.q(self._seen_by("critic", b, constant=True).obs, action).min(dim=0).values.mean()
+        q = smaller(self.q(self._seen_by("critic", b, constant=True).obs, action)).mean()
         q = q / q_spread.clamp(min=1e-6) if self.cfg.policy.normalize_q else q
         return q, q
 
     def _gain(self, action: Tensor, b: Batch, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """(what moves the policy along the gradient of min(Q1, Q2), against the pull of the other terms; mean Q).
+        """(what moves the policy along the gradient of Q, against the pull of the other terms; mean Q).
 
         The curvature of that pull is known: nll_weight of the squared error, and of the trust region at most
         1 / c_out**2 (see `losses.denoising_loss`).
@@ -165,7 +166,8 @@ class Objectives(Model):
         obs = self._seen_by("critic", b, constant=True).obs
 
         def judged(a: Tensor) -> tuple[Tensor, Tensor]:
-            q = self.q(obs, a).min(dim=0).values
+            q = self.q(obs, a)
+            q = smaller(q) if len(q) == 2 else q.mean(dim=0)
             return q.sum(), q
 
         with torch.autocast(self.device.type, enabled=False):  # the inner gradient is not made for mixed precision
@@ -193,7 +195,7 @@ class Objectives(Model):
         if p.awr_temperature:
             with torch.no_grad():
                 obs = self._seen_by("critic", b).obs
-                advantage = self.target_q(obs, b.action).min(dim=0).values - self.v(obs)
+                advantage = smaller(self.target_q(obs, b.action)) - self.v(obs)
                 weight = losses.advantage_weights(advantage, p.awr_temperature, self.peers)
                 mean_weight = self.peers.mean(weight.mean())
             nll = nll * weight / mean_weight

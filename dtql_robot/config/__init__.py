@@ -42,6 +42,7 @@ __all__ = [
 
 FORMER: dict[str, dict[str, Any]] = {
     "data": {"temporal_ensemble_coeff": None, "behaviour": "all", "after_success": "all"},
+    "critic": {"q_networks": 2},
     "policy": {"q_unit": "value", "policy_members": 1, "tr_states": "behaviour"},
     "optim": {"denoiser_lr_scale": 1.0, "lr": 3e-4},
 }

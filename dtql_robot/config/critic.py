@@ -14,6 +14,10 @@ class CriticConfig:
 
     critic_hidden: tuple[int, ...] = (256, 256, 256)
     """Widths of the Q and V networks' hidden layers."""
+    q_networks: int | None = None
+    """Number of Q networks. The first two judge actions, by the smaller of their values. With q_unit=step, the policy
+    moves along the gradient of that, or, with more than two, of the mean of all. Default: 2; 4 where nothing but Q
+    tells good actions from bad ones (no success signal, no groups of returns)."""
     expectile: float = 0.7
     """Expectile of the regression of V on Q."""
     discount: float = 0.99
@@ -31,6 +35,12 @@ class CriticConfig:
     def __post_init__(self) -> None:
         check_types(self)
         in_range(self, 1, WIDEST, "critic_hidden")
+        in_range(self, 2, 1_000, "q_networks")
         require(0 < self.expectile < 1, "expectile", self.expectile, "between 0 and 1")
         require(0 <= self.discount <= 1, "discount", self.discount, "0 to 1")
         require(0 < self.tau <= 1, "tau", self.tau, "above 0, at most 1")
+
+    @property
+    def networks(self) -> int:
+        """q_networks, or their smaller default where none was chosen for the data."""
+        return self.q_networks or 2

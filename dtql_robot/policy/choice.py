@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dtql_robot.algorithm.diffusion import heun_sample, karras_sigmas
 from dtql_robot.algorithm.model import Model
+from dtql_robot.algorithm.networks import smaller
 from dtql_robot.config import PolicyConfig
 from dtql_robot.policy.state import seen_by
 from dtql_robot.types import Array
@@ -53,7 +54,7 @@ class ActionChoice:
         return self._q(seen, torch.from_numpy(np.asarray(chunks, np.float32)).to(self.device)).cpu().numpy()
 
     def _q(self, obs: Tensor, chunks: Tensor) -> Tensor:
-        return self.critic(obs, chunks).min(dim=0).values
+        return smaller(self.critic(obs, chunks))
 
     def _index(self, obs: Tensor, chunks: Tensor, rng: np.random.Generator) -> int:
         """Index of the candidate to execute: the best by target min-Q, or a draw from its softmax."""

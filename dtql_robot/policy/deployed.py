@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dtql_robot.algorithm.networks import smaller
 from dtql_robot.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class DeployedPolicy(nn.Module):
         assert self.critic is not None
         many = state.expand(drawn[0].shape[0], -1)
         chunks = self.network.candidates(state, drawn[0])
-        q = self.critic(many, chunks).min(dim=0).values
+        q = smaller(self.critic(many, chunks))
         if self.act == "best":
             return chunks[q.argmax(dim=0, keepdim=True)]
         reached = torch.softmax(q.double(), dim=0).cumsum(dim=0)

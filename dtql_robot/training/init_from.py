@@ -116,7 +116,7 @@ def inherited(run: Path) -> Config:
     from dtql_robot.run_name import split_checkpoint
 
     cfg, usual = Config.from_dict(read_config(split_checkpoint(run)[0])["config"]), Config()
-    data = dataclasses.replace(cfg.data, behaviour="auto", filter_key=None, episode_length=None)
+    data = dataclasses.replace(cfg.data, behaviour="auto", after_success="auto", filter_key=None, episode_length=None)
     p = cfg.policy
     q_weight = None if p.q_unit == "step" and p.q_weight in (Q_WEIGHT, Q_WEIGHT_ALONE) else p.q_weight
     policy = dataclasses.replace(p, awr_temperature=None, q_weight=q_weight)

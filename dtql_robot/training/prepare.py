@@ -31,6 +31,9 @@ from dtql_robot.types import Demonstrations
 TEMPERATURE_PER_FAILURE = 3.0
 """Temperature of the likelihood's advantage weights if every episode failed (docs/recipe.md)."""
 
+Q_NETWORKS_ALONE = 4
+"""Q networks where nothing else tells good actions from bad ones."""
+
 MANY_TRANSITIONS, MANY_UPDATES = 50_000, 20_000
 """From here on a critic may be all that tells good actions from bad ones (docs/recipe.md)."""
 
@@ -81,7 +84,8 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     low_keys, image_keys = split_keys(learned, keys)
     reward = resolve_reward(learned, cfg.data.reward)
     data = dataclasses.replace(cfg.data, obs_keys=keys, reward=reward, behaviour=found.choice, after_success=after)
-    resolved = dataclasses.replace(cfg, data=data, policy=policy)
+    critic = dataclasses.replace(cfg.critic, q_networks=resolve_q_networks(found, cfg))
+    resolved = dataclasses.replace(cfg, data=data, policy=policy, critic=critic)
     if not policy.uses_all_episodes:
         found = dataclasses.replace(found, demos=learned, good=np.ones(len(learned), bool))
     said = _decisions(found, cfg, resolved, rule)
@@ -158,11 +162,25 @@ def resolve_q_weight(found: Behaviour, cfg: Config) -> float:
     return Q_WEIGHT_ALONE if _q_is_alone(found, cfg) and cfg.steps >= MANY_UPDATES else Q_WEIGHT
 
 
+def resolve_q_networks(found: Behaviour, cfg: Config) -> int:
+    """What `cfg` has, or more than two where the policy moves along Q and nothing else tells what is good.
+
+    The gradient of one critic is wrong in ways that the mean of several is not (docs/recipe.md).
+    """
+    if cfg.critic.q_networks is not None:
+        return cfg.critic.q_networks
+    return Q_NETWORKS_ALONE if cfg.policy.weight_of_q > 0 and _only_q_tells(found, cfg) else cfg.critic.networks
+
+
+def _only_q_tells(found: Behaviour, cfg: Config) -> bool:
+    """Whether Q's weight is a step, and nothing but Q tells which of the data is good."""
+    unlabelled = found.choice == "all" and all(e.success is None for e in found.demos.episodes)
+    return cfg.policy.q_unit == "step" and unlabelled
+
+
 def _q_is_alone(found: Behaviour, cfg: Config) -> bool:
-    """Whether Q's weight is a step, there is much data, and nothing but Q tells which of it is good."""
-    episodes = found.demos.episodes
-    unlabelled = found.choice == "all" and all(e.success is None for e in episodes)
-    return cfg.policy.q_unit == "step" and unlabelled and sum(map(len, episodes)) >= MANY_TRANSITIONS
+    """Whether only Q tells what is good, and there is much data to learn it from."""
+    return _only_q_tells(found, cfg) and sum(map(len, found.demos.episodes)) >= MANY_TRANSITIONS
 
 
 def _failures(demos: Demonstrations, rule: SuccessRule) -> tuple[int, int]:
@@ -202,6 +220,9 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
             said.append(f"{why}, and it has data and updates to learn it from (--q-weight {Q_WEIGHT} turns this off).")
         else:
             said.append(f"{why}; with --steps {MANY_UPDATES} or more it would be {Q_WEIGHT_ALONE}.")
+    if asked.critic.q_networks is None and resolved.critic.q_networks == Q_NETWORKS_ALONE:
+        why = "nothing but Q tells good actions from bad ones (--q-networks 2 turns this off)."
+        said.append(f"q_networks {Q_NETWORKS_ALONE}: {why}")
     if asked.optim.lr is None and asked.steps < LR_UPDATES:
         why = f"a training of fewer than {LR_UPDATES:,} updates learns faster (--lr {LR} turns this off)."
         said.append(f"lr {resolved.lr:.2g}: {why}")

@@ -72,6 +72,7 @@ CASES: dict[str, tuple[Demonstrations, Config]] = {
     "noise": (low_dim(), config(optim={"obs_noise": 0.1}, policy={"tr_at": "sample", "nll": "tanh"})),
     "value": (low_dim(), config(policy={"q_unit": "value", "awr_temperature": 2.0})),
     "kl": (low_dim(), config(policy={"regularizer": "kl"})),
+    "q-networks": (low_dim(), config(critic={"q_networks": 4})),
     "halves": (low_dim(), config(data=DataConfig(behaviour="successes"))),
     "images": (pixels(), config(**IMAGES)),
     "images-halves": (
