@@ -27,7 +27,9 @@ def test_config_survives_json():
 
     cfg = small_config(act="best", nll="tanh")
     assert Config.from_dict(json.loads(json.dumps(cfg.to_dict()))) == cfg
-    assert Config.from_dict({"steps": 3, "critic": {"tau": 0.1}}) == Config(steps=3, critic=CriticConfig(tau=0.1))
+    assert Config.from_dict({"steps": 3, "critic": {"tau": 0.1}}) == Config(
+        steps=3, critic=CriticConfig(tau=0.1, q_networks=2)
+    )
     former = cfg.to_dict()
     del former["data"]["temporal_ensemble_coeff"]  # as written before there was one
     assert Config.from_dict(former).data.temporal_ensemble_coeff is None
