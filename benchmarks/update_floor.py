@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
-    parser.add_argument("--recipe", choices=["paper", "default", "mixed"], default="paper")
+    parser.add_argument("--recipe", choices=["paper", "default", "mixed", "unlabelled"], default="paper")
     parser.add_argument("--task", choices=list(SIZES), default="door")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

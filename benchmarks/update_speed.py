@@ -4,6 +4,7 @@ The paper's settings (`--preset paper`, no pretraining) and sizes: batch 256, ob
 denoiser 4 x 256, critics 3 x 256 with LayerNorm and Mish, policy 3 x 256 with ReLU; random data of the size of the
 Adroit door demonstrations.  `--recipe default` takes the default settings instead, for demonstrations that all succeed;
 `--recipe mixed` the same where only some do, so that each update draws as many samples of those beside the others.
+`--recipe unlabelled` the same where nothing tells which succeed, with more Q networks.
 `--task pick` has the sizes of FetchPickAndPlace: observation 31, action 4.  In one process, round by round in turn:
 
   plain      plain_update.py: an unhurried script with the structure of the authors' code
@@ -40,6 +41,7 @@ from dtql_robot.config import Config
 from dtql_robot.presets import override, preset
 from dtql_robot.training.buffer import ChunkBuffer
 from dtql_robot.training.cuda_graph import GraphedUpdate
+from dtql_robot.training.prepare import Q_NETWORKS_ALONE
 
 OBS, ACTION, TRANSITIONS = 39, 28, 6729
 SIZES = {"door": (OBS, ACTION), "pick": (31, 4)}
@@ -56,7 +58,8 @@ def settings_of(recipe: str) -> Config:
     """The settings of a --recipe."""
     if recipe == "paper":
         return paper()
-    return override(Config(), {"data.behaviour": "successes"}) if recipe == "mixed" else Config()
+    found = {"mixed": {"data.behaviour": "successes"}, "unlabelled": {"critic.q_networks": Q_NETWORKS_ALONE}}
+    return override(Config(), found.get(recipe, {}))
 
 
 def random_data(rng: np.random.Generator, obs: int = OBS, action: int = ACTION) -> dict[str, np.ndarray]:
@@ -201,7 +204,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--recipe", choices=["paper", "default", "mixed"], default="paper")
+    parser.add_argument("--recipe", choices=["paper", "default", "mixed", "unlabelled"], default="paper")
     parser.add_argument("--task", choices=list(SIZES), default="door")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
