@@ -18,14 +18,7 @@ from dtql_robot.system.frames import data_frame
 if TYPE_CHECKING:
     import pandas
 
-TOLD = (
-    "ends_in_success",
-    "subtasks",
-    "stages",
-    "error",
-    "starts",
-    "measure",
-)  # in an entry of `per_episode` where there is any
+TOLD = ("ends_in_success", "subtasks", "stages", "error", "starts", "measure")  # of an episode, where there is any
 LISTED = 8  # episodes that are named one by one where a result is printed
 
 
