@@ -282,4 +282,5 @@ def test_bf16_products_with_float32_weights():
 
 def test_critic_config_of_the_paper_is_what_the_benchmark_uses():
     norms = {"v_layer_norm": False, "q_layer_norm": "own"}
-    assert preset("paper").critic == CriticConfig(critic_hidden=(256, 256, 256), expectile=0.7, discount=0.99, **norms)
+    expected = CriticConfig(critic_hidden=(256, 256, 256), q_networks=2, expectile=0.7, discount=0.99, **norms)
+    assert preset("paper").critic == expected
