@@ -13,8 +13,9 @@ from dtql_robot.cli import main
 from dtql_robot.errors import InputError
 from dtql_robot.eval.across_seeds import SeedsResult
 from dtql_robot.eval.comparison import compare
+from dtql_robot.eval.episode_result import EpisodeResult
 from dtql_robot.eval.reference_returns import Reference
-from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.eval.result import EvalResult
 from dtql_robot.reports.page import write_report
 from dtql_robot.reports.run_report import write_run_report
 from dtql_robot.run_folder import read_config, read_metrics, read_results, read_summary, seed_runs

@@ -11,7 +11,8 @@ from typing import Any, cast
 from dtql_robot.errors import InputError
 from dtql_robot.eval import comparison
 from dtql_robot.eval.comparison import Comparison
-from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.eval.episode_result import EpisodeResult
+from dtql_robot.eval.result import EvalResult
 from dtql_robot.eval.subject import as_subject
 from dtql_robot.eval.video.side_by_side import Side, film_side_by_side
 from dtql_robot.eval.video.spec import VideoSpec

@@ -15,12 +15,13 @@ import numpy as np
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import as_spec
 from dtql_robot.errors import InputError
+from dtql_robot.eval.episode_result import EpisodeResult, Restart
 from dtql_robot.eval.pools.actor import bad_key, stack_obs
 from dtql_robot.eval.pools.chunked_env import Lost
 from dtql_robot.eval.pools.env_pool import EnvPool
 from dtql_robot.eval.ranges import run_on_cluster
 from dtql_robot.eval.reference_returns import find_reference
-from dtql_robot.eval.result import EpisodeResult, EvalResult, Restart
+from dtql_robot.eval.result import EvalResult
 from dtql_robot.eval.rollout import HOPELESS, run_episodes
 from dtql_robot.eval.settings import EvalSettings
 from dtql_robot.eval.subject import Function, Subject, as_subject

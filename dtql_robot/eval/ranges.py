@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from dtql_robot.eval.episode_result import EpisodeResult, Restart
 from dtql_robot.eval.pools.chunked_env import EnvServer
 from dtql_robot.eval.pools.env_pool import MOST_SIDE_BY_SIDE, LocalPool, suitable_envs
-from dtql_robot.eval.result import EpisodeResult, Restart
 from dtql_robot.eval.rollout import Report, labelled, run_episodes
 from dtql_robot.eval.subject import Subject
 from dtql_robot.system.cluster import Cluster, Finished, Pool

@@ -10,11 +10,11 @@ from dataclasses import replace
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.measure import starts
 from dtql_robot.errors import InputError
+from dtql_robot.eval.episode_result import EpisodeResult, Restart
 from dtql_robot.eval.intervals import ends_in_success, episode_success, first_success
 from dtql_robot.eval.pools.actor import ActedEpisode, choose
 from dtql_robot.eval.pools.chunked_env import ChunkResult, Lost
 from dtql_robot.eval.pools.env_pool import EnvPool
-from dtql_robot.eval.result import EpisodeResult, Restart
 from dtql_robot.types import Obs, Policy
 
 Report = Callable[[EpisodeResult], None]

@@ -7,7 +7,8 @@ from scipy.stats import binomtest
 from dtql_robot.cli import main
 from dtql_robot.errors import InputError
 from dtql_robot.eval.comparison import compare, holm, mcnemar
-from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.eval.episode_result import EpisodeResult
+from dtql_robot.eval.result import EvalResult
 
 
 def result(successes, env="FetchPush-v4", first_seed=100):

@@ -11,10 +11,11 @@ from dtql_robot.env_record import recorded_scores
 from dtql_robot.envs.make import env_info
 from dtql_robot.eval.across_seeds import SeedsResult
 from dtql_robot.eval.comparison import compare
+from dtql_robot.eval.episode_result import EpisodeResult
 from dtql_robot.eval.intervals import bootstrap_interval, mean_interval, returns_interval
 from dtql_robot.eval.paired_returns import paired_returns, sign_flip
 from dtql_robot.eval.reference_returns import Reference, find_reference
-from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.eval.result import EvalResult
 from dtql_robot.eval.video.labels import BLUE, caption
 from dtql_robot.eval.video.spec import spread
 from dtql_robot.experiments.table import as_csv, draw, gather, markdown

@@ -183,7 +183,7 @@ def test_a_policy_of_low_dimensional_observations_acts_in_the_workers():
 def test_restarts_are_in_the_results(undisturbed):
     from dataclasses import replace
 
-    from dtql_robot.eval.result import Restart
+    from dtql_robot.eval.episode_result import Restart
 
     result = replace(undisturbed, restarts=(Restart(5, 12, "It died."),))
     assert result.to_dict()["restarts"] == [{"seed": 5, "steps": 12, "reason": "It died."}]

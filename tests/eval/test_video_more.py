@@ -10,7 +10,7 @@ from dtql_robot import InputError, load_policy
 from dtql_robot.cli import main
 from dtql_robot.config import PolicyConfig
 from dtql_robot.envs.make import make_env
-from dtql_robot.eval.result import EpisodeResult
+from dtql_robot.eval.episode_result import EpisodeResult
 from dtql_robot.eval.video.labels import NOTE, STRIP
 from dtql_robot.eval.video.side_by_side import telling_seeds
 from dtql_robot.eval.video.spec import VideoSpec

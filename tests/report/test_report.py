@@ -8,7 +8,8 @@ from dtql_robot.cli import parse
 from dtql_robot.config import Config, DataConfig, DiffusionConfig, OptimConfig
 from dtql_robot.datasets import inspect
 from dtql_robot.errors import InputError
-from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.eval.episode_result import EpisodeResult
+from dtql_robot.eval.result import EvalResult
 from dtql_robot.metrics import panels
 from dtql_robot.reports.curves import plot_curves, series, smooth
 from dtql_robot.reports.page import write_report

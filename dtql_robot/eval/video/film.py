@@ -17,7 +17,8 @@ import numpy as np
 
 from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError, describe
-from dtql_robot.eval.result import EpisodeResult, EvalResult
+from dtql_robot.eval.episode_result import EpisodeResult
+from dtql_robot.eval.result import EvalResult
 from dtql_robot.eval.video.clips import Clip, grid_shape, write_clips
 from dtql_robot.eval.video.labels import PAPER, card
 from dtql_robot.eval.video.spec import ClipSpec, VideoSpec, choose_episodes, pick_episodes, spread

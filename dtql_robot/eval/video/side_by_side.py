@@ -11,7 +11,7 @@ import numpy as np
 
 from dtql_robot.envs.rendering.gl import gl_missing
 from dtql_robot.errors import InputError
-from dtql_robot.eval.result import EpisodeResult
+from dtql_robot.eval.episode_result import EpisodeResult
 from dtql_robot.eval.video.clips import Clip, write_clips
 from dtql_robot.eval.video.labels import card
 from dtql_robot.eval.video.spec import VideoSpec

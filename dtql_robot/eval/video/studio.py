@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import make_env
 from dtql_robot.errors import InputError
+from dtql_robot.eval.episode_result import EpisodeResult
 from dtql_robot.eval.pools.chunked_env import EnvServer
 from dtql_robot.eval.pools.env_pool import LocalPool
-from dtql_robot.eval.result import EpisodeResult
 from dtql_robot.eval.rollout import run_episodes
 from dtql_robot.eval.video.attention import Looking, beside, column_width
 from dtql_robot.eval.video.clips import Clip
