@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dtql_robot.algorithm.diffusion import sample_sigma
 from dtql_robot.algorithm.model import Networks, make_networks
 from dtql_robot.algorithm.objectives import Loss, Losses, Noise, Objectives
+from dtql_robot.algorithm.streams import InTurn
 from dtql_robot.config import Config
 from dtql_robot.types import Batch, PixelBatch, halves
 
@@ -54,6 +55,8 @@ class Algorithm1(Objectives, ABC):
         """transform: replaces each loss, for instance by its like for several agents."""
         super().__init__(cfg, networks, device)
         self.step = 0
+        self.side = InTurn()
+        """Where the critics learn while the denoiser does."""
         self.optimizers = self._make_optimizers()
         self.lr: float | Tensor = cfg.lr
         self.denoiser_lr: float | Tensor = cfg.lr * cfg.optim.denoiser_lr_scale
@@ -105,10 +108,12 @@ class Algorithm1(Objectives, ABC):
         p, d, log = self.cfg.policy, self.cfg.diffusion, {"q_spread": torch.ones_like(b.reward[..., 0])}
         whole = b
         experience, b = halves(whole) if self.cfg.draws_behaviour else (whole, whole)
-        if p.uses_critic:
-            log |= self._step("critic", experience)
+        with self.side if features is None else InTurn():  # features gather the gradients of all losses
+            if p.uses_critic:
+                log |= self._step("critic", experience)
         if p.uses_denoiser:
             log |= self._step("denoiser", b, self._noise(b, d.sigma_min, d.sigma_max))
+        self.side.join()
         if self.step >= self.cfg.optim.pretrain_steps:
             if p.regularizer == "kl":
                 log |= self._step("fake", b, self._noise(b, d.sigma_min, d.sigma_max, policy=True))

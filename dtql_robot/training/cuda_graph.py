@@ -8,6 +8,7 @@ import torch
 
 from dtql_robot.algorithm.agent import Algorithm1
 from dtql_robot.algorithm.objectives import Losses
+from dtql_robot.algorithm.streams import SideStream
 from dtql_robot.types import Batch, PixelBatch
 
 WARM_UP = 3
@@ -21,7 +22,7 @@ class GraphedUpdate:
     The first updates of each phase (before and after the policy starts) run eagerly, on a stream of their own as
     capture demands; they are updates like any other.  Random numbers, learning rate and average are as in eager
     updates: the generators are registered with the graph, and the rates are tensors that `schedule` fills before each
-    replay.
+    replay.  The critics learn on a second stream, beside the denoiser.
     """
 
     def __init__(self, agent: Algorithm1, sample: Callable[[], Batch | PixelBatch]):
@@ -31,6 +32,7 @@ class GraphedUpdate:
         self.graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Losses]] = {}
         self.warm = {False: 0, True: 0}
         self.stream = torch.cuda.Stream(agent.device)
+        agent.side = SideStream(agent.device)
         agent.schedule_on_device()
 
     def __call__(self) -> Losses:

@@ -14,6 +14,7 @@ from dtql_robot.algorithm import denoiser_networks
 from dtql_robot.algorithm.agent import DTQL, frozen
 from dtql_robot.algorithm.networks import Mish, linear_of_parts
 from dtql_robot.algorithm.policy_networks import GaussianPolicy
+from dtql_robot.algorithm.streams import InTurn
 from dtql_robot.config import CriticConfig
 from dtql_robot.presets import override, preset
 from dtql_robot.training.cuda_graph import GraphedUpdate
@@ -216,6 +217,60 @@ def test_an_update_reads_nothing_back(policy):
         agent.iterate(random_batch())
     with pytest.raises(AssertionError, match="_local_scalar_dense"), NoHostReads():
         torch.ones(()).item()
+
+
+class Touched(TorchDispatchMode):
+    """The storages that operations read and write, with all tensors kept, so that no memory is used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.written, self.kept = set(), set(), []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        for i, argument in enumerate(func._schema.arguments):
+            value = kwargs.get(argument.name, args[i] if i < len(args) else None)
+            write = argument.alias_info is not None and argument.alias_info.is_write
+            for tensor in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(tensor, torch.Tensor):
+                    (self.written if write else self.read).add(tensor.untyped_storage().data_ptr())
+        made = func(*args, **kwargs)
+        self.kept.append((args, kwargs, made))
+        return made
+
+
+class Watched(InTurn):
+    """What is touched beside and, until the join, in front."""
+
+    def __init__(self):
+        self.beside, self.front = Touched(), Touched()
+        self.joined = False
+
+    def __enter__(self):
+        self.beside.__enter__()
+
+    def __exit__(self, *fault):
+        self.beside.__exit__(*fault)
+        self.front.__enter__()
+
+    def join(self):
+        self.front.__exit__(None, None, None)
+        self.joined = True
+
+
+@pytest.mark.parametrize("policy", [{}, SAMPLED, {"awr_temperature": 1.0}])
+def test_critics_and_denoiser_can_learn_side_by_side(policy):
+    """On a GPU they do, in any order: neither may write what the other touches."""
+    agent = make_agent(small_config(**policy))
+    agent.update(random_batch())
+    agent.side = side = Watched()
+    agent.update(random_batch(1))
+    assert side.joined
+    weights = {name: {p.data_ptr() for p in network.parameters()} for name, network in agent.networks.items()}
+    assert side.beside.written >= weights["q"] | weights["v"]
+    assert side.front.written >= weights["denoiser"]
+    assert not side.beside.written & (side.front.read | side.front.written)
+    assert not side.front.written & side.beside.read
 
 
 def test_rates_on_the_device_are_the_same_rates():
