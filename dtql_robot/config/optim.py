@@ -34,7 +34,7 @@ class OptimConfig:
     is long enough to gain from it and there is a C++ compiler."""
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     """Replay each update as one CUDA graph, which is many times faster (NVIDIA GPUs only; docs/performance.md). auto:
-    on a GPU, except with images or with data kept in a file."""
+    on a GPU, except with data kept in a file or with an encoder that another package adds."""
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     """Precision of matrix products. tf32: NVIDIA GPUs only. bf16: autocast; weights stay float32."""
     activation: Activation = "relu"

@@ -45,6 +45,11 @@ class ChunkBuffer:
     def __len__(self) -> int:
         return len(self.actions)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of it is in the device's memory, and none in a file."""
+        return True
+
     def batch(self, index: Tensor) -> Batch:
         """The samples that start at transitions `index` (B,)."""
         steps = index[:, None] + torch.arange(self.horizon, device=index.device)
@@ -94,6 +99,11 @@ class DiskChunkBuffer(ChunkBuffer):
     """
 
     mapped: MappedStates | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        """The states are not."""
+        return False
 
     def rows(self, index: Tensor) -> Tensor:
         """States of the given rows, read from the file."""

@@ -18,17 +18,23 @@ WARM_UP = 3
 class GraphedUpdate:
     """Draws a batch and updates: captured once, replayed from then on.  Only for agents on a GPU.
 
-    agent: an agent or an ensemble.  sample: draws a batch on the device from the agent's generators.
+    agent: an agent or an ensemble.  sample: draws a batch on the device from the agent's generators.  before: what the
+    host does before each update, for instance to fill tensors that `sample` reads; it is not part of the graph.
     The first updates of each phase (before and after the policy starts) run eagerly, on a stream of their own as
     capture demands; they are updates like any other.  Random numbers, learning rate and average are as in eager
     updates: the generators are registered with the graph, and the rates are tensors that `schedule` fills before each
     replay.  The critics learn on a second stream, beside the denoiser.
     """
 
-    def __init__(self, agent: Algorithm1, sample: Callable[[], Batch | PixelBatch]):
+    def __init__(
+        self,
+        agent: Algorithm1,
+        sample: Callable[[], Batch | PixelBatch],
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
         if agent.device.type != "cuda":
             raise ValueError(f"CUDA graphs need an agent on a GPU, got one on {agent.device}")
-        self.agent, self.sample = agent, sample
+        self.agent, self.sample, self.before = agent, sample, before
         self.graphs: dict[bool, tuple[torch.cuda.CUDAGraph, Losses]] = {}
         self.warm = {False: 0, True: 0}
         self.stream = torch.cuda.Stream(agent.device)
@@ -40,6 +46,7 @@ class GraphedUpdate:
         agent = self.agent
         phase = agent.step >= agent.cfg.optim.pretrain_steps
         agent.schedule()
+        self.before()
         if self.warm[phase] < WARM_UP:
             self.warm[phase] += 1
             log = self._eager()

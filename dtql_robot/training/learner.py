@@ -70,7 +70,20 @@ class SingleLearner:
         size, agent = self.cfg.optim.batch_size, self.agent
         if not isinstance(buffer, PixelBuffer):
             return self._updates(functools.partial(buffer.sample, size, agent.generator, agent.peers))
+        if self.cfg.optim.cuda_graph == "on":
+            return self._graphed(buffer, size)
         return self._read_ahead(buffer, size)
+
+    def _graphed(self, buffer: PixelBuffer, size: int) -> Generator[Losses, None, None]:
+        """Samples are drawn on the host, as always; which they are is all that the graph is told."""
+        agent, seed = self.agent, self.cfg.seed
+        index = buffer.draw(size, seed, agent.step).to(agent.device)
+
+        def draw() -> None:
+            # Newly pinned each time: torch uses that memory again only once the copy is over.
+            index.copy_(buffer.draw(size, seed, agent.step).pin_memory(), non_blocking=True)
+
+        return forever(GraphedUpdate(agent, lambda: buffer.batch(index), draw))
 
     def _read_ahead(self, buffer: PixelBuffer, size: int) -> Generator[Losses, None, None]:
         with closing(buffer.batches(size, self.cfg.seed, self.step, self.agent.peers)) as batches:  # type: ignore[type-var]

@@ -18,7 +18,6 @@ from dtql_robot.run_folder import CONFIG, DATASET, RunSettings, describe, read_c
 from dtql_robot.run_name import CHECKPOINT
 from dtql_robot.system.files import write_json
 from dtql_robot.system.interrupts import Interrupts, deferred_interrupts
-from dtql_robot.training.buffer import DiskChunkBuffer
 from dtql_robot.training.callback import Callback
 from dtql_robot.training.claim import clear
 from dtql_robot.training.distributed import Group, group_of
@@ -162,8 +161,11 @@ def _check_buffer(prepared: Prepared, seeds: int) -> None:
     """InputError where the data does not allow what is asked for."""
     if seeds > 1 and isinstance(prepared.buffer, PixelBuffer):
         raise InputError("--seeds trains on low-dimensional observations; with images, train one --seed at a time.")
-    if prepared.cfg.optim.cuda_graph == "on" and isinstance(prepared.buffer, PixelBuffer | DiskChunkBuffer):
-        raise InputError("cuda_graph=on needs all data on the GPU; leave it out with images or data kept in a file.")
+    if prepared.cfg.optim.cuda_graph == "on" and not prepared.buffer.in_memory:
+        raise InputError(
+            "cuda_graph=on needs all data on the GPU, and this data is kept in a file because it needs more than half "
+            "of the GPU's free memory (or $DTQL_ROBOT_MEMORY_GB); leave it out."
+        )
 
 
 def _begin_folder(run: Run, settings: RunSettings, summary: dict[str, Any] | None, origin: Origin | None) -> None:

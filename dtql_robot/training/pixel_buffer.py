@@ -45,7 +45,7 @@ class ImageRows:
     mapped: MappedStates | None = None
 
     def take(self, index: Tensor) -> Tensor:
-        """index: (B, frames) on the CPU for a file, else on the device.  Returns (B, frames, H, W, C)."""
+        """index: (B, frames), on the device of `rows`.  Returns (B, frames, H, W, C)."""
         if self.mapped is not None:
             found = torch.from_numpy(self.mapped.rows(index.flatten().numpy()))
         elif self.rows.device.type == "cpu":  # ten times faster than torch on bytes
@@ -59,9 +59,10 @@ class ImageRows:
 class PixelBuffer:
     """A ChunkBuffer of the low-dimensional observations beside the images of the same states.
 
-    first      (S,) row of the first state in the episode of each state, on the CPU
-    state, next  (N,) as in ChunkBuffer, on the CPU
+    first      (S,) row of the first state in the episode of each state, where the images are
+    state, next  (N,) as in ChunkBuffer, where the images are
     with_next  whether a batch holds the images after its chunks
+    behaviour  (K,) as in ChunkBuffer, on the CPU, where samples are drawn
     """
 
     low: ChunkBuffer
@@ -72,6 +73,7 @@ class PixelBuffer:
     frames: int
     with_next: bool
     device: torch.device
+    behaviour: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.low)
@@ -81,30 +83,46 @@ class PixelBuffer:
         """Whether the images are read from a file instead of memory."""
         return any(rows.mapped is not None for rows in self.images.values())
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of it is in the device's memory."""
+        return self.low.in_memory and not self.on_disk
+
     def batch(self, index: Tensor) -> PixelBatch:
-        """The samples that start at transitions `index` (B,), which is on the CPU."""
-        images = self._frames(self.state[index])
-        next_images = self._frames(self.next[index]) if self.with_next else {}
+        """The samples that start at transitions `index` (B,).
+
+        With `index` on the device and all data in its memory, nothing leaves the device.
+        """
+        near = index.to(self.first.device, non_blocking=True)
+        images = self._frames(self.state.index_select(0, near))
+        next_images = self._frames(self.next.index_select(0, near)) if self.with_next else {}
         return PixelBatch(self.low.batch(index.to(self.device, non_blocking=True)), images, next_images)
 
     def _frames(self, rows: Tensor) -> dict[str, Tensor]:
         """key -> (B, frames, H, W, C): the frames up to `rows`, the episode's first one repeated before it."""
-        back = torch.arange(self.frames - 1, -1, -1)
-        index = torch.maximum(rows[:, None] - back, self.first[rows][:, None])
-        near = index.to(self.device, non_blocking=True)
-        return {key: rows.take(index if rows.mapped is not None else near) for key, rows in self.images.items()}
+        back = torch.arange(self.frames - 1, -1, -1, device=rows.device)
+        index = torch.maximum(rows[:, None] - back, self.first.index_select(0, rows)[:, None])
+        return {key: images.take(index) for key, images in self.images.items()}
 
     def sample(self, batch_size: int, seed: int, step: int, peers: Peers = ALONE) -> PixelBatch:
-        """The samples of update number `step`, drawn by (seed, step) alone, so that they can be read early.
+        """The samples of update number `step`.
 
         peers: who else takes a share of the batch; only this process's is read.
         """
-        rng, behaviour = np.random.default_rng((seed, step)), self.low.behaviour
+        return self.batch(peers.share(self.draw(batch_size, seed, step)))
+
+    def draw(self, batch_size: int, seed: int, step: int) -> Tensor:
+        """The transitions (B,) of update number `step`, on the CPU.
+
+        Drawn by (seed, step) alone, so that they can be read early.  Where only some transitions are behaviour, as many
+        of those follow (`types.halves`).
+        """
+        rng = np.random.default_rng((seed, step))
         index = torch.from_numpy(rng.integers(len(self), size=batch_size))
-        if behaviour is not None:
-            chosen = torch.from_numpy(rng.integers(len(behaviour), size=batch_size)).to(behaviour.device)
-            index = torch.cat([index, behaviour.index_select(0, chosen).cpu()])
-        return self.batch(peers.share(index))
+        if self.behaviour is None:
+            return index
+        chosen = torch.from_numpy(rng.integers(len(self.behaviour), size=batch_size))
+        return torch.cat([index, self.behaviour.index_select(0, chosen)])
 
     def batches(self, batch_size: int, seed: int, step: int, peers: Peers = ALONE) -> Iterator[PixelBatch]:
         """The batches of updates `step`, `step` + 1, ...; what is on disk is read while earlier ones are used."""
@@ -164,8 +182,11 @@ def make_pixel_buffer(
         tensor = torch.from_numpy(rows)
         images[key] = ImageRows(tensor if mapped else tensor.to(device), demos.obs_shapes[key], mapped)
     lengths = np.array([len(e) + 1 for e in demos.episodes])
-    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return PixelBuffer(low, images, torch.from_numpy(first), low.state.cpu(), low.next.cpu(), frames, with_next, device)
+    first = torch.from_numpy(np.repeat(np.cumsum(lengths) - lengths, lengths))
+    near = next(iter(images.values())).rows.device
+    behaviour = None if low.behaviour is None else low.behaviour.cpu()
+    first, state, after = first.to(near), low.state.to(near), low.next.to(near)
+    return PixelBuffer(low, images, first, state, after, frames, with_next, device, behaviour)
 
 
 def _fill(rows: Array, demos: Demonstrations, key: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from dtql_robot.config import LR, LR_UPDATES, Config
+from dtql_robot.config.encoder import ENCODERS
 from dtql_robot.config.policy import Q_WEIGHT, Q_WEIGHT_ALONE
 from dtql_robot.env_record import SuccessRule, success_rule
 from dtql_robot.policy.interface import Interface
@@ -18,7 +19,6 @@ from dtql_robot.training.after_success import choose_after_success, cut_after_su
 from dtql_robot.training.behaviour import Behaviour, choose_behaviour, succeeds
 from dtql_robot.training.buffer import (
     ChunkBuffer,
-    DiskChunkBuffer,
     choose_obs_keys,
     fit_normalizers,
     make_buffer,
@@ -121,26 +121,33 @@ def prepare(
         decisions += (f"sigma_data {sigma_data:.3g}: the standard deviation of the scaled actions.",)
     shapes = tuple(demos.obs_shapes[k] for k in cfg.data.obs_keys)
     face = Interface(cfg.data.obs_keys, shapes, obs_norm, action_norm, demos.action_dim, sigma_data, found.image_keys)
-    cfg, graph = resolve_graph(cfg, device, on_device=not found.image_keys and not isinstance(buffer, DiskChunkBuffer))
-    decisions += graph
-    if not found.image_keys:
-        return Prepared(cfg, face, buffer, decisions)
-    frames, with_next = cfg.encoder.frame_stack, cfg.policy.uses_critic
-    pixels = make_pixel_buffer(demos, buffer, found.image_keys, frames, with_next, device)
-    return Prepared(cfg, face, pixels, decisions)
+    laid_out: ChunkBuffer | PixelBuffer = buffer
+    if found.image_keys:
+        frames, with_next = cfg.encoder.frame_stack, cfg.policy.uses_critic
+        laid_out = make_pixel_buffer(demos, buffer, found.image_keys, frames, with_next, device)
+    cfg, graph = resolve_graph(cfg, device, in_memory=laid_out.in_memory, images=bool(found.image_keys))
+    return Prepared(cfg, face, laid_out, decisions + graph)
 
 
-def resolve_graph(cfg: Config, device: torch.device, *, on_device: bool) -> tuple[Config, tuple[str, ...]]:
-    """Turn cuda_graph=auto into on or off, and say so on a GPU.  on_device: whether all the data is there."""
+def resolve_graph(
+    cfg: Config, device: torch.device, *, in_memory: bool, images: bool = False
+) -> tuple[Config, tuple[str, ...]]:
+    """Turn cuda_graph=auto into on or off, and say so on a GPU.
+
+    in_memory: whether all the data is in the device's memory.  images: whether some of it are images.
+    """
     if cfg.optim.cuda_graph != "auto":
         return cfg, ()
-    graph = device.type == "cuda" and on_device
-    said: tuple[str, ...] = ()
-    if graph:
-        said = ("each update is replayed as one CUDA graph (--cuda-graph off turns this off).",)
+    choice: Literal["on", "off"] = "off"
+    why, eager = "", "updates run one operation at a time: a CUDA graph"
+    if device.type == "cuda" and not in_memory:
+        why = f"{eager} needs all data on the GPU, and some is kept in a file."
+    elif device.type == "cuda" and images and cfg.encoder.encoder not in ENCODERS:
+        why = f"{eager} may not hold the encoder {cfg.encoder.encoder!r} (--cuda-graph on tries it)."
     elif device.type == "cuda":
-        said = ("updates run one operation at a time: a CUDA graph needs all data on the GPU, and no images.",)
-    return dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, cuda_graph="on" if graph else "off")), said
+        choice, why = "on", "each update is replayed as one CUDA graph (--cuda-graph off turns this off)."
+    optim = dataclasses.replace(cfg.optim, cuda_graph=choice)
+    return dataclasses.replace(cfg, optim=optim), (why,) if why else ()
 
 
 def resolve_temperature(shown: Demonstrations, choice: float | None, rule: SuccessRule) -> float:

@@ -80,7 +80,7 @@ def test_precision_is_set_for_the_run_only(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("choice", "device", "on_device", "expected", "says"),
+    ("choice", "device", "in_memory", "expected", "says"),
     [
         ("auto", "cuda", True, "on", "one CUDA graph"),
         ("auto", "cuda", False, "off", "one operation at a time"),
@@ -89,8 +89,8 @@ def test_precision_is_set_for_the_run_only(monkeypatch):
         ("off", "cuda", True, "off", ""),
     ],
 )
-def test_a_cuda_graph_by_itself_wherever_it_can_be(choice, device, on_device, expected, says):
-    cfg, said = resolve_graph(config(cuda_graph=choice), torch.device(device), on_device=on_device)
+def test_a_cuda_graph_by_itself_wherever_it_can_be(choice, device, in_memory, expected, says):
+    cfg, said = resolve_graph(config(cuda_graph=choice), torch.device(device), in_memory=in_memory, images=True)
     assert cfg.optim.cuda_graph == expected
     assert says in "".join(said)
     assert bool(said) == bool(says)
