@@ -108,12 +108,13 @@ class Algorithm1(Objectives, ABC):
         p, d, log = self.cfg.policy, self.cfg.diffusion, {"q_spread": torch.ones_like(b.reward[..., 0])}
         whole = b
         experience, b = halves(whole) if self.cfg.draws_behaviour else (whole, whole)
-        with self.side if features is None else InTurn():  # features gather the gradients of all losses
+        side = self.side if features is None else InTurn()  # features gather the gradients of all losses
+        with side:
             if p.uses_critic:
                 log |= self._step("critic", experience)
         if p.uses_denoiser:
             log |= self._step("denoiser", b, self._noise(b, d.sigma_min, d.sigma_max))
-        self.side.join()
+        side.join()
         if self.step >= self.cfg.optim.pretrain_steps:
             if p.regularizer == "kl":
                 log |= self._step("fake", b, self._noise(b, d.sigma_min, d.sigma_max, policy=True))

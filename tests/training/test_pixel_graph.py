@@ -10,6 +10,7 @@ import torch
 from dtql_robot import checkpoint
 from dtql_robot.algorithm import augment
 from dtql_robot.algorithm.backbones import Backbone
+from dtql_robot.algorithm.streams import InTurn
 from dtql_robot.config import DataConfig, OptimConfig
 from dtql_robot.errors import InputError
 from dtql_robot.training import learner
@@ -125,7 +126,7 @@ class Uncaptured:
 def test_each_update_gets_the_samples_of_its_number(demos, behaviour, monkeypatch):
     """Also when training is taken up again in the middle."""
     monkeypatch.setattr(learner, "GraphedUpdate", Uncaptured)
-    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.clone)  # which needs a GPU
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda index: index)  # which needs a GPU
     found = []
     for graph in ("off", "on"):
         cfg, face, buffer, _ = prepare(demos, settings(behaviour, graph, frame_stack=2), CPU)
@@ -137,6 +138,22 @@ def test_each_update_gets_the_samples_of_its_number(demos, behaviour, monkeypatc
         found.append(logs)
     for eager, graphed in zip(*found, strict=True):
         assert graphed == pytest.approx(eager, rel=1e-4, abs=1e-6)
+
+
+class Untouched(InTurn):
+    def __enter__(self):
+        raise AssertionError("gradients of the features would race")
+
+    def join(self):
+        raise AssertionError("a capture cannot wait for a stream that it did not begin")
+
+
+def test_images_are_learned_from_in_turn(demos):
+    cfg, face, buffer, _ = prepare(demos, settings(), CPU)
+    agent = checkpoint.make_agent(cfg, face, CPU)
+    agent.side = Untouched()
+    agent.update(buffer.sample(8, 0, 0))
+    assert agent.step == 1
 
 
 def test_pretrained_networks_keep_their_statistics(demos):
