@@ -48,13 +48,13 @@ def parts(out: Path, data: Path | None, device: str) -> list[Part]:
 
     eager = ("--no-compile",)
     found = [
-        Part("tests", ("-m", "pytest", "-q", str(HERE.parent / "tests/training"), "-k", "graph"), 90, True),
+        Part("tests", ("-m", "pytest", "-q", str(HERE.parent / "tests/training"), "-k", "graph"), 120, True),
         script("update_speed", 120, "update_paper.json", *rounds, *(eager if small else ())),
         script("update_speed", 60, "update_default.json", "--recipe", "default", *eager, *rounds),
         script("seeds", 60, "seeds_8.json", *rounds[:2], "--updates", "2" if small else "20"),
         script("seeds", 60, "seeds_64.json", "--seeds", "64", "--rounds", "3", "--updates", "5", needs_gpu=True),
         script("update_floor", 60, "floor.json", *(("--rounds", "1") if small else ())),
-        Part("pixels", (str(HERE / "pixel_training.py"), *on, "--rounds", "2" if small else "10"), 90, True),
+        script("pixel_training", 90, "pixels.json", "--rounds", "2" if small else "10", needs_gpu=True),
     ]
     if data is not None:
         run, env = str(out / "door"), "AdroitHandDoor-v1"

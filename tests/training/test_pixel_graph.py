@@ -122,22 +122,53 @@ class Uncaptured:
         return log
 
 
+def trained(demos, asked, device, counts):
+    """An agent after `counts` updates, each time by a learner of its own, and the losses of each update."""
+    cfg, face, buffer, _ = prepare(demos, asked, device)
+    agent, logs = checkpoint.make_agent(cfg, face, device), []
+    for count in counts:
+        updates = learner.SingleLearner(agent).updates(buffer)
+        logs += [{k: v.item() for k, v in next(updates).items()} for _ in range(count)]
+        updates.close()
+    assert agent.step == sum(counts)
+    return agent, logs
+
+
+def relative_difference(mine, theirs, start) -> dict[str, float]:
+    """Per network: the length of the difference of two trainings' weights, as a share of how far they came.
+
+    But for biases before a spatial softmax, which change little or nothing with them.
+    """
+    found = {}
+    for name in mine.networks:
+        apart = moved = 0.0
+        a, b, c = (agent.networks[name].state_dict() for agent in (mine, theirs, start))
+        for key in a:
+            if a[key].is_floating_point() and not re.search(r"maps\.\d+\.bias$", key):
+                apart += float((a[key].double() - b[key].double()).square().sum())
+                moved += float((b[key].double() - c[key].double()).square().sum())
+        assert moved > 0, name
+        found[name] = (apart / moved) ** 0.5
+    return found
+
+
+def assert_alike(demos, device, counts, *args, **encoder):
+    eager, eager_logs = trained(demos, settings(*args, **encoder, graph="off", device=device.type), device, counts)
+    graphed, logs = trained(demos, settings(*args, **encoder, graph="on", device=device.type), device, counts)
+    start, _ = trained(demos, settings(*args, **encoder, graph="off", device=device.type), device, ())
+    for step, (one, other) in enumerate(zip(eager_logs, logs, strict=True)):
+        assert other == pytest.approx(one, rel=1e-2, abs=1e-3), step
+    apart = relative_difference(graphed, eager, start)
+    assert {"encoder", "ema_encoder"} <= set(apart)
+    assert max(apart.values()) < 0.05, apart
+
+
 @pytest.mark.parametrize("behaviour", ["all", "successes"])
 def test_each_update_gets_the_samples_of_its_number(demos, behaviour, monkeypatch):
     """Also when training is taken up again in the middle."""
     monkeypatch.setattr(learner, "GraphedUpdate", Uncaptured)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda index: index)  # which needs a GPU
-    found = []
-    for graph in ("off", "on"):
-        cfg, face, buffer, _ = prepare(demos, settings(behaviour, graph, frame_stack=2), CPU)
-        agent = checkpoint.make_agent(cfg, face, CPU)
-        for _ in range(2):
-            updates = learner.SingleLearner(agent).updates(buffer)
-            logs = [{k: v.item() for k, v in next(updates).items()} for _ in range(3)]
-            updates.close()
-        found.append(logs)
-    for eager, graphed in zip(*found, strict=True):
-        assert graphed == pytest.approx(eager, rel=1e-4, abs=1e-6)
+    assert_alike(demos, CPU, (3, 2), behaviour, frame_stack=2)
 
 
 class Untouched(InTurn):
@@ -190,25 +221,6 @@ def test_where_images_can_be_captured(demos, monkeypatch):
 # On a GPU
 
 
-def relative_difference(mine, theirs, start) -> dict[str, float]:
-    """Per network: the length of the difference of two trainings' weights, as a share of how far they came.
-
-    But for biases before a spatial softmax, which change little or nothing with them.
-    """
-    found = {}
-    for name in mine.networks:
-        apart, moved = 0.0, 0.0
-        weights = (agent.networks[name].state_dict() for agent in (mine, theirs, start))
-        a, b, c = weights
-        for key in a:
-            if a[key].is_floating_point() and not re.search(r"maps\.\d+\.bias$", key):
-                apart += float((a[key].double() - b[key].double()).square().sum())
-                moved += float((b[key].double() - c[key].double()).square().sum())
-        assert moved > 0, name
-        found[name] = (apart / moved) ** 0.5
-    return found
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize(
     ("encoder", "behaviour", "pretrain"),
@@ -221,25 +233,10 @@ def relative_difference(mine, theirs, start) -> dict[str, float]:
     ],
     ids=str,
 )
-def test_graphed_pixel_updates_equal_eager_ones(demos, encoder, behaviour, pretrain):
+def test_graphed_pixel_updates_equal_eager_ones(demos, encoder, behaviour, pretrain, monkeypatch):
     """What is drawn, augmented, encoded and learned, by a learner as `train` makes it."""
-    device, found = torch.device("cuda"), {}
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        for graph in ("off", "on", "start"):
-            asked = settings(behaviour, "off" if graph == "start" else graph, pretrain, device="cuda", **encoder)
-            cfg, face, buffer, _ = prepare(demos, asked, device)
-            agent = checkpoint.make_agent(cfg, face, device)
-            logs = []
-            if graph != "start":
-                updates = learner.SingleLearner(agent).updates(buffer)
-                logs = [{k: v.item() for k, v in next(updates).items()} for _ in range(12)]
-                assert agent.step == 12
-            found[graph] = agent, logs
-    for step, (eager, graphed) in enumerate(zip(found["off"][1], found["on"][1], strict=True)):
-        assert graphed == pytest.approx(eager, rel=1e-2, abs=1e-3), step
-    apart = relative_difference(found["on"][0], found["off"][0], found["start"][0])
-    assert {"encoder", "ema_encoder"} <= set(apart)
-    assert max(apart.values()) < 0.05, apart
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    assert_alike(demos, torch.device("cuda"), (12,), behaviour, pretrain=pretrain, **encoder)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
