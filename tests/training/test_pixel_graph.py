@@ -19,7 +19,7 @@ from dtql_robot.training.pixel_buffer import ImageRows
 from dtql_robot.training.prepare import prepare, resolve_graph
 from dtql_robot.types import Demonstrations
 from tests.training.test_fast_paths import NoHostReads
-from tests.training.test_pixels import CPU, config, episode
+from tests.training.test_pixels import CPU, SIDE, config, episode
 
 ENCODERS = [
     {},
@@ -105,6 +105,32 @@ def test_an_update_from_images_reads_nothing_back(demos, encoder, behaviour, mon
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
     with pytest.raises(AssertionError, match="lift_fresh"), NoHostData():
         torch.tensor(1.0)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=str)
+def test_shapes_depend_on_no_number(demos, encoder):
+    """On a device that holds none, and on which nothing of the host may be used."""
+    meta = torch.device("meta")
+    cfg, face, buffer, _ = prepare(demos, settings("successes", **encoder), CPU)
+    tensors = {k: v.to(meta) for k, v in vars(buffer.low).items() if isinstance(v, torch.Tensor)}
+    buffer = dataclasses.replace(
+        buffer,
+        low=dataclasses.replace(buffer.low, **tensors),
+        images={k: ImageRows(v.rows.to(meta), v.shape) for k, v in buffer.images.items()},
+        **{name: getattr(buffer, name).to(meta) for name in ("first", "state", "next")},
+        device=meta,
+    )
+    batch = buffer.batch(torch.zeros(16, dtype=torch.int64, device=meta))
+    seen = batch.images
+    if cfg.encoder.augment != "none":
+        top = torch.zeros(16, dtype=torch.int64, device=meta)
+        size = augment.window_size(cfg.encoder, SIDE, SIDE)
+        seen = {k: augment.window(v, top, top, *size) for k, v in seen.items()}
+    net = checkpoint.make_agent(cfg, face, CPU).encoder.to(meta)
+    features = net(batch.low.obs, seen)
+    features.backward(torch.ones_like(features))
+    assert {t.device for t in (*batch.low, *seen.values(), features)} == {meta}
+    assert len(features) == len(batch.low.action) == 16
 
 
 class Uncaptured:
