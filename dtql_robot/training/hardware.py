@@ -17,8 +17,12 @@ from dtql_robot.errors import InputError
 from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.launcher import processes_here
 
-COMPILE_FROM = 150_000
-"""Updates from which compiling wins although nothing is cached yet (docs/performance.md)."""
+COMPILE_S = 157.0
+"""Seconds that compiling takes where nothing is kept from before (docs/performance.md)."""
+SAVED_S = {"mish": 0.0100}
+"""Activation -> seconds that compiling saves of an update: where it is made of many operations, a fifth."""
+SAVED_S_ELSE = 0.0011
+"""The same for all other activations."""
 
 
 def resolve_device(choice: str) -> torch.device:
@@ -69,11 +73,15 @@ def has_compiler() -> bool:
 
 
 def should_compile(cfg: Config, updates: int) -> bool:
-    """Whether compiling pays off for this many updates.  "auto" decides by their number."""
+    """Whether compiling pays off for this many updates.
+
+    "auto" decides by settings alone, not by a clock or by what is kept from before: compiled code rounds differently,
+    and the same command must give the same weights.
+    """
     if cfg.optim.compile != "auto":
         return cfg.optim.compile == "on"
     ready = has_compiler() or resolve_device(cfg.device).type == "cuda"
-    return ready and updates >= COMPILE_FROM
+    return ready and updates * SAVED_S.get(cfg.optim.activation, SAVED_S_ELSE) >= COMPILE_S
 
 
 def keep_compiled_code() -> None:

@@ -20,12 +20,14 @@ def test_compiling_as_asked(choice, updates, expected):
     assert hardware.should_compile(config(compile=choice), updates) is expected
 
 
-def test_compiling_by_itself_only_where_the_run_is_long(monkeypatch):
+@pytest.mark.parametrize(("activation", "first"), [("relu", 142_728), ("mish", 15_700)])
+def test_compiling_by_itself_only_where_the_run_is_long(activation, first, monkeypatch):
+    """What it saves of an update depends on the activation; the first run that saves what compiling takes."""
     monkeypatch.setattr(hardware, "has_compiler", lambda: True)
-    assert not hardware.should_compile(config(), hardware.COMPILE_FROM - 1)
-    assert hardware.should_compile(config(), hardware.COMPILE_FROM)
+    assert not hardware.should_compile(config(activation=activation), first - 1)
+    assert hardware.should_compile(config(activation=activation), first)
     monkeypatch.setattr(hardware, "has_compiler", lambda: False)
-    assert not hardware.should_compile(config(), hardware.COMPILE_FROM)
+    assert not hardware.should_compile(config(activation=activation), first)
 
 
 def test_older_configs_say_compile_as_a_truth_value():
