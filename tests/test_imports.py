@@ -57,6 +57,7 @@ ALLOWED = {
         *COMMON,
         *("algorithm", "config", "datasets", "envs", "eval", "policy", "run_folder", "training"),
         "paper",  # its rows are a suite
+        "presets",  # its methods are recipes
     },
 }
 """Module or sub-package -> what it may import of the package, itself aside.  `cli` and `commands` join all sides."""

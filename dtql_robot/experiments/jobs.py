@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.suites import BenchTask, preset_of
+from dtql_robot.presets import PRESETS
 from dtql_robot.system.launch import command as launch_command
 from dtql_robot.system.launch import safe_environment
 
@@ -41,6 +42,8 @@ class Job:
         """Options of its training: the method's, the task's, the size's, then train_args."""
         preset = preset_of(self.method, self.task)
         chosen = [f"--preset={preset}"] if preset else []
+        if self.task.behaviour and PRESETS.get(preset or "", {}).get("data.behaviour", "auto") == "auto":
+            chosen.append(f"--behaviour={self.task.behaviour}")
         return [*chosen, f"--seed={self.seed}", *self.task.options, *self.options, *train_args]
 
 

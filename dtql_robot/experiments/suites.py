@@ -50,6 +50,7 @@ class BenchTask:
     data       how to record the demonstrations; None where they come from a file that the user has, or by name
     source     what that file is and where it is published
     options    further options of `train` that belong to the data, not to the recipe
+    behaviour  what `--behaviour auto` would be without the labels of the file, for methods that choose a behaviour
     file       name of the recorded file, "" for NAME.hdf5; of a recording that serves several tasks the name under
                which this task's rewards are read from it
     by_name    the published data set, as `--data` takes it
@@ -61,6 +62,7 @@ class BenchTask:
     data: Recording | OracleRecording | PolicyRecording | None = None
     source: str = ""
     options: tuple[str, ...] = ()
+    behaviour: str = ""
     file: str = ""
     by_name: str = ""
     group: str = ""
@@ -78,7 +80,8 @@ MIXED = BenchTask("pick-and-place-mixed", Recording("FetchPickAndPlace-v4", epis
 UNLABELLED = BenchTask(
     "pick-and-place-mixed-unlabelled",
     MIXED.data,
-    options=("--reward=dataset", "--behaviour=returns"),  # as without its success signal
+    options=("--reward=dataset",),  # as without its success signal
+    behaviour="returns",
     file=f"{MIXED.name}.hdf5",
 )
 RARE = BenchTask("pick-and-place-rare", Recording("FetchPickAndPlace-v4", episodes=300, lapses=0.9))

@@ -17,6 +17,7 @@ from dtql_robot.datasets import load
 from dtql_robot.datasets.formats.ogbench_names import recording_name
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.estimate import STARTING, Work, estimate, in_words
+from dtql_robot.experiments.jobs import Job
 from dtql_robot.experiments.published import PUBLISHED
 from dtql_robot.experiments.suites import METHODS, SUITES, suite
 from dtql_robot.presets import preset
@@ -56,6 +57,16 @@ def test_no_two_methods_are_the_same_and_one_is_the_default():
     configs = [Config() if name is None else preset(name) for name in METHODS.values()]
     assert configs.count(Config()) == 1
     assert all(configs.count(config) == 1 for config in configs)
+
+
+@pytest.mark.parametrize(
+    ("method", "behaviour"), [("dtql", "returns"), ("mse-bc-successes", "returns"), ("mse-bc", "all"), ("iql", "all")]
+)
+def test_without_labels_only_who_chooses_a_behaviour_goes_by_returns(method, behaviour, tmp_path):
+    """A baseline that clones everything must not be helped by what the default would choose."""
+    task = next(t for t in suite("mixed") if t.behaviour)
+    job = Job(task, method, 0, tmp_path / "data.hdf5", tmp_path / "run")
+    assert bench._work(job, ()).settings.data.behaviour == behaviour
 
 
 def test_smoke_is_small_and_can_be_asked_for_more(tmp_path, monkeypatch):
