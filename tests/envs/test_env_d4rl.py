@@ -29,6 +29,8 @@ def test_goals_are_where_d4rl_has_them():
     for seed in range(30):
         obs, _ = env.reset(seed=seed)
         goals.append(env.unwrapped.goal - (0, 8))
+        shown = env.unwrapped.data.site("target").xpos[:2]
+        assert np.array_equal(shown, env.unwrapped.goal)
         assert np.abs(obs["observation"][:2]).max() <= 0.1
     env.close()
     assert np.min(goals) >= 0

@@ -67,7 +67,9 @@ def maze_model(maze: str) -> str:
                 x, y = CELL * (np.array([j, i]) - 1.0)
                 size = f"{CELL / 2} {CELL / 2} {_HEIGHT}"
                 ElementTree.SubElement(world, "geom", {"pos": f"{x} {y} {_HEIGHT}", "size": size, **_WALL})
-    ElementTree.SubElement(world, "site", {"name": "target", "size": str(REACHED), "rgba": "1 0 0 0.7"})
+    x, y = cell_centre(maze, "G")  # a site without a place of its own stays at the origin wherever it is put later
+    target = {"name": "target", "pos": f"{x} {y} {_HEIGHT}", "size": str(REACHED), "rgba": "1 0 0 0.7"}
+    ElementTree.SubElement(world, "site", target)
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -125,13 +127,18 @@ class AntMaze(gymnasium.Env):
         return np.concatenate([self.data.qpos, self.data.qvel])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict]:
-        """Begin an episode: the ant near the origin, a new goal up to 1.5 m from the middle of its cell in x and y."""
+        """Begin an episode: the ant near the origin, a new goal up to 1.5 m from the middle of its cell in x and y.
+
+        options: {"start": (x, y)} for the ant near another place, in metres.
+        """
         super().reset(seed=seed)
         self._ant.reset(seed=seed)
         draw = self.np_random
         wide, narrow = draw.uniform(0, CELL / 4, 2), draw.uniform(0, CELL / 8, 2)
         self.set_goal(np.maximum(self._goal_cell + wide + narrow, 0))
         qpos = self._ant.init_qpos + draw.uniform(-0.1, 0.1, self.model.nq)
+        if options and "start" in options:
+            qpos[:2] += options["start"]
         self.set_state(qpos, self._ant.init_qvel + 0.1 * draw.standard_normal(self.model.nv))
         return self._get_obs(), {}
 
