@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _OF_SCRIPTS = ("noise", "record", "lapses", "cameras", "size")
 _OF_ORACLES = ("kind", "steps")
-_OF_POLICIES = ("transitions", "max_episode_steps")
+_OF_POLICIES = ("max_episode_steps",)
 """Options that say nothing of other demonstrators."""
 EPISODES = 200
 """Recorded where nothing says how much."""
@@ -39,13 +39,15 @@ class Options:
     Examples: dtql-robot collect FetchPickAndPlace-v4 --episodes 200 --out demos/pick.hdf5
               dtql-robot collect FetchPickAndPlace-v4 --cameras front,wrist --size 84 --out demos/pixels.hdf5
               dtql-robot collect ogbench:cube-double-v0 --kind play --episodes 1000 --out cube-double-play-v0.npz
+              dtql-robot collect d4rl:antmaze-umaze-v2 --transitions 100000 --out umaze.hdf5
               dtql-robot collect Hopper-v5 --policy runs/hopper --episodes 100 --out hopper.hdf5
               dtql-robot collect Walker2d-v5 --level random --transitions 10000 --out walker-random.hdf5
     """
 
     task: Positional[str]
-    """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, a task such as metaworld:pick-place-v3, or an
-    OGBench scene such as ogbench:cube-single-v0. With --policy or --level any environment that `eval` takes."""
+    """FetchReach-v4, FetchPush-v4, FetchPickAndPlace-v4, robosuite:Lift, a task such as metaworld:pick-place-v3, an ant
+    maze such as d4rl:antmaze-umaze-v2, or an OGBench scene such as ogbench:cube-single-v0. With --policy or --level any
+    environment that `eval` takes."""
     out: Path
     """File (robomimic, d4rl, ogbench) or folder (minari) to write."""
     policy: Path | None = None
@@ -57,13 +59,13 @@ class Options:
     episodes: int | None = None
     """Number of demonstrations to record. Default: 200."""
     transitions: int | None = None
-    """With --policy or --level, instead of --episodes: record whole episodes until they have this many steps
-    together."""
+    """Instead of --episodes: record whole episodes until they have this many steps together. Not for OGBench's
+    scenes."""
     max_episode_steps: int | None = None
     """With --policy or --level: time limit of episodes, in steps. Default: the environment's own."""
     format: Literal["auto", "robomimic", "minari", "ogbench", "d4rl"] = "auto"
-    """Format of the output. auto: ogbench if --out ends in .npz; d4rl for a policy in an environment that reports no
-    success; otherwise robomimic."""
+    """Format of the output. auto: ogbench if --out ends in .npz; d4rl in D4RL's ant mazes, and for a policy in an
+    environment that reports no success; otherwise robomimic."""
     kind: Literal["play", "noisy"] | None = None
     """For OGBench scenes. play: follow plans with smooth noise. noisy: react to the state, with a noise level drawn per
     episode and some random actions. Default: play. The options below for noise, lapses, successes and cameras do not
@@ -178,10 +180,14 @@ def _require_seen(cluster: Cluster, policy: Path) -> None:
 
 def _layout(options: Options, demos: Demonstrations | None = None) -> str:
     """The format to write; before anything has been recorded, robomimic stands for D4RL's too."""
+    from dtql_robot.envs.collection.maze_expert import ant_maze
+
     if options.format != "auto":
         return options.format
     if options.out.suffix == ".npz":
         return "ogbench"
+    if demos is not None and len(demos.obs_shapes) == 1 and ant_maze(options.task):
+        return "d4rl"
     of_policy = options.policy is not None or options.level is not None
     if of_policy and demos is not None and len(demos.obs_shapes) == 1:
         return "d4rl" if all(e.success is None for e in demos.episodes) else "robomimic"
@@ -197,11 +203,17 @@ def _refuse(options: Options, names: tuple[str, ...], why: str) -> None:
 
 
 def _episodes(options: Options) -> int:
-    return EPISODES if options.episodes is None else options.episodes
+    """At most so many.  InputError where transitions are to be counted as well."""
+    from dtql_robot.envs.seeding import EPISODES_PER_SEED
+
+    if options.transitions is None:
+        return EPISODES if options.episodes is None else options.episodes
+    if options.episodes is not None:
+        raise InputError("--transitions and --episodes both say how much to record; use only one of them.")
+    return EPISODES_PER_SEED
 
 
 def _policy_plan(options: Options) -> PolicyPlan:
-    from dtql_robot.envs.seeding import EPISODES_PER_SEED
     from dtql_robot.makers.chosen import plan_of_level, plan_of_policy
 
     _refuse(
@@ -209,10 +221,8 @@ def _policy_plan(options: Options) -> PolicyPlan:
     )
     if options.policy is not None and options.level is not None:
         raise InputError("--policy and --level both say who acts; use only one of them.")
-    if options.transitions is not None and options.episodes is not None:
-        raise InputError("--transitions and --episodes both say how much to record; use only one of them.")
     numbers = {name: getattr(options, name) for name in ("transitions", "seed", "successes_only", "max_episode_steps")}
-    numbers["episodes"] = EPISODES_PER_SEED if options.transitions is not None else _episodes(options)
+    numbers["episodes"] = _episodes(options)
     if options.level is not None:
         return plan_of_level(options.task, options.level, **numbers)
     assert options.policy is not None
@@ -227,7 +237,7 @@ def _expert_plan(options: Options) -> Plan:
 
     _refuse(options, _OF_ORACLES, f"is for OGBench's scenes (ogbench:cube-single-v0); leave it out for {options.task}.")
     _refuse(options, _OF_POLICIES, "is for --policy and --level.")
-    names = ("task", "seed", "noise", "record", "lapses", "successes_only", "size")
+    names = ("task", "seed", "noise", "record", "lapses", "successes_only", "size", "transitions")
     given = {name: getattr(options, name) for name in names}
     return Plan(cameras=parse_names(options.cameras), episodes=_episodes(options), **given)
 
@@ -239,6 +249,7 @@ def _oracle_plan(options: Options) -> OraclePlan:
     why = "does not apply to OGBench's oracles, whose noise is that of its published data; see --kind."
     _refuse(options, (*_OF_SCRIPTS, "successes_only"), why)
     _refuse(options, _OF_POLICIES, "is for --policy and --level; the steps of an episode here are --steps.")
+    _refuse(options, ("transitions",), "does not apply to OGBench's oracles; episodes have --steps steps each.")
     steps = STEPS if options.steps is None else options.steps
     return OraclePlan(options.task, options.kind or "play", _episodes(options), options.seed, steps)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dtql_robot.envs.collection.states import simulator_state
 from dtql_robot.envs.make import make_env
 from dtql_robot.envs.seeding import collection_seed
 from dtql_robot.errors import InputError
@@ -57,7 +58,7 @@ class PolicyCollector:
                 raise RuntimeError(chunk.reason)
             for action in acted.plan.next(chunk):
                 executed = np.clip(action, self._low, self._high).astype(np.float32)
-                state = _mujoco_state(self._env.unwrapped)
+                state = simulator_state(self._env.unwrapped)
                 following, reward, terminated, truncated, info = self._env.step(executed)
                 if not math.isfinite(reward):
                     raise RuntimeError(f"the reward of step {len(rows.actions) + 1} is {reward}")
@@ -119,13 +120,6 @@ class _Rows:
             extras={key: np.stack([state[key] for state in self.states]) for key in self.states[0]},
             attrs=attrs,
         )
-
-
-def _mujoco_state(sim: Any) -> dict[str, Array]:
-    """Positions and velocities of a MuJoCo simulation, as D4RL's files have them; nothing in other simulators."""
-    data = getattr(sim, "data", None)
-    found = {f"infos/{key}": getattr(data, key, None) for key in ("qpos", "qvel")}
-    return {k: v.copy() for k, v in found.items() if isinstance(v, np.ndarray)} if data is not None else {}
 
 
 def _check(policy: Policy, facts: Any, plan: PolicyPlan) -> None:

@@ -8,12 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dtql_robot.env_record import record_as, with_time_limit
-from dtql_robot.envs.collection.plan import PACKAGES, check_continues
+from dtql_robot.envs.collection.plan import PACKAGES, check_continues, check_transitions
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run
-from dtql_robot.errors import InputError
 from dtql_robot.makers.released import Level
-
-MOST_TRANSITIONS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,7 @@ class PolicyPlan:
 
     def __post_init__(self) -> None:
         check_run(self.seed, self.episodes)
-        if self.transitions is not None and not 1 <= self.transitions <= MOST_TRANSITIONS:
-            raise InputError(f"transitions must be between 1 and {MOST_TRANSITIONS}, found {self.transitions}.")
+        check_transitions(self.transitions)
 
     @property
     def attempts(self) -> int:

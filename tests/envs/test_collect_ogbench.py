@@ -150,6 +150,7 @@ def test_in_worker_processes_continued_and_as_a_file(tmp_path: Path):
         (["ogbench:antmaze-medium-v0"], "no scripted oracle for 'ogbench:antmaze-medium-v0'"),
         (["ogbench:cube-single-v0", "--noise", "0.1"], "--noise does not apply to OGBench's oracles"),
         (["ogbench:cube-single-v0", "--successes-only"], "--successes-only does not apply"),
+        (["ogbench:cube-single-v0", "--transitions", "9"], "--transitions does not apply"),
         (["FetchReach-v4", "--kind", "play"], "--kind is for OGBench's scenes"),
         (["FetchReach-v4", "--steps", "9"], "--steps is for OGBench's scenes"),
         (["ogbench:cube-single-v0", "--format", "ogbench", "--out", "x.hdf5"], "must end in .npz"),

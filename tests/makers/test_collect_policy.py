@@ -144,7 +144,7 @@ def test_success_is_labelled_where_it_is_told_and_chunks_are_executed(tmp_path: 
         (["Hopper-v5", "--level", "random", "--transitions", "9", "--episodes", "1"], "both say how much to record"),
         (["Hopper-v5", "--level", "random", "--transitions", "0"], "transitions must be between 1 and"),
         (["Hopper-v5", "--level", "random", "--successes-only", "--workers", "1"], "reports no success"),
-        (["FetchReach-v4", "--transitions", "9"], "--transitions is for --policy and --level"),
+        (["FetchReach-v4", "--max-episode-steps", "9"], "--max-episode-steps is for --policy and --level"),
         (["Hopper-v5", "--policy", "nowhere"], "nowhere"),
         (["Swimmer-v5", "--level", "medium"], "No policy of level medium is released for Swimmer-v5"),
         (["Hopper-v5", "--level", "replay"], "train_maker.py Hopper-v5"),

@@ -102,7 +102,7 @@ def expert(task: str) -> Expert:
 
         return metaworld_tasks.expert(base.removeprefix("metaworld:"))
     reason = "a sliding puck cannot be corrected after release" if base.startswith("FetchSlide") else "none is written"
-    choice = f"{', '.join(EXPERTS)} or a Meta-World task such as metaworld:pick-place-v3"
+    choice = f"{', '.join(EXPERTS)}, d4rl:antmaze-umaze-v2 or a Meta-World task such as metaworld:pick-place-v3"
     raise InputError(
         f"There is no scripted expert for {task!r} ({reason}); choose one of {choice}, or record a policy with "
         "--policy RUN, or random actions with --level random."

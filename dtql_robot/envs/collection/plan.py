@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from dtql_robot.env_record import record_as
 from dtql_robot.envs.collection.fetch_expert import expert
+from dtql_robot.envs.collection.maze_expert import ant_maze
 from dtql_robot.envs.make import env_info
 from dtql_robot.envs.rendering.image_obs import camera_record, check_images, square_images
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run
@@ -19,7 +20,8 @@ NOISE_ATTRS = {"executed": "noise", "intended": "disturbance"}
 """The episode attribute that tells the noise's amplitude: noise is in the recorded actions, a disturbance is not."""
 PLAN_ATTR = "collection"
 """The file attribute that says how the data was collected."""
-PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
+PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench", "d4rl": "gymnasium"}
+MOST_TRANSITIONS = 100_000_000
 
 
 class CollectionPlan(Protocol):
@@ -87,20 +89,28 @@ class Plan:
     successes_only: bool = False
     cameras: tuple[str, ...] = ()
     size: int = 84
+    transitions: int | None = None
 
     collector = "dtql_robot.envs.collection.collector:Collector"
     """What records it, as a `Worker` takes it."""
-    format = "robomimic"
-    transitions: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        expert(self.task)  # an unknown task is the first thing to report
+        if not ant_maze(self.task):
+            expert(self.task)  # an unknown task is the first thing to report
+        elif self.lapses:
+            raise InputError(f"lapses are of grippers; leave them out for {self.task}.")
         check_run(self.seed, self.episodes)
+        check_transitions(self.transitions)
         require_choice("record", self.record, get_args(Record))
         if not 0.0 <= self.noise <= 2.0:
             raise InputError(f"noise must be between 0 and 2 (actions are in [-1, 1]), found {self.noise}.")
         if not 0.0 <= self.lapses <= 1.0:
             raise InputError(f"lapses is a share of the episodes between 0 and 1, found {self.lapses}.")
+
+    @property
+    def format(self) -> str:
+        """`Demonstrations.format` of the data."""
+        return "d4rl" if ant_maze(self.task) and not self.cameras else "robomimic"
 
     @property
     def images(self) -> ImageObs | None:
@@ -110,7 +120,7 @@ class Plan:
     @property
     def attempts(self) -> int:
         """Episodes that may be tried."""
-        return EPISODES_PER_SEED if self.successes_only else self.episodes
+        return EPISODES_PER_SEED if self.successes_only or self.transitions is not None else self.episodes
 
     @property
     def source(self) -> str:
@@ -132,12 +142,19 @@ class Plan:
         return record | camera_record(self.images, facts)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; with the number of episodes left out, the same for a collection and its continuation."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k != "episodes"}
+        """For JSON; without how much is wanted, the same for a collection and its continuation."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in plain.items() if k not in ("episodes", "transitions")}
 
     def check_continues(self, recorded: Mapping[str, Any], path: object) -> None:
         """InputError unless the file at `path`, whose attributes say `recorded`, is of this plan."""
         check_continues(self.to_dict(), recorded, path)
+
+
+def check_transitions(wanted: int | None) -> None:
+    """InputError for a number of transitions out of range."""
+    if wanted is not None and not 1 <= wanted <= MOST_TRANSITIONS:
+        raise InputError(f"transitions must be between 1 and {MOST_TRANSITIONS}, found {wanted}.")
 
 
 def check_continues(plan: Mapping[str, Any], recorded: Mapping[str, Any], path: object) -> None:
