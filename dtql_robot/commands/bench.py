@@ -45,6 +45,7 @@ class Options:
 
     Suites: smoke (a check of the installation, two minutes), fetch, mixed (demonstrations of mixed quality), metaworld,
     manipulation, locomotion (100,000 steps of released policies, by normalized score, beside the return of the data),
+    antmaze (the same of 100,000 scripted steps in D4RL's umaze, to the goal and roaming),
     ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people), d4rl (Adroit and
     locomotion, by normalized score) and paper (the 20 rows of DTQL's paper by its own settings, their KL partners, the
     default recipe and other methods, beside the return of the data). The last four show published results beside ours.
@@ -66,15 +67,15 @@ class Options:
     """Run only these tasks of the suite."""
     methods: tuple[str, ...] = ()
     """Methods to compare: dtql (the default recipe), and no-q, mse-bc-successes, mse-bc, diffusion-bc, tr-only, kl, iql
-    and idql from the same parts; for the paper's own tasks and locomotion also paper and paper-kl. Default: all but
-    these; in smoke, dtql and mse-bc; in ogbench, robomimic and d4rl, dtql, mse-bc, diffusion-bc, idql and iql; in
-    paper, paper, paper-kl, dtql, iql, idql and diffusion-bc; in locomotion, dtql, paper, iql, idql, mse-bc and
-    diffusion-bc."""
+    and idql from the same parts; for the paper's own tasks, locomotion and antmaze also paper and paper-kl. Default:
+    all but these; in smoke, dtql and mse-bc; in ogbench, robomimic and d4rl, dtql, mse-bc, diffusion-bc, idql and iql;
+    in paper, paper, paper-kl, dtql, iql, idql and diffusion-bc; in locomotion, dtql, paper, iql, idql, mse-bc and
+    diffusion-bc; in antmaze, dtql, paper, iql and mse-bc."""
     seeds: tuple[str, ...] = ()
     """Training seeds: 0..2, 0 1 2 or 0,1,2. Default: 0 1 2; in smoke, 0."""
     episodes: int | None = None
     """Number of evaluation episodes per run, from the same start states for all. Default: 100; in smoke and locomotion,
-    20; in paper, 10."""
+    20; in antmaze, 50; in paper, 10."""
     files: tuple[str, ...] = ()
     """Demonstration files for tasks that are not collected, as TASK=PATH, such as
     door-human=door-v0_demos_clipped.hdf5."""
@@ -268,7 +269,9 @@ def _collect(task: BenchTask, path: Path) -> None:
     elif isinstance(task.data, PolicyRecording):
         save_d4rl(_of_levels(task.data), path)
     else:
-        save_robomimic(collect(**dataclasses.asdict(task.data)), path)
+        demos = collect(**dataclasses.asdict(task.data))
+        save = save_d4rl if demos.format == "d4rl" else save_robomimic
+        save(demos, path)
 
 
 def _of_levels(asked: PolicyRecording) -> Demonstrations:

@@ -11,10 +11,11 @@ from dtql_robot.errors import InputError, did_you_mean
 
 @dataclass(frozen=True)
 class Recording:
-    """Demonstrations to collect: arguments of `collect`."""
+    """Demonstrations to collect: arguments of `collect`.  transitions: if given, instead of the episodes."""
 
     task: str
     episodes: int = 200
+    transitions: int | None = None
     noise: float = 0.3
     record: Literal["executed", "intended"] = "executed"
     lapses: float = 0.0
@@ -200,6 +201,18 @@ LOCOMOTION = (
     _locomotion(PolicyRecording("Hopper-v5", ("medium", "expert"), 50_000)),
 )
 
+
+def _antmaze(maze: str) -> BenchTask:
+    env = f"d4rl:antmaze-{maze}-v2"
+    options = ("--env", env, "--reward=dataset", "--reward-shift=-1")
+    data = Recording(env, transitions=100_000)
+    return BenchTask(
+        f"antmaze-{maze}", data, options=options, group="d4rl score, data recorded here", row=f"antmaze-{maze}-v2"
+    )
+
+
+ANTMAZE = (_antmaze("umaze"), _antmaze("umaze-diverse"))
+
 SUITES: dict[str, tuple[BenchTask, ...]] = {
     "smoke": (REACH,),
     "fetch": (PICK, PUSH, MIXED),
@@ -212,6 +225,7 @@ SUITES: dict[str, tuple[BenchTask, ...]] = {
     "robomimic": ROBOMIMIC,
     "robomimic-full": ROBOMIMIC,
     "locomotion": LOCOMOTION,
+    "antmaze": ANTMAZE,
     "d4rl": (*D4RL_ADROIT, *D4RL_GYM),
     "d4rl-full": (*D4RL_ADROIT, *D4RL_GYM),
     "paper": PAPER,
@@ -284,12 +298,15 @@ SIZES = {
         ("--steps=20000", "--batch-size=256"),
         pretraining=5000,
     ),
+    "antmaze": Size(
+        ("dtql", "paper", "iql", "mse-bc"), (0, 1, 2), 50, ("--steps=20000", "--batch-size=256"), pretraining=5000
+    ),
     "paper": Size(_PAPER_METHODS, (0, 1, 2), 10, ("--steps=20000",), pretraining=5000),
     "paper-full": Size(_PAPER_METHODS, (0, 1, 2), 100),
 }
 """Suite -> its size, where that is not the full one.  smoke: checks in two minutes that everything works.  ogbench: on
 150,000 steps of data a scene, which are recorded first.  -full: the published data and number of updates.  paper,
-locomotion: a fiftieth of the paper's updates or a little more."""
+locomotion, antmaze: a fiftieth of the paper's updates or a little more."""
 
 
 def suite(name: str) -> tuple[BenchTask, ...]:

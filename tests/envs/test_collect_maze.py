@@ -133,6 +133,21 @@ def test_diverse_starts_anywhere_and_roams():
         assert np.all(np.abs(e.extras["infos/goal"] - (0.75, 8.75)) <= 0.75)  # that of an evaluation
 
 
+@pytest.mark.simulator
+def test_policies_are_recorded_with_the_goal_too(tmp_path):
+    out = tmp_path / "random.hdf5"
+    words = ["--level", "random", "--episodes", "1", "--max-episode-steps", "5", "--workers", "1", "--out", str(out)]
+    assert main(["collect", UMAZE, *words]) == 0
+    (episode,) = load(out).episodes
+    assert load(out).format == "d4rl"
+    assert {k: v.shape for k, v in episode.extras.items()} == {
+        "infos/goal": (5, 2),
+        "infos/qpos": (5, 15),
+        "infos/qvel": (5, 14),
+    }
+    assert np.linalg.norm(episode.extras["infos/goal"][0] - (0, 8)) <= 1.5 * np.sqrt(2)
+
+
 def test_an_ant_on_its_back_is_given_up():
     guide = MazeGuide(UMAZE)
     guide.expert(np.zeros(2), np.random.default_rng(0))

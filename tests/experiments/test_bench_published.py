@@ -1,5 +1,6 @@
 """The suites on published data sets: their files, their protocols, and their sums beside published numbers."""
 
+import json
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ from dtql_robot.experiments.aggregate import mean, over_tasks
 from dtql_robot.experiments.behaviour import behaviour_scores
 from dtql_robot.experiments.jobs import Job
 from dtql_robot.experiments.published import BY_TASK, CORL, PUBLISHED
-from dtql_robot.experiments.suites import D4RL_ADROIT, D4RL_GYM, SIZES, PolicyRecording, suite
+from dtql_robot.experiments.suites import D4RL_ADROIT, D4RL_GYM, SIZES, PolicyRecording, Recording, suite
 from dtql_robot.experiments.summary import summary
 from dtql_robot.experiments.table import Cell
 
@@ -174,3 +175,36 @@ def test_locomotion_of_several_levels_is_recorded_into_one_file(tmp_path):
     assert (demos.env_spec, "collection" in demos.attrs) == ("Hopper-v5", False)  # of which there were two
     assert len(behaviour_scores(mixed, data)) == len(demos)
     assert mixed.paper_row == paper.row_of("hopper-medium-expert-v2")
+
+
+@pytest.mark.slow
+@pytest.mark.simulator
+def test_antmaze_is_recorded_here_and_trained_by_the_papers_settings(tmp_path):
+    """The smallest size of it: data, four updates of two methods, one episode each, and the table."""
+    out = tmp_path / "bench"
+    names = [f"antmaze-{maze}" for maze in ("umaze", "umaze-diverse")]
+    assert [task.name for task in suite("antmaze")] == names
+    task = suite("antmaze")[0]
+    assert task.data == Recording("d4rl:antmaze-umaze-v2", transitions=100_000)
+    data = out / "data" / "antmaze-umaze.hdf5"
+    bench._collect(replace(task, data=replace(task.data, transitions=200)), data)
+    demos = load(data)
+    lengths = [len(e) for e in demos.episodes]
+    assert sum(lengths[:-1]) < 200 <= sum(lengths)
+    assert (demos.format, demos.env_spec) == ("d4rl", "d4rl:antmaze-umaze-v2")
+    assert behaviour_scores(task, data) == (100.0,) * len(demos)
+    small = [f"--train-args=--{o}" for o in ("steps=4", "batch-size=16", "candidates=2", "policy-hidden=16")]
+    assert main(["bench", "antmaze", "--tasks", "antmaze-umaze", "--methods", "paper", "mse-bc", "--seeds", "0",
+                 "--episodes", "1", "--out", str(out), "--jobs", "1", *small, "--train-args=--pretrain-steps=2",
+                 "--train-args=--device=cpu"]) == 0  # fmt: skip
+    text = (out / "summary.md").read_text()
+    line = next(x for x in text.splitlines() if x.startswith("| antmaze-umaze | behaviour"))
+    assert "| 100.0 |" in line
+    for method in ("paper", "mse-bc"):
+        assert (out / "results" / f"antmaze-umaze-{method}-seed0.json").exists()
+    settings = json.loads((out / "runs/antmaze-umaze/paper/seed0/config.json").read_text())["config"]
+    assert (settings["data"]["reward_shift"], settings["optim"]["batch_size"]) == (-1, 16)
+    assert (
+        settings["policy"]["trust_region_weight"]
+        == paper.row_of("antmaze-umaze-v2").recipe["policy.trust_region_weight"]
+    )

@@ -17,7 +17,7 @@ from dtql_robot.envs.collection.parts import read_part, write_part
 from dtql_robot.envs.collection.plan import NOISE_ATTRS, PLAN_ATTR, CollectionPlan, Plan, Record
 from dtql_robot.envs.make import env_info
 from dtql_robot.envs.rendering.gl import prepare_gl
-from dtql_robot.envs.seeding import collection_seed
+from dtql_robot.envs.seeding import EPISODES_PER_SEED, collection_seed
 from dtql_robot.errors import InputError
 from dtql_robot.system.cluster import Cluster, Finished
 from dtql_robot.system.cores import usable_cores
@@ -47,6 +47,7 @@ def collect(
     progress: bool = True,
     cameras: Sequence[str] = (),
     size: int = 84,
+    transitions: int | None = None,
 ) -> Demonstrations:
     """Record `episodes` episodes of the scripted expert of `task`.
 
@@ -60,13 +61,15 @@ def collect(
     records how.
     successes_only: leave out the episodes that fail, and record more until there are `episodes` that succeed.
     cameras: names of cameras; each gives an observation "<camera>_image", (size, size, 3) uint8.
+    transitions: instead of `episodes`, record whole episodes until they have so many steps together.
     Other observations are float32; actions are float32, after clipping to [-1, 1].
     The same (task, episodes, seed, noise, record, lapses) give the same data whatever the number of workers (default:
     one per core) and whatever happens to them.  To keep what has been recorded when this is interrupted, use
     `Recording`.
     """
     cameras = (cameras,) if isinstance(cameras, str) else tuple(cameras)
-    plan = Plan(task, episodes, seed, noise, record, lapses, successes_only, cameras, size)
+    most = episodes if transitions is None else EPISODES_PER_SEED
+    plan = Plan(task, most, seed, noise, record, lapses, successes_only, cameras, size, transitions)
     recording = Recording(plan)
     recording.run(workers=workers, progress=progress)
     return recording.demonstrations()

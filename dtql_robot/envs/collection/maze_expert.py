@@ -1,7 +1,7 @@
 """The demonstrator of D4RL's ant mazes: the shortest way, on foot.
 
 In umaze and "play" it goes from the start to the episode's goal, which no observation tells.  In "diverse" it starts in
-any cell and roams: to another cell, and on to the next, until it happens upon the goal or time is up.
+any cell and roams: to a place in another cell, and on to the next, until it happens upon the goal or time is up.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dtql_robot.types import Obs, Vector
 
 GIVEN_UP = 30
 """Steps upside down after which an episode is given up: the ant does not come to its feet again."""
-ARRIVED = 1.0
-"""Metres from the middle of a cell at which a roaming ant turns to the next."""
+ARRIVED, ASIDE = 0.5, 1.5
+"""Metres from a place at which a roaming ant turns to the next, and the most from the middle of its cell in x and y."""
 
 
 def ant_maze(task: str) -> str | None:
@@ -59,14 +59,14 @@ class MazeGuide:
 class _Roaming:
     def __init__(self, maze: str, rng: np.random.Generator) -> None:
         self._maze, self._rng = maze, rng
-        self._target: Cell | None = None
+        self._target: Vector | None = None
 
     def __call__(self, obs: Obs) -> Vector:
         place = _state(obs)[:2]
-        if self._target is None or np.linalg.norm(place - centre(self._target)) < ARRIVED:
-            here = cell_at(self._maze, place)
-            self._target = _any_cell(self._maze, self._rng, here)
-        return _towards(self._maze, obs, centre(self._target))
+        if self._target is None or np.linalg.norm(place - self._target) < ARRIVED:
+            cell = _any_cell(self._maze, self._rng, cell_at(self._maze, place))
+            self._target = centre(cell) + self._rng.uniform(-ASIDE, ASIDE, 2)
+        return _towards(self._maze, obs, self._target)
 
 
 def _any_cell(maze: str, rng: np.random.Generator, but: Cell | None = None) -> Cell:
