@@ -20,7 +20,7 @@ NOISE_ATTRS = {"executed": "noise", "intended": "disturbance"}
 """The episode attribute that tells the noise's amplitude: noise is in the recorded actions, a disturbance is not."""
 PLAN_ATTR = "collection"
 """The file attribute that says how the data was collected."""
-PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench", "d4rl": "gymnasium"}
+PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
 MOST_TRANSITIONS = 100_000_000
 
 
@@ -134,6 +134,8 @@ class Plan:
         from importlib.metadata import version
 
         package = PACKAGES.get(self.task.partition(":")[0], "gymnasium-robotics")
+        if ant_maze(self.task):
+            package = "gymnasium"  # whose ant it is
         record = record_as(self.task, {"env_version": version(package), "env_kwargs": {}})
         if self.images is None:
             return record
