@@ -23,7 +23,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, MissingOutputError):
         return str(error), 1
     if isinstance(error, KeyboardInterrupt):
-        return " ".join(["interrupted.", *getattr(error, "__notes__", ())]), 1
+        return " ".join(["interrupted.", *interrupt_notes(error)]), 1
     if isinstance(error, OSError):
         return _operating_system(error)
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
@@ -39,6 +39,16 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     if _is_worker_error(error):
         return str(error), 1
     return None
+
+
+def interrupt_notes(error: BaseException) -> list[str]:
+    """What an interrupt has to tell; of one that came while another was on its way, what that one has."""
+    on_its_way: BaseException | None = error
+    while isinstance(on_its_way, KeyboardInterrupt):
+        if hasattr(on_its_way, "__notes__"):
+            return list(on_its_way.__notes__)
+        on_its_way = on_its_way.__context__
+    return []
 
 
 def _operating_system(error: OSError) -> tuple[str, int] | None:

@@ -41,3 +41,19 @@ def test_a_workers_failure_is_its_own_words():
     from dtql_robot.system.workers import WorkerError
 
     assert explain(WorkerError("the simulator stopped: boom")) == ("the simulator stopped: boom", 1)
+
+
+def test_an_interrupt_during_another_tells_what_the_first_one_tells():
+    """Ctrl-C twice: the second falls into the end of the first, and what was saved is still said."""
+
+    def twice():
+        first = KeyboardInterrupt()
+        first.__notes__ = ["Update 9 is saved."]
+        try:
+            raise first
+        finally:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as second:
+        twice()
+    assert explain(second.value) == ("interrupted. Update 9 is saved.", 1)

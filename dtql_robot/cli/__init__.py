@@ -121,12 +121,27 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 2 something given is wrong, 1 anything else."""
+    """Run one command; returns the exit code: 0 done, 2 something given is wrong, 1 anything else.
+
+    arguments: None: the process's own.  The process ends with the command, so a Ctrl-C that comes later is ignored.
+    """
+    own = arguments is None
     if arguments is None:
         arguments = sys.argv[1:]
         os.environ["PYTHONSAFEPATH"] = "1"  # for interpreters that libraries start, see system.launch
         spin_briefly()
         name_bundled_glfw()
+    try:
+        return _command(arguments, own)
+    finally:
+        if own:
+            from dtql_robot.system.interrupts import ignore_interrupts
+
+            ignore_interrupts()
+
+
+def _command(arguments: Sequence[str], own: bool) -> int:
+    """Run the command, or answer what is asked without one.  Returns the exit code.  own: see `main`."""
     words = [word for word in arguments if word not in QUIET | VERBOSE]
     open_streams()
     accept_every_character()
@@ -134,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from dtql_robot.system.progress import progress_shown
 
         with progress_shown(not QUIET & set(arguments)):
-            return _run(words[0], words[1:], verbose=bool(VERBOSE & set(arguments)))
+            return _run(words[0], words[1:], verbose=bool(VERBOSE & set(arguments)), own=own)
     with plain_output():
         return _answer(words)
 
@@ -162,10 +177,13 @@ def _answer(words: Sequence[str]) -> int:
     return 0
 
 
-def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
-    """Run a command, and say what went wrong in one sentence.  Returns the exit code."""
-    from dtql_robot.failures import explain
-    from dtql_robot.system.interrupts import redelivered_interrupts
+def _run(command: str, arguments: Sequence[str], *, verbose: bool, own: bool = False) -> int:
+    """Run a command, and say what went wrong in one sentence.  Returns the exit code.
+
+    own: the process ends then.
+    """
+    from dtql_robot.failures import explain, interrupt_notes
+    from dtql_robot.system.interrupts import ignore_interrupts, redelivered_interrupts
 
     try:
         with redelivered_interrupts(), terminated_as_interrupted():
@@ -183,12 +201,14 @@ def _run(command: str, arguments: Sequence[str], *, verbose: bool) -> int:
         if lost is not None:
             raise MissingOutputError(f"what it printed could not be written: {lost.strerror}; everything else is done.")
     except BaseException as error:
+        if own:
+            ignore_interrupts()
         explained = explain(error)
         if explained is None:
             raise
         sentence, code = explained
         after = getattr(sys.modules.get(f"dtql_robot.commands.{command}"), "INTERRUPTED", None)
-        if after and isinstance(error, KeyboardInterrupt) and not getattr(error, "__notes__", ()):
+        if after and isinstance(error, KeyboardInterrupt) and not interrupt_notes(error):
             sentence = f"{sentence} {after}"
         with plain_output():
             if verbose:

@@ -38,6 +38,12 @@ def _interrupt_later() -> None:
     _thread.interrupt_main()
 
 
+def ignore_interrupts() -> None:
+    """From now on Ctrl-C does nothing: for a process that is ending, whose libraries would print a traceback of it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Interrupts:
     """How often this process has been asked to stop."""
 

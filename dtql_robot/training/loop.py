@@ -127,9 +127,8 @@ def train_into(
             return
         for run in runs:
             _begin_folder(run, describe(demos, run.agent.cfg, env, decisions), summary, origin)
-        stopped = _train(runs, learner, prepared.buffer, interrupts, watch, told, group)
-    if stopped:
-        raise _interrupted(folders, learner)
+        if _train(runs, learner, prepared.buffer, interrupts, watch, told, group):
+            raise _interrupted(folders, learner)  # in here: a further signal cannot come before it
 
 
 def _start(

@@ -70,6 +70,20 @@ class Training:
         return self.process.communicate(timeout=120)[1], self.process.returncode
 
 
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["inspect", "missing.hdf5"], 2), (["toy", "-h"], 0)])
+def test_an_interrupt_of_a_process_that_is_ending_is_ignored(words, code, tmp_path):
+    program = (
+        "import atexit, os, signal, sys; from dtql_robot.cli import main; "
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT); sys.exit(main())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+    assert "KeyboardInterrupt" not in ended.stderr
+
+
 @pytest.fixture
 def files(demos, tmp_path) -> dict[str, Path]:
     pixels = Demonstrations(tuple(pixel_episode(f"demo_{i}", 8 + i, i) for i in range(3)), "squares", "robomimic")
