@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dtql_robot.experiments.suites import METHODS, SUITES
+from dtql_robot.experiments.methods import METHODS
+from dtql_robot.experiments.suites import SUITES
 from dtql_robot.experiments.table import draw, gather, markdown
 
 ROOT = Path(__file__).parents[1]

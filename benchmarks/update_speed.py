@@ -11,6 +11,8 @@ Adroit door demonstrations.  `--recipe default` takes the default settings inste
   eager      the package's update
   compiled   with its losses compiled
   graph      compiled, and each update one CUDA graph (only on a GPU)
+  one stream  the same graph with the critics in turn with the denoiser, not beside it
+  two Q networks  with --recipe unlabelled: the eager update with as many as the other recipes have
   bf16, compiled bf16   with --bf16: matrix products in bfloat16 (`--precision bf16` of `train`), another arithmetic
 
 Each round times `--updates` updates of each, reading nothing back but what a variant reads itself.  Wall time is what
@@ -21,6 +23,7 @@ for their caches.  Shown: median over rounds, with the quartiles, and the ratio 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import platform
 import statistics
@@ -37,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from plain_update import PlainDTQL
 
 from dtql_robot.algorithm.agent import DTQL
+from dtql_robot.algorithm.streams import InTurn
 from dtql_robot.config import Config
 from dtql_robot.presets import override, preset
 from dtql_robot.training.buffer import ChunkBuffer
@@ -101,8 +105,9 @@ def variants(
     buffer = make_buffer(data, device, cfg.data.horizon, cfg.draws_behaviour)
     size = cfg.optim.batch_size
 
-    def agent(compiled: bool = False, precision: str = "float32") -> DTQL:
-        made = DTQL(override(cfg, {"optim.precision": precision}), obs, action, 0.5, torch.device(device))
+    def agent(compiled: bool = False, **settings: Any) -> DTQL:
+        changed = {name.replace("__", "."): value for name, value in settings.items()}
+        made = DTQL(override(cfg, changed), obs, action, 0.5, torch.device(device))
         if compiled:
             made.compile_losses()
         return made
@@ -114,15 +119,20 @@ def variants(
     if cfg.data.horizon == 1:
         found["plain"] = PlainDTQL(cfg, data, 0.5, device).update
     found["eager"] = updating(agent())
+    if cfg.critic.q_networks == Q_NETWORKS_ALONE:
+        found["two Q networks"] = updating(agent(critic__q_networks=Config().critic.q_networks))
     if compile_too:
         found["compiled"] = updating(agent(compiled=True))
     if bf16:
-        found["bf16"] = updating(agent(precision="bf16"))
+        found["bf16"] = updating(agent(optim__precision="bf16"))
         if compile_too:
-            found["compiled bf16"] = updating(agent(compiled=True, precision="bf16"))
+            found["compiled bf16"] = updating(agent(compiled=True, optim__precision="bf16"))
     if device == "cuda":
-        graphed = agent(compiled=compile_too)
-        found["graph"] = GraphedUpdate(graphed, lambda: buffer.sample(size, graphed.generator))
+        for name in ("graph", "one stream"):
+            graphed = agent(compiled=compile_too)
+            found[name] = GraphedUpdate(graphed, functools.partial(buffer.sample, size, graphed.generator))
+            if name == "one stream":
+                graphed.side = InTurn()
     return found
 
 

@@ -19,18 +19,9 @@ from dtql_robot.errors import InputError
 from dtql_robot.experiments.behaviour import behaviour_scores
 from dtql_robot.experiments.estimate import Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, send_jobs
+from dtql_robot.experiments.methods import METHODS, PAPER_METHODS, preset_of
 from dtql_robot.experiments.records import TABLES, write_tables
-from dtql_robot.experiments.suites import (
-    METHODS,
-    PAPER_METHODS,
-    SIZES,
-    BenchTask,
-    OracleRecording,
-    PolicyRecording,
-    Size,
-    preset_of,
-    suite,
-)
+from dtql_robot.experiments.suites import SIZES, BenchTask, OracleRecording, PolicyRecording, Size, suite
 from dtql_robot.system.cluster import Cluster, connect
 from dtql_robot.system.files import check_writable, expanded
 from dtql_robot.system.locks import locked

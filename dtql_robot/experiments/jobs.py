@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtql_robot.errors import InputError
-from dtql_robot.experiments.suites import BenchTask, preset_of
+from dtql_robot.experiments.methods import preset_of
+from dtql_robot.experiments.suites import BenchTask
 from dtql_robot.presets import PRESETS
 from dtql_robot.system.launch import command as launch_command
 from dtql_robot.system.launch import safe_environment

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dtql_robot.experiments.jobs import Job
-from dtql_robot.experiments.suites import RIVALS
+from dtql_robot.experiments.methods import RIVALS
 
 KEPT = "results"
 """The folder of the records."""

@@ -1,4 +1,4 @@
-"""Benchmark suites as data: which tasks with which demonstrations, and which methods on them."""
+"""Benchmark suites as data: which tasks with which demonstrations, and how much of each is run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 from dtql_robot import paper
 from dtql_robot.errors import InputError, did_you_mean
+from dtql_robot.experiments.methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -231,38 +232,6 @@ SUITES: dict[str, tuple[BenchTask, ...]] = {
     "paper": PAPER,
     "paper-full": PAPER,
 }
-
-METHODS: dict[str, str | None] = {
-    "dtql": None,
-    "no-q": "no-q",
-    "mse-bc-successes": "mse-bc-successes",
-    "mse-bc": "mse-bc",
-    "diffusion-bc": "diffusion-bc",
-    "tr-only": "tr-only",
-    "kl": "kl",
-    "iql": "iql",
-    "idql": "idql",
-}
-"""Method -> preset of `train`; None is the default recipe."""
-
-RIVALS = ("td3-bc",)
-"""Methods of other packages, which programs in benchmarks/ add to the results of a suite."""
-
-PAPER_METHODS = {"paper": paper.PREFIX, "paper-kl": paper.KL_PREFIX}
-"""Method -> beginning of its presets, which go on with the task's name: the paper's own settings of each row."""
-
-
-def preset_of(method: str, task: BenchTask) -> str | None:
-    """The preset that a method trains a task with; None is the default recipe.  InputError where the paper has none."""
-    if method not in PAPER_METHODS:
-        return METHODS[method]
-    row = task.paper_row
-    if row is None:
-        raise InputError(
-            f"--methods {method} are the paper's settings of its own tasks, of which {task.name} is none; "
-            "`bench paper` has them."
-        )
-    return PAPER_METHODS[method] + row.dataset
 
 
 @dataclass(frozen=True)

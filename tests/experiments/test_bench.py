@@ -18,8 +18,9 @@ from dtql_robot.datasets.formats.ogbench_names import recording_name
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.estimate import STARTING, Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job
+from dtql_robot.experiments.methods import METHODS
 from dtql_robot.experiments.published import PUBLISHED
-from dtql_robot.experiments.suites import METHODS, SUITES, suite
+from dtql_robot.experiments.suites import SUITES, suite
 from dtql_robot.presets import preset
 from dtql_robot.system.locks import locked
 from dtql_robot.training.loop import train
