@@ -132,6 +132,7 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path, capsys):
 
 
 def test_one_training_needs_no_cluster(tmp_path, capsys):
+    pytest.importorskip("submitit", reason='needs pip install "dtql-robot[cluster]" (submitit)')
     words = ["train", "--data", "any.hdf5", "--out", str(tmp_path / "run"), "--cluster", "slurm"]
     config = tmp_path / "c.json"
     config.write_text('{"slurm": {"executor": "local"}, "folder": "%s"}' % (tmp_path / "jobs"))
