@@ -44,13 +44,20 @@ def train_for(demos: Demonstrations, cfg: Config, steps: int, out: Path) -> floa
 
 
 def planned(demos: Demonstrations, cfg: Config, seconds: float) -> int:
-    """How many updates take this long."""
-    steps = 50
+    """How many updates take this long, with what a training of any length costs (the last checkpoint).
+
+    From the difference of a short and a longer trial; one before them warms up.
+    """
+    short = 20
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(2):
-            rate = steps / train_for(demos, cfg, steps, Path(folder) / str(steps))
-            steps = max(steps + 1, round(rate * min(TRIAL_SECONDS, seconds)))
-    return max(1, round(rate * seconds))
+
+        def trial(steps: int) -> float:
+            return train_for(demos, cfg, steps, Path(folder) / "trial")
+
+        first = min(trial(short), trial(short))
+        steps = max(2 * short, round(short * min(TRIAL_SECONDS, seconds) / first))
+        each = (trial(steps) - first) / (steps - short)
+    return max(1, round((seconds - (first - short * each)) / each))
 
 
 def main() -> None:

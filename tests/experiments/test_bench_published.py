@@ -20,7 +20,7 @@ from dtql_robot.eval.reference_returns import find_reference
 from dtql_robot.experiments.aggregate import mean, over_tasks
 from dtql_robot.experiments.behaviour import behaviour_scores
 from dtql_robot.experiments.jobs import Job
-from dtql_robot.experiments.published import BY_TASK, CORL, PUBLISHED
+from dtql_robot.experiments.published import BY_TASK, CORL, DTQL_PAPER, PUBLISHED
 from dtql_robot.experiments.suites import D4RL_ADROIT, D4RL_GYM, SIZES, PolicyRecording, Recording, suite
 from dtql_robot.experiments.summary import summary
 from dtql_robot.experiments.table import Cell
@@ -96,6 +96,9 @@ def test_published_means_are_those_of_their_tasks():
         tasks = [task.name for task in suite("paper") if task.group == group]
         for method, value in PUBLISHED[group][CORL].items():
             assert value == pytest.approx(np.mean([BY_TASK[t][CORL][method] for t in tasks]), abs=0.01)
+    of_dtql = [BY_TASK[t][DTQL_PAPER]["DTQL"] for t in BY_TASK if "hopper" in t or "walker2d" in t or "cheetah" in t]
+    assert len(of_dtql) == 9
+    assert PUBLISHED["d4rl gym"][DTQL_PAPER]["DTQL"] == pytest.approx(np.mean(of_dtql), abs=0.05)
 
 
 def test_files_in_a_folder_of_the_users(tmp_path):
