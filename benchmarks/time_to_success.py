@@ -190,8 +190,9 @@ def table(records: Sequence[dict[str, Any]], task: str) -> list[str]:
         rows = [r for r in mine if r["method"] == method]
         rates = {s: [r["success_rate"] for r in rows if r["seconds"] == s] for s in lengths}
         cells = [f"{_cell(rates[s], [r for r in rows if r['seconds'] == s]):>20}" for s in lengths]
-        good = [bool(rates[s]) and min(rates[s]) >= STABLE for s in lengths]
-        since = next((s for i, s in enumerate(lengths) if all(good[i:])), None)
+        run = [s for s in lengths if rates[s]]
+        good = [min(rates[s]) >= STABLE for s in run]
+        since = next((s for i, s in enumerate(run) if all(good[i:])), None)
         speed = np.median([r["trained"]["updates"] / r["trained"]["seconds"] for r in rows])
         lines.append(f"{method:26}{speed:>10.0f}" + "".join(cells) + f"{'-' if since is None else f'{since:g} s':>13}")
     return lines
