@@ -65,6 +65,12 @@ def test_frames_are_pictures():
     env.close()
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_environment_is_made_without_a_warning():
+    """Gymnasium's, about the precision of the arm's own bounds, say nothing to whoever trains."""
+    make_env("ogbench:cube-single-v0").close()
+
+
 def test_an_unknown_task_is_said_in_a_sentence():
     with pytest.raises(InputError, match=r"no environment 'cube-singel-v0'. Did you mean .*ogbench:cube-single-v0"):
         make_env("ogbench:cube-singel-v0")

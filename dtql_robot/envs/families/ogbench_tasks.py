@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -57,7 +58,9 @@ def _keep_action_space(sim: Any) -> None:
     """
     kind = type(sim)
     if isinstance(getattr(kind, "action_space", None), property):
-        sim.__class__ = type(kind.__name__, (kind,), {"action_space": sim.action_space})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*precision lowered by casting")  # of its bounds, which are -1 and 1
+            sim.__class__ = type(kind.__name__, (kind,), {"action_space": sim.action_space})
 
 
 class OGBenchEnv(gymnasium.Wrapper):
