@@ -100,7 +100,7 @@ class Options:
     overwrite: bool = False
     """Replace --out if it exists."""
     resume: bool = False
-    """Continue an interrupted collection: record the episodes that are missing from --out."""
+    """Continue an interrupted collection: record the episodes that are missing from --out. What is there stays."""
 
 
 def run(options: Options) -> None:
@@ -137,6 +137,8 @@ def _plan(options: Options) -> CollectionPlan:
     from dtql_robot.datasets.formats.minari_write import minari_id
     from dtql_robot.system.files import check_writable
 
+    if options.overwrite and options.resume:
+        raise InputError("--resume continues what is in --out and --overwrite replaces it; use only one of them.")
     if options.out.exists() and not (options.overwrite or options.resume):
         raise InputError(f"{options.out} exists already; choose another --out, or add --overwrite or --resume.")
     if options.workers is not None and options.workers < 1:
@@ -263,7 +265,7 @@ def _recorded(options: Options, plan: CollectionPlan) -> tuple[Episode, ...]:
     keys = tuple(k for k, stored in read_source(options.out).available.items() if stored.is_numeric)
     demos = read_source(options.out, obs_keys=keys, cached=False).demos
     plan.check_continues(demos.attrs, options.out)
-    return demos.episodes[: plan.episodes]
+    return demos.episodes
 
 
 def _save(demos: Demonstrations, options: Options) -> None:

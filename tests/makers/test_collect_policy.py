@@ -97,8 +97,26 @@ def test_whole_episodes_until_there_are_as_many_transitions(hopper: Path, record
     wanted = sum(lengths[:2]) + 1
     out = collect(hopper, tmp_path / "a.hdf5", "--transitions", str(wanted), "--seed", "3")
     assert [len(e) for e in load(out).episodes] == lengths[:3]
-    collect(hopper, out, "--transitions", str(wanted - 1), "--seed", "3", "--resume")
-    assert [len(e) for e in load(out).episodes] == lengths[:2]
+
+
+def test_a_continuation_drops_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A count left out or too small at --resume must not cost what was recorded."""
+    out = tmp_path / "a.hdf5"
+    words = ["collect", "Hopper-v5", "--level", "random", "--workers", "1", "--out", str(out)]
+    assert main([*words, "--episodes", "4"]) == 0
+    before = out.read_bytes()
+    steps = sum(len(e) for e in load(out).episodes)
+    for fewer in (["--episodes", "2"], ["--transitions", "5"]):
+        capsys.readouterr()
+        assert main([*words, *fewer, "--resume"]) == 2
+        said = capsys.readouterr().err
+        assert f"4 episodes with {steps} steps are recorded already, more than {' '.join(fewer)} needs" in said
+        assert out.read_bytes() == before
+    assert main([*words, "--episodes", "4", "--resume"]) == 0
+    assert main([*words, "--transitions", str(steps), "--resume"]) == 0
+    assert out.read_bytes() == before
+    assert main([*words, "--episodes", "4", "--resume", "--overwrite"]) == 2
+    assert "use only one of them" in capsys.readouterr().err
 
 
 def test_random_actions_fill_their_bounds(tmp_path: Path) -> None:

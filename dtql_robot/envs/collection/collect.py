@@ -83,14 +83,18 @@ class Recording:
     """
 
     def __init__(self, plan: CollectionPlan, recorded: Sequence[Episode] = ()) -> None:
-        """recorded: the first episodes of the plan, from a collection to be continued."""
+        """recorded: the first episodes of the plan, from a collection to be continued.
+
+        InputError where they are more than the plan wants: a continuation drops nothing that has been recorded.
+        """
         prepare_gl()
         self.plan, self._env_args = plan, plan.env_args()
         self.episodes: list[Episode] = []
         self._steps = 0
         for episode in recorded:
-            if not self.complete:
-                self._add(episode)
+            if self.complete:
+                raise InputError(_more_than(plan, recorded))
+            self._add(episode)
         self.missing: dict[int, str] = {}
         self._rule = env_info(plan.task, env_args=self._env_args).success_rule if plan.successes_only else None
 
@@ -194,6 +198,15 @@ class Recording:
             env_args=self._env_args,
             attrs={PLAN_ATTR: plan},
         )
+
+
+def _more_than(plan: CollectionPlan, recorded: Sequence[Episode]) -> str:
+    """The sentence about a collection that is to be continued, and has more than the plan wants."""
+    asked = f"--episodes {plan.episodes}" if plan.transitions is None else f"--transitions {plan.transitions}"
+    return (
+        f"{len(recorded)} episodes with {sum(map(len, recorded))} steps are recorded already, more than {asked} needs; "
+        "ask for as many or more, choose some with `dtql-robot edit --keep`, or start anew with --overwrite."
+    )
 
 
 class _Recorder(Protocol):
