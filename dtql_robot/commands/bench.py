@@ -17,8 +17,9 @@ from dtql_robot.commands.words import parse_options, parse_seeds
 from dtql_robot.datasets.published.fetch import fetch
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.behaviour import behaviour_scores
+from dtql_robot.experiments.continued import check_continued
 from dtql_robot.experiments.estimate import Work, estimate, in_words
-from dtql_robot.experiments.jobs import Job, evaluated, processes, run_jobs, send_jobs
+from dtql_robot.experiments.jobs import Job, check_train_args, evaluated, processes, run_jobs, send_jobs
 from dtql_robot.experiments.methods import METHODS, PAPER_METHODS, preset_of
 from dtql_robot.experiments.records import TABLES, write_tables
 from dtql_robot.experiments.suites import SIZES, BenchTask, OracleRecording, PolicyRecording, Size, suite
@@ -99,9 +100,8 @@ def run(options: Options) -> None:
     episodes = size.episodes if options.episodes is None else options.episodes
     if episodes < 1:
         raise InputError(f"--episodes must be 1 or more, found {episodes}.")
-    bare = [word for word in options.train_args if not word.strip("-")]
-    if bare:
-        raise InputError(f"--train-args has {bare[0]!r}; expected an option, such as --train-args=--steps=2000.")
+    check_train_args(options.train_args)
+    at_once = processes(options.jobs)
     train_args = (*size.options, *options.train_args)
     own = functools.partial(_own, size=size)
     jobs = [
@@ -111,6 +111,7 @@ def run(options: Options) -> None:
         for method in options.methods or size.methods
     ]
     works = _works(jobs, train_args, options.curve_points)
+    check_continued(works)
     with locked(out), connect(options.cluster, options.cluster_config) as cluster:
         check_writable(out / "table.md")
         for task in tasks:
@@ -120,7 +121,7 @@ def run(options: Options) -> None:
         behaviour = (
             {t.name: behaviour_scores(t, data[t.name]) for t in tasks} if set(size.methods) & set(PAPER_METHODS) else {}
         )
-        _run(works, out, episodes, processes(options.jobs), train_args, behaviour, cluster)
+        _run(works, out, episodes, at_once, train_args, behaviour, cluster)
 
 
 def _works(jobs: Sequence[Job], train_args: Sequence[str], curve_points: int | None) -> dict[Job, Work]:
@@ -237,10 +238,11 @@ def _require_known(flag: str, names: Sequence[str], known: Any) -> None:
 
 
 def _name_and_path(entry: str) -> tuple[str, Path]:
-    name, equals, path = entry.partition("=")
-    if not equals or not Path(path).is_file():
+    name, equals, given = entry.partition("=")
+    path = expanded(Path(given))  # a shell leaves the ~ of NAME=~/FILE as it is
+    if not equals or not path.is_file():
         raise InputError(f"--files takes NAME=PATH with an existing file, found {entry!r}.")
-    return name, Path(path)
+    return name, path
 
 
 def _collect(task: BenchTask, path: Path) -> None:

@@ -22,6 +22,24 @@ if TYPE_CHECKING:
     from dtql_robot.experiments.remote_jobs import Order
     from dtql_robot.system.cluster import Cluster
 
+_GIVEN = {
+    **{"--preset": "; name the methods with --methods", "--seed": "; see --seeds", "--seeds": "; see its own --seeds"},
+    **{"--data": "; see --files and --data-dir", "--out": "; see its own --out"},
+    **dict.fromkeys(("--resume", "--overwrite", "--config", "--init-from", "--cluster", "--cluster-config"), ""),
+}
+"""Options of `train` that are not for --train-args -> what to use."""
+
+
+def check_train_args(words: Sequence[str]) -> None:
+    """InputError for what is no option of a training, or one that `bench` gives each training itself."""
+    bare = [word for word in words if not word.strip("-")]
+    if bare:
+        raise InputError(f"--train-args has {bare[0]!r}; expected an option, such as --train-args=--steps=2000.")
+    own = [word for word in words if word.partition("=")[0] in _GIVEN]
+    if own:
+        instead = _GIVEN[own[0].partition("=")[0]]
+        raise InputError(f"--train-args has {own[0]!r}, which `bench` decides for each run{instead}.")
+
 
 @dataclass(frozen=True)
 class Job:

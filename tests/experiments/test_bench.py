@@ -97,6 +97,50 @@ def test_a_slip_in_train_args_is_found_before_anything_runs(tmp_path, capsys):
     assert not (tmp_path / "bench").exists()
 
 
+@pytest.mark.parametrize("word", ["--preset=kl", "--seed=3", "--data=a.hdf5", "--out=x", "--resume", "--config=c.json"])
+def test_what_bench_decides_itself_is_not_for_train_args(word, tmp_path):
+    """With --preset=kl a row named mse-bc would be of another method."""
+    with pytest.raises(InputError, match=f"--train-args has '{word}', which `bench` decides"):
+        bench.run(bench.Options(suite="smoke", out=tmp_path / "bench", train_args=(word,)))
+    assert not (tmp_path / "bench").exists()
+
+
+def test_jobs_are_checked_before_anything_is_recorded(tmp_path):
+    with pytest.raises(InputError, match="--jobs is 0"):
+        bench.run(bench.Options(suite="smoke", out=tmp_path / "bench", jobs=0))
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_file_in_the_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.hdf5").touch()
+    _, data = bench._choose(bench.Options(suite="smoke", files=("reach=~/mine.hdf5",)), tmp_path)
+    assert data == {"reach": tmp_path / "mine.hdf5"}
+
+
+def test_runs_of_other_settings_or_data_do_not_pass_for_those_asked_for(tmp_path, monkeypatch):
+    out, data = tmp_path / "bench", tmp_path / "bench" / "data" / "reach.hdf5"
+    bench._collect(suite("smoke")[0], data)
+    folder = out / "runs" / "reach" / "mse-bc" / "seed0"
+    assert main(["train", "--data", str(data), "--preset", "mse-bc", "--out", str(folder), *(
+        word.removeprefix("--train-args=") for word in TINY)]) == 0  # fmt: skip
+    ran = []
+    monkeypatch.setattr(bench, "_run", lambda works, *_: ran.append(len(works)))
+    asked = {"suite": "smoke", "out": out, "methods": ("mse-bc",)}
+    bare = tuple(word.removeprefix("--train-args=") for word in TINY)
+    bench.run(bench.Options(**asked, train_args=bare))
+    bench.run(bench.Options(**asked, train_args=bare, curve_points=2))
+    assert ran == [1, 1]
+    for more, sentence in (("--steps=30", "steps was 20, now 30"), ("--denoiser-width=32", "denoiser_width was 16")):
+        with pytest.raises(InputError, match=sentence):
+            bench.run(bench.Options(**asked, train_args=(*bare, more)))
+    other = tmp_path / "other.hdf5"
+    other.write_bytes(data.read_bytes())
+    with pytest.raises(InputError, match=r"data was .*reach.hdf5, now .*other.hdf5"):
+        bench.run(bench.Options(**asked, train_args=bare, files=(f"reach={other}",)))
+    assert ran == [1, 1]
+
+
 @pytest.mark.slow
 def test_the_estimate_is_of_the_right_size(tmp_path):
     """Measured on this machine: what a training of as many updates takes, within a wide factor."""
