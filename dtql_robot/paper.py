@@ -93,6 +93,11 @@ class Row:
     settings: Settings = field(default_factory=dict)
 
     @property
+    def robot(self) -> str:
+        """The robot or scene, as it stands in the names of its environments in lower case, D4RL's and Gymnasium's."""
+        return self.dataset.partition("-")[0].replace("pen", "handpen")  # "open" is in the names of other tasks
+
+    @property
     def recipe(self) -> Settings:
         """All settings of the row."""
         return {**SHARED, **self.settings}

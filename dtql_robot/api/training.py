@@ -165,7 +165,11 @@ def _recipe(how: Training) -> tuple[str, ...]:
     """What the preset changes, in a sentence."""
     if how.preset is None or how.resume:
         return ()
-    return (f"--preset {how.preset} instead of the default recipe: {' '.join(changes(how.preset))}",)
+    said = f"--preset {how.preset} instead of the default recipe: {' '.join(changes(how.preset))}"
+    first = how.cfg.optim.pretrain_steps
+    if first <= how.cfg.steps:
+        return (said,)
+    return (said, f"the policy starts after {first} updates of pretraining (--pretrain-steps), not counted in --steps")
 
 
 def _origin(how: Training) -> Origin | None:
@@ -186,6 +190,8 @@ def _as_published(demos: Demonstrations, how: Training) -> tuple[Demonstrations,
     """The data with the environment in which the paper judges the preset's row, where no other is meant."""
     row = None if how.preset is None else paper.row_of(how.preset)
     named = how.env or demos.env_spec
+    if row is not None and named is not None and row.robot not in named.lower():
+        return demos, (f"warning: --preset {how.preset} has the settings of {row.env}, and this data is of {named}",)
     if row is None or named not in (None, row.env) or recorded_kwargs(demos.env_args)[1] is not None:
         return demos, ()
     spec, arguments = row.env, dict(demos.env_args)

@@ -12,6 +12,7 @@ import numpy as np
 
 from dtql_robot.config import AfterSuccess
 from dtql_robot.env_record import SuccessRule
+from dtql_robot.errors import InputError
 from dtql_robot.types import Demonstrations, Episode
 
 HELD_SHARE = 1 / 3
@@ -32,7 +33,10 @@ def choose_after_success(demos: Demonstrations, choice: AfterSuccess, rule: Succ
     """Resolve "auto": "cut" where a success at any step counts, it stays one, and much is left out; else "all".
 
     rule: which steps of an episode say that it succeeded.
+    InputError for "cut" where no episode has a success signal.
     """
+    if choice == "cut" and all(e.success is None for e in demos.episodes):
+        raise InputError(f"after_success=cut, but {demos.source} has no success signal to cut at.")
     if choice != "auto":
         return choice
     if rule == "last" or any(e.masks is not None for e in demos.episodes):

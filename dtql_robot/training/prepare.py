@@ -91,6 +91,11 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     said = _decisions(found, cfg, resolved, rule)
     if cfg.data.after_success == "auto" and after == "cut":
         said = (left_out(whole), *said)
+    if not image_keys and cfg.encoder != type(cfg.encoder)():
+        said = (
+            *said,
+            "warning: no images are learned from, so the settings of the encoder have no effect (--obs-keys).",
+        )
     return Resolved(resolved, found, low_keys, image_keys, said, rule)
 
 
@@ -233,7 +238,7 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
     if asked.optim.lr is None and asked.steps < LR_UPDATES:
         why = f"a training of fewer than {LR_UPDATES:,} updates learns faster (--lr {LR} turns this off)."
         said.append(f"lr {resolved.lr:.2g}: {why}")
-    if asked.data.temporal_ensemble_coeff == "fit":
+    if asked.data.temporal_ensemble_coeff == "fit" and asked.data.horizon > 1:
         said.append("the weights of older and newer chunks are fitted to the demonstrations at every save.")
     return tuple(said)
 

@@ -15,7 +15,7 @@ from minari.data_collector import EpisodeBuffer
 
 from dtql_robot import paper
 from dtql_robot.api.fit import check_fit
-from dtql_robot.api.training import Training, _as_published
+from dtql_robot.api.training import Training, _as_published, _recipe
 from dtql_robot.cli import main
 from dtql_robot.commands import bench
 from dtql_robot.commands.bench import _own, _work
@@ -102,7 +102,31 @@ def test_a_published_name_and_a_typed_environment_keep_the_rows_horizon(tmp_path
         assert said == ("AdroitHandPen-v1, with 100 steps per episode, as the preset's row has it",)
     own = replace(named, env_args={"max_episode_steps": 50})
     assert _as_published(own, replace(how, env=None, typed_env=None)) == (own, ())
-    assert _as_published(demos, replace(how, env="AdroitHandDoor-v1")) == (demos, ())
+    warning = "warning: --preset paper:pen-human-v1 has the settings of AdroitHandPen-v1, and this data is of {}"
+    for other in ("AdroitHandDoor-v1", "metaworld:door-open-v3"):
+        assert _as_published(demos, replace(how, env=other)) == (demos, (warning.format(other),))
+
+
+@pytest.mark.parametrize(
+    ("name", "env"),
+    [
+        ("paper:antmaze-umaze-v2", "AntMaze_UMaze-v5"),
+        ("paper:kitchen-mixed-v0", "FrankaKitchen-v1"),
+        ("paper:pen-human-v1", "AdroitHandPenSparse-v1"),
+        ("paper:hopper-medium-v2", "Hopper-v5"),
+    ],
+)
+def test_gymnasiums_names_of_the_rows_robots_are_no_other_task(name, env, tmp_path):
+    demos = Demonstrations.from_arrays([{"observations": np.zeros((5, 3)), "actions": np.zeros((5, 2))}])
+    assert _as_published(demos, Training(tmp_path, preset(name), env=env, preset=name)) == (demos, ())
+
+
+def test_pretraining_that_outlasts_the_training_is_told(tmp_path):
+    name = "paper:pen-human-v1"
+    cfg = preset(name)
+    short = replace(cfg, steps=100)
+    assert len(_recipe(Training(tmp_path, cfg, preset=name))) == 1
+    assert "after 50000 updates of pretraining" in _recipe(Training(tmp_path, short, preset=name))[1]
 
 
 @pytest.mark.slow

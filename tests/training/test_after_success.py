@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dtql_robot.config import Config
+from dtql_robot.errors import InputError
 from dtql_robot.training.after_success import LEAST_HELD, choose_after_success, cut_after_success
 from dtql_robot.training.held_out import measured_on
 from dtql_robot.training.prepare import prepare, resolve
@@ -113,3 +114,10 @@ def test_the_sentence_is_left_out_where_the_user_chose():
     for choice in ("all", "cut"):
         cfg = dataclasses.replace(small_config(), data=dataclasses.replace(small_config().data, after_success=choice))
         assert not any("go on after" in s for s in resolve(demos, cfg).decisions)
+
+
+def test_without_a_success_signal_there_is_nothing_to_cut_at():
+    unlabelled = of(dataclasses.replace(recording(60, 400), success=None))
+    assert choose_after_success(unlabelled, "auto", "any") == "all"
+    with pytest.raises(InputError, match=r"after_success=cut, but made\.hdf5 has no success signal"):
+        choose_after_success(unlabelled, "cut", "any")

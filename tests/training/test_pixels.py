@@ -24,7 +24,7 @@ from dtql_robot.training.buffer import choose_obs_keys
 from dtql_robot.training.chunk_weights import fit_chunk_weights
 from dtql_robot.training.loop import train
 from dtql_robot.training.pixel_buffer import split_keys
-from dtql_robot.training.prepare import prepare
+from dtql_robot.training.prepare import prepare, resolve
 from dtql_robot.types import Demonstrations, Episode, Policy
 
 SIDE, CPU = 36, torch.device("cpu")
@@ -75,6 +75,14 @@ def config(steps: int = 6, keys=KEYS, policy: dict | None = None, **encoder) -> 
 
 def observation(demos: Demonstrations, t: int) -> dict:
     return {key: demos.episodes[0].obs[key][t] for key in KEYS}
+
+
+def test_settings_of_an_encoder_that_nothing_uses_are_told(demos):
+    told = [
+        any("settings of the encoder have no effect" in sentence for sentence in resolve(demos, cfg).decisions)
+        for cfg in (config(keys=("state",)), config(), dataclasses.replace(config(keys=()), encoder=EncoderConfig()))
+    ]
+    assert told == [True, False, False]
 
 
 @pytest.mark.parametrize("limit", ["1", "0.0000001"], ids=["memory", "disk"])
