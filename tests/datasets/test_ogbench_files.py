@@ -97,7 +97,8 @@ ONES = np.ones(ROWS, np.float32)
         ({"terminals": np.eye(ROWS)[4] + np.eye(ROWS)[5]}, r"recording 1 has one row \(row 5\)"),
         ({"terminals": ONES[:9]}, "'actions' has 20 rows, 'terminals' has 9"),
         ({"actions": np.full((ROWS, 5), np.nan)}, r"episode_0: 'actions' is nan at \[0, 0\]"),
-        ({"observations": np.array([object()] * ROWS)}, "has no array 'observations'"),
+        ({"observations": np.array([object()] * ROWS)}, "'observations' holds Python objects.*expected numbers"),
+        ({"qpos": np.zeros((9, 21))}, "'actions' has 20 rows, 'qpos' has 9"),
         ({"valids": ONES}, "saved by ogbench with compact_dataset=True"),
     ],
 )

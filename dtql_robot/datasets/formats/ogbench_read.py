@@ -30,6 +30,8 @@ from dtql_robot.types import Array, Demonstrations, Episode
 OBS_KEY = "observation"
 FINAL_INFOS = "final_infos"
 """Episode attribute: the extras "infos/<key>" of the state after the last step, as lists."""
+_STATES = ("qpos", "button_states")
+"""Arrays that the rewards of a task are computed from."""
 _ARRAYS = ("observations", "actions", "terminals")
 KNOWN = {*_ARRAYS, "next_observations", "rewards", "masks", "success"}
 """Arrays of the file that are no extras."""
@@ -66,6 +68,11 @@ def read(path: Path, dataset: str | None, request: Request) -> Reading:
 
 def _check_layout(archive: NpzArchive) -> None:
     missing = [k for k in _ARRAYS if k not in archive.described]
+    if missing and missing[0] in archive.opaque:
+        raise InputError(
+            f"{archive.path}: the array {missing[0]!r} holds {archive.opaque[missing[0]]}, which is not read; expected "
+            "numbers."
+        )
     if missing:
         held = ", ".join([*archive.described, *archive.opaque][:8]) or "nothing"
         raise InputError(
@@ -92,6 +99,9 @@ def _read(archive: NpzArchive, dataset: str | None, request: Request) -> Reading
         for key, stored in archive.described.items()
         if key not in KNOWN | {RECORD} and stored.shape[:1] == (rows,) and stored.is_numeric and not stored.is_image
     }
+    for key in _STATES:  # of another length they would be no extras, and seem to be missing
+        if key in archive.described:
+            check_rows(key, archive.described[key].shape[0] if archive.described[key].shape else 1, rows, whole)
     spans, notes = _recordings(arrays, whole)
     record = _read_record(archive, len(spans))
     labels = None
@@ -156,7 +166,7 @@ def _labels(dataset: str, arrays: Mapping[str, Array], infos: Mapping[str, Array
             f"{file} was changed after it was recorded (it has rewards or next_observations), so the rewards of "
             f"{dataset} cannot be made. Use the published file."
         )
-    labels = relabel(dataset, {k: infos[k] for k in ("qpos", "button_states") if k in infos}, file)
+    labels = relabel(dataset, {k: infos[k] for k in _STATES if k in infos}, file)
     if labels.solved.all():
         raise InputError(f"Every state of {file} solves {dataset}: there is nothing to learn.")
     return labels
