@@ -186,8 +186,10 @@ def resolve_q_networks(found: Behaviour, cfg: Config) -> int:
 
 def _only_q_tells(found: Behaviour, cfg: Config) -> bool:
     """Whether Q's weight is a step, and nothing but Q tells which of the data is good."""
-    unlabelled = found.choice == "all" and all(e.success is None for e in found.demos.episodes)
-    return cfg.policy.q_unit == "step" and unlabelled
+    episodes = found.demos.episodes
+    unlabelled = found.choice == "all" and all(e.success is None for e in episodes)
+    without = all(e.attrs.get("rewards_missing") for e in episodes)  # of zeros Q tells nothing either
+    return cfg.policy.q_unit == "step" and unlabelled and not without
 
 
 def _q_is_alone(found: Behaviour, cfg: Config) -> bool:

@@ -315,3 +315,13 @@ def test_success_is_worth_its_reward_for_ever_and_failure_too(demos, scale, shif
         last = a_step if not won else shift  # reward of the last step itself
         assert buffer.reward[-1].item() == pytest.approx(last + discount * a_step / (1 - discount), rel=1e-5)
         assert buffer.discount[-1].item() == 0.0
+
+
+def test_of_rewards_that_are_missing_q_tells_nothing(demos):
+    """Zeros stand for them: more Q networks would only cost time, and the sentence about them would be untrue."""
+    unlabelled = relabel(demos, [None] * 4)
+    assert resolve(unlabelled, Config()).cfg.critic.q_networks == 4
+    without = [dataclasses.replace(e, attrs={**e.attrs, "rewards_missing": True}) for e in unlabelled.episodes]
+    found = resolve(dataclasses.replace(unlabelled, episodes=tuple(without)), Config())
+    assert found.cfg.critic.q_networks == 2
+    assert not any("nothing but Q tells" in sentence for sentence in found.decisions)
