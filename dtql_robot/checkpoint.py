@@ -18,12 +18,12 @@ from dtql_robot.algorithm.agent import DTQL
 from dtql_robot.algorithm.model import Model, make_networks
 from dtql_robot.config import Config
 from dtql_robot.env_record import EnvChoice
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, require_path
 from dtql_robot.policy.interface import Interface
 from dtql_robot.policy.one_step import OneStepPolicy
 from dtql_robot.policy_folder.files import is_policy_folder
 from dtql_robot.policy_folder.load import load as load_policy_folder
-from dtql_robot.run_folder import CONFIG, as_trained, read_config
+from dtql_robot.run_folder import CONFIG, as_trained, read_config, refuse_several
 from dtql_robot.run_name import CHECKPOINT, LAST, checkpoint_file, split_checkpoint
 from dtql_robot.system.files import new_file
 from dtql_robot.system.json_text import parse_json
@@ -50,6 +50,7 @@ def load_policy(run: str | Path, device: str = "cpu") -> OneStepPolicy:
 
     Example: `policy = load_policy("runs/demo"); policy.reset(seed=0); action = policy.act(obs)`.
     """
+    require_path("run", run)
     target = torch.device(device)
     if is_policy_folder(Path(run)):
         return load_policy_folder(Path(run), target)
@@ -122,6 +123,7 @@ def read(run: Path, device: torch.device) -> tuple[Config, Interface, dict[str, 
     run, name = split_checkpoint(run)
     path = checkpoint_file(run, name)
     if not path.is_file():
+        refuse_several(run)
         kept = "expected the folder that `dtql-robot train --out` wrote" if name == LAST else _kept(run)
         raise InputError(f"{run} contains no {path.name}; {kept}.")
     state = _load(path, device)

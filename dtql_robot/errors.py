@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+
+TYPE_CHECKING = False  # not typing's, whose import takes longer than all else that `--help` does
+if TYPE_CHECKING:
+    from typing import Any
 
 LONGEST = 300  # characters of another package's message
 
@@ -37,6 +42,32 @@ def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
         near = did_you_mean(value, choices, n=1) if isinstance(value, str) else ""
         raise InputError(f"{name} is {value!r}; expected {', '.join(choices[:-1])} or {choices[-1]}. {near}".rstrip())
+
+
+def require_number(name: str, value: object, low: float, high: float, what: str = "") -> None:
+    """InputError unless the value, an argument called `name`, is a number from low to high.  what: it is, in words."""
+    number = hasattr(value, "__float__") and not isinstance(value, bool)
+    if not number or not low <= float(value) <= high:  # type: ignore[arg-type]
+        raise InputError(
+            f"{name} must be {'' if number else 'a number '}between {low:g} and {high:g}{what}, found {value!r}."
+        )
+
+
+def require_path(name: str, value: object) -> None:
+    """InputError unless the value, an argument called `name`, names a file or folder."""
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name} is {value!r:.80}; expected the path of a file or folder.")
+
+
+def require_list(name: str, value: object, kind: type, words: str) -> tuple[Any, ...]:
+    """The entries of the value, an argument called `name`.  InputError unless it lists `kind`, in `words`."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise InputError(f"{name} is {value!r:.80}; expected a list of {words}.")
+    entries = tuple(value)
+    wrong = next((entry for entry in entries if not isinstance(entry, kind)), None)
+    if wrong is not None:
+        raise InputError(f"{name} has {wrong!r:.80}; expected {words}.")
+    return entries
 
 
 def did_you_mean(name: str, known: Iterable[str], *, n: int = 2, cutoff: float = 0.5, otherwise: str = "") -> str:

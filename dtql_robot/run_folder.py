@@ -123,6 +123,7 @@ def read_config(run: Path) -> RunSettings:
     """The run's config.json.  InputError where there is none, or where it is not what `train` writes."""
     path = run / CONFIG
     if not path.is_file():
+        refuse_several(run)
         raise InputError(
             f"{run} is not a run folder: it contains no {CONFIG}; pass the folder that `train --out` wrote."
         )
@@ -202,6 +203,7 @@ def read_results(path: Path) -> dict[str, Any]:
     folder, name = split_checkpoint(path)
     file = folder / of_checkpoint(RESULTS, name) if folder.is_dir() else path
     if not file.is_file():
+        refuse_several(folder)
         raise InputError(f"{folder} contains no {of_checkpoint(RESULTS, name)}; run `dtql-robot eval {path}` first.")
     return _read_json(file, evaluation, "evaluate again", "is not the result of an evaluation")
 
@@ -262,6 +264,12 @@ def seed_runs(out: Path) -> dict[int, Path]:
         return {}
     found = {p.parent.name.removeprefix("seed"): p.parent for p in out.glob(f"seed*/{CONFIG}")}
     return {int(seed): found[seed] for seed in sorted((s for s in found if s.isascii() and s.isdecimal()), key=int)}
+
+
+def refuse_several(run: Path) -> None:
+    """InputError where a folder that should be one run's holds those of several seeds."""
+    if runs := seed_runs(run):
+        raise InputError(f"{run} holds the runs of {len(runs)} seeds; name one of them: {next(iter(runs.values()))}.")
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dtql_robot.errors import InputError, require_path
 from dtql_robot.eval.result import EvalResult
 from dtql_robot.reports.curves import plot_curves
 from dtql_robot.reports.evaluations import keep
@@ -55,6 +56,9 @@ def report(run: str | os.PathLike[str], result: EvalResult | None = None) -> Rep
     result: what `evaluate(run)` found, which is kept in the folder as `dtql-robot eval` keeps it; None: the
     results already in the folder.  InputError if there are none.
     """
+    require_path("run", run)
+    if result is not None and not isinstance(result, EvalResult):
+        raise InputError(f"result is {result!r:.80}; expected what `evaluate` returned.")
     folder, name = split_checkpoint(Path(run).expanduser())
     settings_of(folder)
     if result is None:
@@ -100,6 +104,7 @@ class Curves:
 
 def curves(run: str | os.PathLike[str]) -> Curves:
     """The learning curves of a run folder.  InputError if it is not one."""
+    require_path("run", run)
     folder = split_checkpoint(Path(run).expanduser())[0]
     read_config(folder)
     return Curves(folder, read_metrics(folder / METRICS))

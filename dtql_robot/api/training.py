@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from dtql_robot.api.settings import with_settings
 from dtql_robot.config import Config
 from dtql_robot.config.checks import require
 from dtql_robot.env_record import MAX_STEPS, choose_env, d4rl_task, recorded_kwargs, with_time_limit
-from dtql_robot.errors import InputError, require_choice
+from dtql_robot.errors import InputError, require_choice, require_list, require_path, require_whole
 from dtql_robot.presets import changes, preset
 from dtql_robot.system.files import expanded
 from dtql_robot.tracking.tracking import Tracking
@@ -72,16 +73,30 @@ def train(
     training diverges; the last checkpoint is kept.
     """
     require_choice("init_norm", init_norm, INIT_NORMS)
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise InputError(f"callbacks has {callback!r}; expected instances of dtql_robot.Callback.")
+    callbacks = require_list("callbacks", callbacks, Callback, "instances of dtql_robot.Callback")
+    if not isinstance(data, Demonstrations):
+        require_path("data", data)
+    require_path("out", out)
+    if init_from is not None:
+        require_path("init_from", init_from)
+    seeds = _seeds(seeds)
     begin = None if init_from is None else expanded(Path(init_from))
     name = cfg if isinstance(cfg, str) else None
     cfg = with_settings(_recipe_named(cfg, begin), settings)
-    how = Training(expanded(Path(out)), cfg, tuple(seeds), env, env, max_episode_steps, preset=name)
+    how = Training(expanded(Path(out)), cfg, seeds, env, env, max_episode_steps, preset=name)
     how = replace(how, resume=resume, overwrite=overwrite, init_from=begin, init_norm=init_norm)
     run_training(data, how, callbacks=callbacks, progress=progress, summary=summary)
     return how.out
+
+
+def _seeds(given: Sequence[int]) -> tuple[int, ...]:
+    """The seeds as whole numbers, each once; else InputError."""
+    seeds = require_list("seeds", given, object, "whole numbers")
+    for seed in seeds:
+        require_whole("seeds", seed, 0)
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds has one twice: {', '.join(map(str, seeds))}.")
+    return tuple(operator.index(seed) for seed in seeds)
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,13 @@ if TYPE_CHECKING:
     from dtql_robot.envs.collection.oracle_plan import OraclePlan
     from dtql_robot.envs.collection.plan import CollectionPlan, Plan
     from dtql_robot.makers.policy_plan import PolicyPlan
-    from dtql_robot.system.cluster import Cluster, Finished
+    from dtql_robot.system.cluster import Finished
     from dtql_robot.types import Demonstrations, Episode
 
 _OF_SCRIPTS = ("noise", "record", "lapses", "cameras", "size")
 _OF_ORACLES = ("kind", "steps")
 _OF_POLICIES = ("max_episode_steps",)
 """Options that say nothing of other demonstrators."""
-EPISODES = 200
-"""Recorded where nothing says how much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +105,7 @@ def run(options: Options) -> None:
     """Record the demonstrations and write them.  InputError for a task that nobody is there to demonstrate."""
     from dtql_robot.datasets import format_summary, inspect
     from dtql_robot.envs.collection.collect import Recording
+    from dtql_robot.makers.chosen import require_seen
     from dtql_robot.system.cluster import connect
     from dtql_robot.system.files import expanded
     from dtql_robot.system.locks import locked
@@ -117,7 +116,7 @@ def run(options: Options) -> None:
     with locked(options.out), connect(options.cluster, options.cluster_config) as cluster:
         recording = Recording(plan, _recorded(options, plan))
         if cluster is not None and options.policy is not None:
-            _require_seen(cluster, options.policy)
+            require_seen(cluster, options.policy.expanduser())
         finished = None if cluster is None else _finished(options, plan)
         try:
             recording.run(workers=options.workers, timeout=options.worker_timeout, cluster=cluster, finished=finished)
@@ -156,7 +155,21 @@ def _plan(options: Options) -> CollectionPlan:
         minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
     else:
         check_writable(options.out)
+    if layout in ("d4rl", "ogbench"):
+        _require_one_observation(plan, options)
     return plan
+
+
+def _require_one_observation(plan: CollectionPlan, options: Options) -> None:
+    """InputError, before anything is recorded, where the format has no room for what will be."""
+    from dtql_robot.envs.make import env_info
+
+    keys = [*env_info(plan.task, env_args=plan.env_args()).obs_shapes, *(f"{c}_image" for c in options.cameras)]
+    if len(keys) > 1:
+        raise InputError(
+            f"{options.out.name} has room for one observation, but {plan.task} has {', '.join(dict.fromkeys(keys))}. "
+            "Leave out --format, or write .hdf5 or a folder for --format minari."
+        )
 
 
 def _finished(options: Options, plan: CollectionPlan) -> Finished:
@@ -164,20 +177,6 @@ def _finished(options: Options, plan: CollectionPlan) -> Finished:
     from dtql_robot.system.cluster import Finished
 
     return Finished.beside(options.out, plan.to_dict())
-
-
-def _require_seen(cluster: Cluster, policy: Path) -> None:
-    """InputError where machines of the cluster do not see the policy: it is read where it acts."""
-    from dtql_robot.run_folder import POLICY_WEIGHTS
-    from dtql_robot.run_name import checkpoint_file, split_checkpoint
-
-    folder, name = split_checkpoint(policy.expanduser())
-    exported = folder / POLICY_WEIGHTS
-    if not cluster.sees(exported if exported.is_file() else checkpoint_file(folder, name)):
-        raise InputError(
-            f"--policy {policy} is not there on all machines of the cluster under this name; put it into a shared "
-            "folder, or leave out --cluster."
-        )
 
 
 def _layout(options: Options, demos: Demonstrations | None = None) -> str:
@@ -206,6 +205,7 @@ def _refuse(options: Options, names: tuple[str, ...], why: str) -> None:
 
 def _episodes(options: Options) -> int:
     """At most so many.  InputError where transitions are to be counted as well."""
+    from dtql_robot.envs.collection.plan import EPISODES
     from dtql_robot.envs.seeding import EPISODES_PER_SEED
 
     if options.transitions is None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dtql_robot.envs.info import EnvInfo
 from dtql_robot.envs.make import as_spec
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, require_list
 from dtql_robot.eval.episode_result import EpisodeResult, Restart
 from dtql_robot.eval.pools.actor import bad_key, stack_obs
 from dtql_robot.eval.pools.chunked_env import Lost
@@ -72,7 +72,11 @@ def evaluate(
     subject = as_subject(policy, None if env is None else as_spec(env), how.env_args)
     if isinstance(video, str | os.PathLike):
         video = VideoSpec(Path(video))
-    films = [video] if isinstance(video, VideoSpec) else list(video or ())
+    films = (
+        [video]
+        if isinstance(video, VideoSpec)
+        else list(require_list("video", video or (), VideoSpec, "VideoSpec, or a path"))
+    )
     result = _rolled_out(subject, how, films)
     options: dict[str, Any] = {
         "max_episode_steps": how.max_episode_steps,

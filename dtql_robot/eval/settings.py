@@ -13,6 +13,8 @@ from dtql_robot.eval.subject import Subject
 from dtql_robot.system.cluster import Cluster, Finished
 
 WORKER_TIMEOUT = 120.0
+_OTHER_NAMES = {"workers": "num_envs"}
+"""What the command line calls a setting -> its name here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,8 @@ class EvalSettings:
         known = [field.name for field in fields(cls)]
         for name in settings:
             if name not in known:
-                raise InputError(f"there is no setting {name!r}. {did_you_mean(name, known, n=1)}".rstrip())
+                hint = f"Did you mean {_OTHER_NAMES[name]}?" if name in _OTHER_NAMES else did_you_mean(name, known, n=1)
+                raise InputError(f"there is no setting {name!r}. {hint}".rstrip())
         return cls(**settings)
 
     @property

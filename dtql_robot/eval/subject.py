@@ -30,7 +30,20 @@ class FunctionPolicy:
     def predict(self, obs: Obs, rngs: Sequence[np.random.Generator]) -> Array:
         """See `types.Policy`."""
         robots = [{key: value[b] for key, value in obs.items()} for b in range(len(rngs))]
-        return np.stack([np.asarray(self.function(robot), np.float32).reshape(1, -1) for robot in robots])
+        return np.stack([self._action(robot).reshape(1, -1) for robot in robots])
+
+    def _action(self, robot: Obs) -> Array:
+        found = self.function(robot)
+        try:
+            action = np.asarray(found, np.float32)
+        except (TypeError, ValueError):
+            raise self._wrong(f"{found!r:.80}") from None
+        if action.size != self.action_dim:
+            raise self._wrong(f"an array of shape {action.shape}")
+        return action
+
+    def _wrong(self, found: str) -> InputError:
+        return InputError(f"The function to evaluate returned {found}; expected an action, {self.action_dim} numbers.")
 
 
 @dataclass(frozen=True)

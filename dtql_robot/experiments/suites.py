@@ -12,10 +12,10 @@ from dtql_robot.experiments.methods import METHODS
 
 @dataclass(frozen=True)
 class Recording:
-    """Demonstrations to collect: arguments of `collect`.  transitions: if given, instead of the episodes."""
+    """Demonstrations to collect: arguments of `collect`."""
 
     task: str
-    episodes: int = 200
+    episodes: int | None = None
     transitions: int | None = None
     noise: float = 0.3
     record: Literal["executed", "intended"] = "executed"

@@ -10,8 +10,9 @@ from dtql_robot.envs.make import env_info
 from dtql_robot.errors import InputError
 from dtql_robot.makers.policy_plan import PolicyPlan
 from dtql_robot.makers.released import Level, maker
-from dtql_robot.run_folder import checkpoint_digest, settings_of
+from dtql_robot.run_folder import POLICY_WEIGHTS, checkpoint_digest, settings_of
 from dtql_robot.run_name import checkpoint_file, split_checkpoint
+from dtql_robot.system.cluster import Cluster
 
 
 def plan_of_policy(task: str, run: Path, **numbers: Any) -> tuple[PolicyPlan, tuple[str, ...]]:
@@ -46,3 +47,14 @@ def _that_ends(plan: PolicyPlan) -> PolicyPlan:
     if facts.horizon is None:
         raise InputError(f"{plan.task} has no time limit of its own; set one with --max-episode-steps.")
     return plan
+
+
+def require_seen(cluster: Cluster, policy: Path) -> None:
+    """InputError where machines of the cluster do not see the policy: it is read where it acts."""
+    folder, name = split_checkpoint(policy)
+    exported = folder / POLICY_WEIGHTS
+    if not cluster.sees(exported if exported.is_file() else checkpoint_file(folder, name)):
+        raise InputError(
+            f"--policy {policy} is not there on all machines of the cluster under this name; put it into a shared "
+            "folder, or leave out --cluster."
+        )

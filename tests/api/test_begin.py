@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dtql_robot import curves, evaluate, load_policy, report
 from dtql_robot.api.comparing import compare
 from dtql_robot.api.settings import read_settings, with_settings
 from dtql_robot.api.training import train
@@ -198,6 +199,11 @@ def test_compare_takes_folders_files_and_contents(tmp_path):
         ({"init_norm": "refitt"}, "init_norm is 'refitt'; expected keep or refit. Did you mean refit?"),
         ({"max_episode_steps": 0}, "max_episode_steps is 0; expected a whole number from 1 to 1000000000."),
         ({"max_episode_steps": "9"}, "max_episode_steps is '9'; expected a whole number from 1 to 1000000000."),
+        ({"seeds": 3}, "seeds is 3; expected a list of whole numbers."),
+        ({"seeds": "0..2"}, "seeds is '0..2'; expected a list of whole numbers."),
+        ({"seeds": [0, 1.5]}, "seeds must be a whole number at least 0, found 1.5."),
+        ({"seeds": [0, 1, 0]}, "seeds has one twice: 0, 1, 0."),
+        ({"init_from": 5}, "init_from is 5; expected the path of a file or folder."),
         ({"callbacks": [len]}, "callbacks has <built-in function len>; expected instances of dtql_robot.Callback."),
     ],
 )
@@ -206,3 +212,26 @@ def test_what_train_cannot_do_is_said_in_pythons_words(demos, tmp_path, asked, s
         train(demos, tmp_path / "run", **{"steps": 1, "progress": False, **asked})
     assert str(caught.value) == sentence
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_values_of_the_wrong_type_are_told_everywhere(tmp_path):
+    for call, sentence in (
+        (lambda: train(None, tmp_path / "run"), "data is None; expected the path"),
+        (lambda: train([1, 2], tmp_path / "run"), "data is [1, 2]; expected the path"),
+        (lambda: train("a.hdf5", None), "out is None; expected the path"),
+        (lambda: load_policy(None), "run is None; expected the path"),
+        (lambda: curves(3), "run is 3; expected the path"),
+        (lambda: report(tmp_path, 5), "result is 5; expected what `evaluate` returned."),
+        (lambda: evaluate(len, "FetchReach-v4", video=3), "video is 3; expected a list of VideoSpec, or a path."),
+        (lambda: evaluate(len, "FetchReach-v4", workers=2), "there is no setting 'workers'. Did you mean num_envs?"),
+    ):
+        with pytest.raises(InputError) as caught:
+            call()
+        assert str(caught.value).startswith(sentence)
+
+
+def test_a_folder_of_several_seeds_says_which_runs_it_holds(demos, tmp_path):
+    out = train(demos, tmp_path / "two", seeds=range(3, 5), **SMALL)
+    for call in (load_policy, evaluate, curves, report, lambda run: compare([run, tmp_path / "other"])):
+        with pytest.raises(InputError, match=f"two holds the runs of 2 seeds; name one of them: {out / 'seed3'}"):
+            call(out)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from dtql_robot.cli import main
 from dtql_robot.envs import make_env
-from dtql_robot.envs.collection.collect import collect
+from dtql_robot.envs.collection.collect import Recording, collect
 from dtql_robot.envs.collection.fetch_expert import expert
 from dtql_robot.envs.seeding import check_run, collection_seed, evaluation_seed
 from dtql_robot.errors import InputError
@@ -139,3 +140,46 @@ def test_failures_can_be_left_out(push, workers, capfd):
 def test_an_expert_that_never_succeeds_is_given_up():
     with pytest.raises(InputError, match="only 0 of 51 episodes succeed"):
         collect("FetchPickAndPlace-v4", 1, noise=2.0, lapses=1.0, successes_only=True, workers=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"task": 3}, "task is 3; expected the name of an environment."),
+        ({"episodes": "3"}, "episodes must be a whole number between 1 and 100000, found '3'."),
+        (
+            {"episodes": None, "transitions": "5"},
+            "transitions must be a whole number between 1 and 100000000, found '5'.",
+        ),
+        (
+            {"episodes": None, "transitions": 5.5},
+            "transitions must be a whole number between 1 and 100000000, found 5.5.",
+        ),
+        ({"transitions": 60}, "transitions and episodes both say how much to record; pass only one of them."),
+        ({"noise": "a"}, "noise must be a number between 0 and 2 (actions are in [-1, 1]), found 'a'."),
+        ({"noise": float("nan")}, "noise must be between 0 and 2 (actions are in [-1, 1]), found nan."),
+        ({"lapses": 3}, "lapses must be between 0 and 1, a share of the episodes, found 3."),
+        ({"workers": 0}, "workers must be at least 1, found 0."),
+        ({"workers": "2"}, "workers must be a whole number at least 1, found '2'."),
+        ({"cameras": 3}, "cameras is 3; expected a list of names."),
+        ({"cameras": "front", "size": "84"}, "Images must be at least 8 pixels wide, found '84'."),
+    ],
+)
+def test_what_collect_cannot_do_is_said(asked, sentence):
+    with pytest.raises(InputError) as caught:
+        collect(**{"task": "FetchReach-v4", "episodes": 1, "progress": False, **asked})
+    assert str(caught.value) == sentence
+
+
+def test_transitions_stand_instead_of_episodes():
+    assert len(collect("FetchReach-v4", transitions=60, workers=1, progress=False)) == 2
+
+
+@pytest.mark.parametrize("words", [["--format", "d4rl", "--out", "a.hdf5"], ["--out", "a.npz"]])
+def test_a_format_without_room_is_refused_before_anything_is_recorded(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Recording, "run", lambda *_, **__: pytest.fail("it was recorded"))
+    for task in (["FetchReach-v4"], ["FetchReach-v4", "--level", "random"]):
+        assert main(["collect", *task, *words]) == 2
+        said = "has room for one observation, but FetchReach-v4 has achieved_goal, desired_goal, observation."
+        assert said in capsys.readouterr().err

@@ -177,7 +177,9 @@ def test_a_function_from_observation_to_action_is_a_policy():
 @pytest.mark.parametrize(
     ("policy", "env", "sentence"),
     [
-        (lambda obs: np.zeros(3), SPEC, r"expected \(1, 1 or more, 2\)"),
+        (lambda obs: np.zeros(3), SPEC, r"returned an array of shape \(3,\); expected an action, 2 numbers"),
+        (lambda obs: obs, SPEC, r"returned \{.*expected an action, 2 numbers"),
+        (lambda obs: None, SPEC, r"returned .*expected an action, 2 numbers"),
         (lambda obs: np.zeros(2), None, "records no environment; name the one"),
         (7, SPEC, "Expected a run folder, a policy or a function to evaluate, found 7"),
     ],

@@ -14,11 +14,11 @@ import numpy as np
 from dtql_robot.envs.collection.collector import Collector
 from dtql_robot.envs.collection.oracle_plan import OraclePlan
 from dtql_robot.envs.collection.parts import read_part, write_part
-from dtql_robot.envs.collection.plan import NOISE_ATTRS, PLAN_ATTR, CollectionPlan, Plan, Record
+from dtql_robot.envs.collection.plan import EPISODES, NOISE_ATTRS, PLAN_ATTR, CollectionPlan, Plan, Record
 from dtql_robot.envs.make import env_info
 from dtql_robot.envs.rendering.gl import prepare_gl
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, collection_seed
-from dtql_robot.errors import InputError
+from dtql_robot.errors import InputError, require_list, require_whole
 from dtql_robot.system.cluster import Cluster, Finished
 from dtql_robot.system.cores import usable_cores
 from dtql_robot.system.progress import progress_bar
@@ -36,7 +36,7 @@ __all__ = ["NOISE_ATTRS", "Collector", "OraclePlan", "Plan", "Recording", "colle
 
 def collect(
     task: str,
-    episodes: int,
+    episodes: int | None = None,
     seed: int = 0,
     *,
     noise: float = 0.3,
@@ -49,7 +49,7 @@ def collect(
     size: int = 84,
     transitions: int | None = None,
 ) -> Demonstrations:
-    """Record `episodes` episodes of the scripted expert of `task`.
+    """Record `episodes` episodes (None: 200) of the scripted expert of `task`.
 
     noise: standard deviation of the Gaussian noise on every action entry (actions are in [-1, 1]).  Each episode draws
     its own amplitude uniformly from [0, noise], so that the data mixes clean and clumsy demonstrations; it is recorded
@@ -65,10 +65,13 @@ def collect(
     Other observations are float32; actions are float32, after clipping to [-1, 1].
     The same (task, episodes, seed, noise, record, lapses) give the same data whatever the number of workers (default:
     one per core) and whatever happens to them.  To keep what has been recorded when this is interrupted, use
-    `Recording`.
+    `Recording`.  InputError for a task without an expert, and for values that an argument cannot have.
     """
-    cameras = (cameras,) if isinstance(cameras, str) else tuple(cameras)
-    most = episodes if transitions is None else EPISODES_PER_SEED
+    if transitions is not None and episodes is not None:
+        raise InputError("transitions and episodes both say how much to record; pass only one of them.")
+    cameras = (cameras,) if isinstance(cameras, str) else require_list("cameras", cameras, str, "names")
+    most = EPISODES if episodes is None else episodes
+    most = most if transitions is None else EPISODES_PER_SEED
     plan = Plan(task, most, seed, noise, record, lapses, successes_only, cameras, size, transitions)
     recording = Recording(plan)
     recording.run(workers=workers, progress=progress)
@@ -115,6 +118,8 @@ class Recording:
         episode, after which its worker counts as hung.  A worker that dies or hangs is replaced and its episode
         recorded again; one that fails TRIES times is left out and listed in `missing`.
         """
+        if workers is not None:
+            require_whole("workers", workers, 1)
         plan, first = self.plan, self._next()
         if self.complete:
             return

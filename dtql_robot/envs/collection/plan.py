@@ -12,7 +12,7 @@ from dtql_robot.envs.collection.maze_expert import ant_maze
 from dtql_robot.envs.make import env_info
 from dtql_robot.envs.rendering.image_obs import camera_record, check_images, square_images
 from dtql_robot.envs.seeding import EPISODES_PER_SEED, check_run
-from dtql_robot.errors import InputError, require_choice
+from dtql_robot.errors import InputError, require_choice, require_number, require_whole
 from dtql_robot.types import ImageObs
 
 Record = Literal["executed", "intended"]
@@ -21,6 +21,8 @@ NOISE_ATTRS = {"executed": "noise", "intended": "disturbance"}
 PLAN_ATTR = "collection"
 """The file attribute that says how the data was collected."""
 PACKAGES = {"robosuite": "robosuite", "metaworld": "metaworld", "ogbench": "ogbench"}
+EPISODES = 200
+"""Recorded where nothing says how much."""
 MOST_TRANSITIONS = 100_000_000
 
 
@@ -95,6 +97,8 @@ class Plan:
     """What records it, as a `Worker` takes it."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.task, str):
+            raise InputError(f"task is {self.task!r}; expected the name of an environment.")
         if not ant_maze(self.task):
             expert(self.task)  # an unknown task is the first thing to report
         elif self.lapses:
@@ -102,10 +106,10 @@ class Plan:
         check_run(self.seed, self.episodes)
         check_transitions(self.transitions)
         require_choice("record", self.record, get_args(Record))
-        if not 0.0 <= self.noise <= 2.0:
-            raise InputError(f"noise must be between 0 and 2 (actions are in [-1, 1]), found {self.noise}.")
-        if not 0.0 <= self.lapses <= 1.0:
-            raise InputError(f"lapses is a share of the episodes between 0 and 1, found {self.lapses}.")
+        require_number("noise", self.noise, 0, 2, " (actions are in [-1, 1])")
+        require_number("lapses", self.lapses, 0, 1, ", a share of the episodes")
+        if self.cameras:
+            square_images(self.cameras, self.size)
 
     @property
     def format(self) -> str:
@@ -155,8 +159,8 @@ class Plan:
 
 def check_transitions(wanted: int | None) -> None:
     """InputError for a number of transitions out of range."""
-    if wanted is not None and not 1 <= wanted <= MOST_TRANSITIONS:
-        raise InputError(f"transitions must be between 1 and {MOST_TRANSITIONS}, found {wanted}.")
+    if wanted is not None:
+        require_whole("transitions", wanted, 1, MOST_TRANSITIONS)
 
 
 def check_continues(plan: Mapping[str, Any], recorded: Mapping[str, Any], path: object) -> None:

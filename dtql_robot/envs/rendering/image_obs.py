@@ -36,8 +36,8 @@ def camera_of(key: str) -> str:
 
 def square_images(cameras: Sequence[str], size: int) -> ImageObs:
     """One image of size x size pixels from each camera."""
-    if size < 8:
-        raise InputError(f"Images must be at least 8 pixels wide, found {size}.")
+    if not hasattr(size, "__index__") or size < 8:
+        raise InputError(f"Images must be at least 8 pixels wide, found {size!r}.")
     return ImageObs({image_key(camera): (size, size, 3) for camera in dict.fromkeys(cameras)})
 
 
