@@ -8,11 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tyro.conf import Positional, UseAppendAction
 
 from dtql_robot.commands import train
+from dtql_robot.commands.bench_data import check_given, collect_data
 from dtql_robot.commands.words import parse_options, parse_seeds
 from dtql_robot.datasets.published.fetch import fetch
 from dtql_robot.errors import InputError
@@ -22,13 +23,10 @@ from dtql_robot.experiments.estimate import Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job, check_train_args, evaluated, processes, run_jobs, send_jobs
 from dtql_robot.experiments.methods import METHODS, PAPER_METHODS, preset_of
 from dtql_robot.experiments.records import TABLES, write_tables
-from dtql_robot.experiments.suites import SIZES, BenchTask, OracleRecording, PolicyRecording, Size, suite
+from dtql_robot.experiments.suites import SIZES, BenchTask, Size, suite
 from dtql_robot.system.cluster import Cluster, connect
 from dtql_robot.system.files import check_writable, expanded
 from dtql_robot.system.locks import locked
-
-if TYPE_CHECKING:
-    from dtql_robot.types import Demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +87,16 @@ class Options:
     --train-args=--batch-size=64."""
 
 
-INTERRUPTED = "Finished training is saved; the same command continues."
+INTERRUPTED = "What is recorded and trained is saved; the same command continues."
 
 
 def run(options: Options) -> None:
     """Run what is missing of the suite and write its table after each run.  InputError before anything runs."""
     out = expanded(options.out or Path("runs") / f"bench-{options.suite}")
     tasks, data = _choose(options, out)
+    for task in tasks:
+        if data[task.name] != _data_of(task, out):
+            check_given(task, data[task.name])
     size = SIZES.get(options.suite, Size())
     episodes = size.episodes if options.episodes is None else options.episodes
     if episodes < 1:
@@ -117,7 +118,7 @@ def run(options: Options) -> None:
         for task in tasks:
             if task.by_name and str(data[task.name]) == task.by_name:
                 fetch(task.by_name)
-            _collect(task, data[task.name])
+            collect_data(task, data[task.name])
         behaviour = (
             {t.name: behaviour_scores(t, data[t.name]) for t in tasks} if set(size.methods) & set(PAPER_METHODS) else {}
         )
@@ -243,49 +244,3 @@ def _name_and_path(entry: str) -> tuple[str, Path]:
     if not equals or not path.is_file():
         raise InputError(f"--files takes NAME=PATH with an existing file, found {entry!r}.")
     return name, path
-
-
-def _collect(task: BenchTask, path: Path) -> None:
-    from dtql_robot.datasets import save_d4rl, save_ogbench, save_robomimic
-    from dtql_robot.datasets.formats.ogbench_names import recording_name
-    from dtql_robot.envs.collection.collect import OraclePlan, Recording, collect
-
-    if isinstance(task.data, OracleRecording):
-        path = path.with_name(f"{recording_name(path.stem)}.npz")  # which serves all tasks
-    if task.data is None or path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(task.data, OracleRecording):
-        recording = Recording(OraclePlan(**dataclasses.asdict(task.data)))
-        recording.run()
-        save_ogbench(recording.demonstrations(), path)
-    elif isinstance(task.data, PolicyRecording):
-        save_d4rl(_of_levels(task.data), path)
-    else:
-        demos = collect(**dataclasses.asdict(task.data))
-        save = save_d4rl if demos.format == "d4rl" else save_robomimic
-        save(demos, path)
-
-
-def _of_levels(asked: PolicyRecording) -> Demonstrations:
-    """The episodes of one level after the other, with what all levels' recordings say of themselves."""
-    from dtql_robot.envs.collection.collect import Recording
-    from dtql_robot.envs.seeding import EPISODES_PER_SEED
-    from dtql_robot.makers.chosen import plan_of_level
-
-    parts = []
-    for level in asked.levels:
-        plan = plan_of_level(asked.task, level, episodes=EPISODES_PER_SEED, transitions=asked.transitions)
-        recording = Recording(plan)
-        recording.run()
-        parts.append(recording.demonstrations())
-    first, *others = parts
-    if not others:
-        return first
-    episodes = [
-        dataclasses.replace(e, name=f"{level} {e.name}")
-        for level, part in zip(asked.levels, parts, strict=True)
-        for e in part.episodes
-    ]
-    shared = {k: v for k, v in first.attrs.items() if all(p.attrs.get(k) == v for p in others)}
-    return dataclasses.replace(first, episodes=tuple(episodes), attrs=shared)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from dtql_robot.commands.recorded import read_recorded
 from dtql_robot.commands.words import parse_names
 from dtql_robot.errors import InputError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from dtql_robot.envs.collection.plan import CollectionPlan, Plan
     from dtql_robot.makers.policy_plan import PolicyPlan
     from dtql_robot.system.cluster import Finished
-    from dtql_robot.types import Demonstrations, Episode
+    from dtql_robot.types import Demonstrations
 
 _OF_SCRIPTS = ("noise", "record", "lapses", "cameras", "size")
 _OF_ORACLES = ("kind", "steps")
@@ -114,7 +115,7 @@ def run(options: Options) -> None:
     options = replace(options, out=expanded(options.out))
     plan = _plan(options)
     with locked(options.out), connect(options.cluster, options.cluster_config) as cluster:
-        recording = Recording(plan, _recorded(options, plan))
+        recording = Recording(plan, read_recorded(options.out, plan) if options.resume else ())
         if cluster is not None and options.policy is not None:
             require_seen(cluster, options.policy.expanduser())
         finished = None if cluster is None else _finished(options, plan)
@@ -254,18 +255,6 @@ def _oracle_plan(options: Options) -> OraclePlan:
     _refuse(options, ("transitions",), "does not apply to OGBench's oracles; episodes have --steps steps each.")
     steps = STEPS if options.steps is None else options.steps
     return OraclePlan(options.task, options.kind or "play", _episodes(options), options.seed, steps)
-
-
-def _recorded(options: Options, plan: CollectionPlan) -> tuple[Episode, ...]:
-    """With --resume the episodes that --out holds already; none where it is not there yet."""
-    if not (options.resume and options.out.exists()):
-        return ()
-    from dtql_robot.datasets.loader import read_source
-
-    keys = tuple(k for k, stored in read_source(options.out).available.items() if stored.is_numeric)
-    demos = read_source(options.out, obs_keys=keys, cached=False).demos
-    plan.check_continues(demos.attrs, options.out)
-    return demos.episodes
 
 
 def _save(demos: Demonstrations, options: Options) -> None:

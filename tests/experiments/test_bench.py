@@ -12,6 +12,7 @@ import pytest
 
 from dtql_robot.cli import main
 from dtql_robot.commands import bench
+from dtql_robot.commands.bench_data import collect_data
 from dtql_robot.config import Config
 from dtql_robot.datasets import load
 from dtql_robot.datasets.formats.ogbench_names import recording_name
@@ -79,7 +80,7 @@ def test_smoke_is_small_and_can_be_asked_for_more(tmp_path, monkeypatch):
 
     monkeypatch.setattr(bench, "run_jobs", stop)
     monkeypatch.setattr(bench, "estimate", lambda works, *_: float(len(works)))
-    monkeypatch.setattr(bench, "_collect", lambda *_: None)
+    monkeypatch.setattr(bench, "collect_data", lambda *_: None)
     for more in ({}, {"seeds": ("0..2",), "methods": ("dtql",), "episodes": 50, "train_args": ("--steps=7",)}):
         with pytest.raises(SystemExit):
             bench.run(bench.Options(suite="smoke", out=tmp_path, **more))
@@ -118,9 +119,18 @@ def test_a_file_in_the_home_folder_is_found(tmp_path, monkeypatch):
     assert data == {"reach": tmp_path / "mine.hdf5"}
 
 
+def test_a_file_of_another_environment_is_no_file_of_the_task(tmp_path):
+    data = tmp_path / "reach.hdf5"
+    collect_data(suite("smoke")[0], data)
+    asked = {"suite": "fetch", "tasks": ("push",), "files": (f"push={data}",), "out": tmp_path / "bench"}
+    with pytest.raises(InputError, match=r"push=.*: the file is of FetchReach-v4, the task of FetchPush-v4"):
+        bench.run(bench.Options(**asked))
+    assert not (tmp_path / "bench").exists()
+
+
 def test_runs_of_other_settings_or_data_do_not_pass_for_those_asked_for(tmp_path, monkeypatch):
     out, data = tmp_path / "bench", tmp_path / "bench" / "data" / "reach.hdf5"
-    bench._collect(suite("smoke")[0], data)
+    collect_data(suite("smoke")[0], data)
     folder = out / "runs" / "reach" / "mse-bc" / "seed0"
     assert main(["train", "--data", str(data), "--preset", "mse-bc", "--out", str(folder), *(
         word.removeprefix("--train-args=") for word in TINY)]) == 0  # fmt: skip
@@ -145,7 +155,7 @@ def test_runs_of_other_settings_or_data_do_not_pass_for_those_asked_for(tmp_path
 def test_the_estimate_is_of_the_right_size(tmp_path):
     """Measured on this machine: what a training of as many updates takes, within a wide factor."""
     data = tmp_path / "reach.hdf5"
-    bench._collect(suite("smoke")[0], data)
+    collect_data(suite("smoke")[0], data)
     work = Work("reach", "mse-bc", data, preset("mse-bc"), None)
     short = Work("reach", "mse-bc", data, dataclasses.replace(preset("mse-bc"), steps=1), None)
     whole, start_only = (estimate([w], 1, 1, 1) - STARTING for w in (work, short))

@@ -12,6 +12,7 @@ import pytest
 from dtql_robot import paper
 from dtql_robot.cli import main
 from dtql_robot.commands import bench
+from dtql_robot.commands.bench_data import collect_data
 from dtql_robot.datasets import load
 from dtql_robot.datasets.published.names import published_file, split_name
 from dtql_robot.envs import env_info
@@ -144,7 +145,7 @@ def test_locomotion_is_recorded_here_and_trained_by_the_papers_settings(tmp_path
     """The whole way but for the training: the data, what it reaches, and what each method would be told."""
     task = replace(suite("locomotion")[0], data=PolicyRecording("Hopper-v5", ("random",), 200))
     data = tmp_path / "data" / "hopper-medium.hdf5"
-    bench._collect(task, data)
+    collect_data(task, data)
     demos = load(data)
     assert 200 <= demos.num_transitions < 200 + len(demos.episodes[-1])
     scores = behaviour_scores(task, data)
@@ -167,7 +168,7 @@ def test_locomotion_of_several_levels_is_recorded_into_one_file(tmp_path):
     mixed = next(task for task in suite("locomotion") if task.name == "hopper-medium-expert")
     assert mixed.data == PolicyRecording("Hopper-v5", ("medium", "expert"), 50_000)
     data = tmp_path / "a.hdf5"
-    bench._collect(replace(mixed, data=PolicyRecording("Hopper-v5", ("random", "medium"), 100)), data)
+    collect_data(replace(mixed, data=PolicyRecording("Hopper-v5", ("random", "medium"), 100)), data)
     demos = load(data)
     bad, good = ([e for e in demos.episodes if e.name.startswith(level)] for level in ("random ", "medium "))
     assert [e.name for e in demos.episodes] == [e.name for e in (*bad, *good)]
@@ -190,7 +191,7 @@ def test_antmaze_is_recorded_here_and_trained_by_the_papers_settings(tmp_path):
     task = suite("antmaze")[0]
     assert task.data == Recording("d4rl:antmaze-umaze-v2", transitions=100_000)
     data = out / "data" / "antmaze-umaze.hdf5"
-    bench._collect(replace(task, data=replace(task.data, transitions=200)), data)
+    collect_data(replace(task, data=replace(task.data, transitions=200)), data)
     demos = load(data)
     lengths = [len(e) for e in demos.episodes]
     assert sum(lengths[:-1]) < 200 <= sum(lengths)
