@@ -49,8 +49,9 @@ class DataConfig:
     already."""
     horizon: int = 8
     """Number of actions predicted at once (the chunk length H)."""
-    n_action_steps: int = 2
-    """Number of actions executed before the next forward pass."""
+    n_action_steps: int | None = None
+    """Number of actions executed before the next forward pass. Default: 2; the whole chunk where recordings continue
+    after the task is done (OGBench's play data)."""
     temporal_ensemble_coeff: float | Literal["fit"] | None = "fit"
     """Temporal ensembling: average what all chunks so far predicted for a step. fit: with the weights that best predict
     the demonstrations. A number c: with weights exp(-c * i), where i = 0 is the oldest chunk. None: use the newest
@@ -59,9 +60,14 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_types(self)
         in_range(self, 1, 10_000, "horizon")
-        require(1 <= self.n_action_steps <= self.horizon, "n_action_steps", self.n_action_steps, "1 to {horizon}")
+        require(1 <= self.executed <= self.horizon, "n_action_steps", self.n_action_steps, "1 to {horizon}")
         if self.episode_length is not None:
             in_range(self, 1, 10**9, "episode_length")
         in_range(self, -1e6, 1e6, "reward_scale", "reward_shift")
         if isinstance(self.temporal_ensemble_coeff, int | float):
             in_range(self, -100.0, 100.0, "temporal_ensemble_coeff")
+
+    @property
+    def executed(self) -> int:
+        """n_action_steps, or its smaller default where none was chosen for the data."""
+        return min(2, self.horizon) if self.n_action_steps is None else self.n_action_steps

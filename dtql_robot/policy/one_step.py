@@ -62,7 +62,7 @@ class OneStepPolicy:
             coeff = None if temporal_ensemble_coeff == "off" else temporal_ensemble_coeff
             data = replace(data, temporal_ensemble_coeff=coeff)
         self._data = data
-        self.n_action_steps, self.chunk_weights = data.n_action_steps, plan_weights(data, self.interface)
+        self.n_action_steps, self.chunk_weights = data.executed, plan_weights(data, self.interface)
         self.reset()
 
     def set_act(self, act: Act | None, candidates: int | None = None) -> None:

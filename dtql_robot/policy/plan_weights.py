@@ -10,7 +10,7 @@ from dtql_robot.policy.interface import Interface
 
 def plan_weights(data: DataConfig, interface: Interface) -> tuple[float, ...] | None:
     """`ActionPlan`'s weights; None for the newest chunk alone.  InputError where they were to be fitted and are not."""
-    n, coeff = data.n_action_steps, data.temporal_ensemble_coeff
+    n, coeff = data.executed, data.temporal_ensemble_coeff
     if coeff != "fit":
         return None if coeff is None else exponential_weights(coeff, data.horizon, n)
     if not interface.chunk_weights:

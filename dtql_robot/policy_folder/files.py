@@ -83,7 +83,7 @@ class PolicyFolder:
             mean(np.zeros((1, self.interface.obs_dim), np.float32))
         except (KeyError, ValueError, IndexError) as error:
             raise _damaged(self.path, f"its weights are not those of its settings: {error}") from error
-        return NumpyPolicy(self.interface, mean, cfg.data.n_action_steps, plan_weights(cfg.data, self.interface))
+        return NumpyPolicy(self.interface, mean, cfg.data.executed, plan_weights(cfg.data, self.interface))
 
 
 def is_policy_folder(path: Path) -> bool:

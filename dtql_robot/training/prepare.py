@@ -84,6 +84,7 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     low_keys, image_keys = split_keys(learned, keys)
     reward = resolve_reward(learned, cfg.data.reward)
     data = dataclasses.replace(cfg.data, obs_keys=keys, reward=reward, behaviour=found.choice, after_success=after)
+    data = dataclasses.replace(data, n_action_steps=resolve_executed(demos, cfg))
     critic = dataclasses.replace(cfg.critic, q_networks=resolve_q_networks(found, cfg))
     resolved = dataclasses.replace(cfg, data=data, policy=policy, critic=critic)
     if not policy.uses_all_episodes:
@@ -184,6 +185,15 @@ def resolve_q_networks(found: Behaviour, cfg: Config) -> int:
     return Q_NETWORKS_ALONE if cfg.policy.weight_of_q > 0 and _only_q_tells(found, cfg) else cfg.critic.networks
 
 
+def resolve_executed(demos: Demonstrations, cfg: Config) -> int:
+    """What `cfg` has, or the whole chunk of recordings that go on when the task is done.
+
+    Play goes many ways from where it has just come: a policy that decides anew hovers between them (docs/recipe.md).
+    """
+    plays = cfg.data.n_action_steps is None and any(e.masks is not None for e in demos.episodes)
+    return cfg.data.horizon if plays else cfg.data.executed
+
+
 def _only_q_tells(found: Behaviour, cfg: Config) -> bool:
     """Whether Q's weight is a step, and nothing but Q tells which of the data is good."""
     episodes = found.demos.episodes
@@ -240,7 +250,11 @@ def _decisions(found: Behaviour, asked: Config, resolved: Config, rule: SuccessR
     if asked.optim.lr is None and asked.steps < LR_UPDATES:
         why = f"a training of fewer than {LR_UPDATES:,} updates learns faster (--lr {LR} turns this off)."
         said.append(f"lr {resolved.lr:.2g}: {why}")
-    if asked.data.temporal_ensemble_coeff == "fit" and asked.data.horizon > 1:
+    executed = resolved.data.executed
+    if asked.data.executed != executed:
+        why = "the recordings continue after the task is done, in many directions"
+        said.append(f"n_action_steps {executed}: {why} (--n-action-steps {asked.data.executed} turns this off).")
+    if asked.data.temporal_ensemble_coeff == "fit" and executed < asked.data.horizon:
         said.append("the weights of older and newer chunks are fitted to the demonstrations at every save.")
     return tuple(said)
 

@@ -223,6 +223,19 @@ def test_play_that_solves_the_task_often_enough_is_behaviour_where_it_does():
         choose_behaviour(never, "solutions", "any")
 
 
+def test_of_play_a_chunk_is_carried_out_before_the_next_is_begun(demos):
+    play = Demonstrations(tuple(recording("0" * 40 + "11" + "0" * 20, f"r{i}") for i in range(ENOUGH)), "p", "ogbench")
+    found = resolve(play, Config())
+    assert (found.cfg.data.n_action_steps, found.cfg.data.horizon) == (8, 8)
+    assert any(s.startswith("n_action_steps 8: ") and "--n-action-steps 2 turns this off" in s for s in found.decisions)
+    assert resolve(play, found.cfg).cfg == found.cfg  # as a resumed run does
+    for data, cfg in ((play, Config(data=DataConfig(n_action_steps=3))), (demos, Config())):
+        kept = resolve(data, cfg)
+        assert kept.cfg.data.n_action_steps == cfg.data.executed
+        assert not any("n_action_steps" in sentence for sentence in kept.decisions)
+    assert DataConfig(horizon=1).executed == 1
+
+
 def test_success_counts_as_the_environment_counts_it(demos):
     passing = relabel(demos, [[True, False]] * ENOUGH)
     assert resolve(passing, Config(), "AdroitHandDoor-v1").behaviour.good.all()
