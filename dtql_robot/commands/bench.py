@@ -155,7 +155,7 @@ def _run(
 ) -> None:
     """Run what is missing and write the tables.  processes: how many at once, and the threads of each."""
     jobs, (at_once, threads) = list(works), processes
-    missing = [job for job in jobs if evaluated(job) != episodes]
+    missing = [job for job in jobs if not evaluated(job, episodes)]
     print(f"{len(missing)} of {len(jobs)} runs to do, {at_once} at once", flush=True)
     if missing:
         seconds = estimate([works[job] for job in missing], episodes, at_once, threads)

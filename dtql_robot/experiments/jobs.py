@@ -145,7 +145,7 @@ def _run_one(job: Job, episodes: int, train_args: Sequence[str], running: _Runni
     """Train and evaluate one job; returns why it failed, None if it did not."""
     from dtql_robot.run_folder import CHECKPOINT
 
-    if evaluated(job) == episodes:
+    if evaluated(job, episodes):
         return None
     job.folder.mkdir(parents=True, exist_ok=True)
     log = job.folder / "bench.log"
@@ -175,7 +175,7 @@ def send_jobs(
     from dtql_robot.system.progress import progress_bar
 
     shared, failed = sees_folder(cluster, out), dict[Job, str]()
-    ended = [job for job in jobs if evaluated(job) == episodes]
+    ended = [job for job in jobs if evaluated(job, episodes)]
     missing = [job for job in jobs if job not in ended]
     orders = [_order(job, episodes, train_args, cluster, shared) for job in missing]
     with progress_bar("bench", total=len(jobs), unit="run", initial=len(ended)) as bar:
@@ -209,11 +209,11 @@ def _order(job: Job, episodes: int, train_args: Sequence[str], cluster: Cluster,
     return Order(folder, located(str(job.data)), (train, evaluate), threads, shared, files)
 
 
-def evaluated(job: Job) -> int | None:
-    """The number of episodes that the job was evaluated on; None where it was not."""
+def evaluated(job: Job, episodes: int) -> bool:
+    """Whether the job was evaluated on so many episodes or more: a run folder keeps the evaluation of most."""
     from dtql_robot.run_folder import RESULTS, read_results
 
     try:
-        return len(read_results(job.folder / RESULTS)["per_episode"])
+        return len(read_results(job.folder / RESULTS)["per_episode"]) >= episodes
     except InputError:  # none yet, or damaged: evaluated again
-        return None
+        return False

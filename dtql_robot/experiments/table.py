@@ -82,7 +82,7 @@ def _cell(task: str, method: str, runs: Sequence[Mapping[str, Any]]) -> Cell:
         rates=tuple(map(statistics.fmean, values)) if values else tuple(r["success_rate"] for r in results),
         measure=measure,
         values=values,
-        episodes=results[0]["episodes"],
+        episodes=min(r["episodes"] for r in results),  # of runs that have more, no more is claimed
         train_seconds=tuple(math.nan if run["train_seconds"] is None else run["train_seconds"] for run in runs),
         decision_ms=tuple(1e3 / r["policy_hz"] for r in results),
         scores=_scores(results),

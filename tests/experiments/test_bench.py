@@ -18,7 +18,7 @@ from dtql_robot.datasets import load
 from dtql_robot.datasets.formats.ogbench_names import recording_name
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.estimate import STARTING, Work, estimate, in_words
-from dtql_robot.experiments.jobs import Job
+from dtql_robot.experiments.jobs import Job, evaluated
 from dtql_robot.experiments.methods import METHODS
 from dtql_robot.experiments.published import PUBLISHED
 from dtql_robot.experiments.suites import SUITES, suite
@@ -126,6 +126,17 @@ def test_a_file_of_another_environment_is_no_file_of_the_task(tmp_path):
     with pytest.raises(InputError, match=r"push=.*: the file is of FetchReach-v4, the task of FetchPush-v4"):
         bench.run(bench.Options(**asked))
     assert not (tmp_path / "bench").exists()
+
+
+def test_an_evaluation_of_more_episodes_is_not_repeated_for_fewer(tmp_path):
+    job = Job(suite("smoke")[0], "dtql", 0, tmp_path / "a.hdf5", tmp_path / "run")
+    assert not evaluated(job, 1)
+    job.folder.mkdir()
+    episodes = [{"seed": i, "success": True, "return": 0.0, "length": 5, "time_to_success": None} for i in range(3)]
+    content = {"env": "E-v0", "success_rate": 1.0, "ci95": [0, 1], "episodes": 3, "seed": 0, "mean_return": 0.0,
+               "mean_length": 5.0, "policy_hz": 1.0, "env_steps_per_s": 1.0, "per_episode": episodes}  # fmt: skip
+    (job.folder / "results.json").write_text(json.dumps(content))
+    assert [evaluated(job, n) for n in (2, 3, 4)] == [True, True, False]
 
 
 def test_runs_of_other_settings_or_data_do_not_pass_for_those_asked_for(tmp_path, monkeypatch):

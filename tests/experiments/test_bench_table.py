@@ -60,3 +60,15 @@ def test_runs_are_gathered_in_order():
         record("a", "k", 1, 0.2),
     ]
     assert gather(records) == [cell("a", "m", (0.9, 0.8)), cell("a", "k", (0.1, 0.2)), cell("b", "m", (1.0, 1.0))]
+
+
+def test_no_more_episodes_are_claimed_than_each_run_has():
+    """A run folder keeps its evaluation of most episodes, so that runs of a cell may differ."""
+    runs = [
+        bench_record("a", "m", seed, {"success_rate": rate, "episodes": n, "policy_hz": 4000.0})
+        for seed, rate, n in ((0, 2 / 3, 150), (1, 0.5, 100))
+    ]
+    (found,) = gather(runs)
+    assert (found.episodes, found.rates) == (100, (2 / 3, 0.5))
+    low, high = found.interval
+    assert low < 0.5 < 2 / 3 < high
