@@ -77,6 +77,8 @@ def train(
     if not isinstance(data, Demonstrations):
         require_path("data", data)
     require_path("out", out)
+    if env is not None and not isinstance(env, str):
+        raise InputError(f"env is {env!r:.80}; expected the name of an environment.")
     if init_from is not None:
         require_path("init_from", init_from)
     seeds = _seeds(seeds)

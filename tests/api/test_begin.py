@@ -203,6 +203,7 @@ def test_compare_takes_folders_files_and_contents(tmp_path):
         ({"seeds": "0..2"}, "seeds is '0..2'; expected a list of whole numbers."),
         ({"seeds": [0, 1.5]}, "seeds must be a whole number at least 0, found 1.5."),
         ({"seeds": [0, 1, 0]}, "seeds has one twice: 0, 1, 0."),
+        ({"env": 3}, "env is 3; expected the name of an environment."),
         ({"init_from": 5}, "init_from is 5; expected the path of a file or folder."),
         ({"callbacks": [len]}, "callbacks has <built-in function len>; expected instances of dtql_robot.Callback."),
     ],
