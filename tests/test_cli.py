@@ -48,6 +48,11 @@ def test_unknown_command_and_unknown_option(capsys):
     assert "Did you mean --data?" in refused(capsys, "train", "--dta", "x", "--out", "y")
 
 
+def test_one_seed_beside_several_is_refused(capsys):
+    words = ("--data", "x.hdf5", "--out", "y", "--seeds", "0..3", "--seed", "5")
+    assert "--seed 5 is none of them" in refused(capsys, "train", *words)
+
+
 def test_a_setting_out_of_range_is_refused(capsys):
     assert main(["train", "--data", "x.hdf5", "--out", "run", "--expectile", "2"]) == 2
     assert "--expectile is 2.0; expected between 0 and 1" in capsys.readouterr().err

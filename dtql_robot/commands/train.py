@@ -179,6 +179,9 @@ def run(options: Options) -> None:
     if options.data is None:
         nothing = f"; there is no run in {out} to continue" if options.resume else ""
         raise InputError(f"--data is missing{nothing}; pass a demonstration file (see --help).")
+    typed = not options.resume and options.config is None  # otherwise it may be a run's own
+    if seeds and typed and options.settings.seed not in (Config().seed, *seeds):
+        raise InputError(f"--seeds says which seeds to train, and --seed {options.settings.seed} is none of them.")
     if options.init_norm != "keep" and options.init_from is None:
         raise InputError("--init-norm only applies to --init-from; pass that too.")
     if options.cluster is not None or options.cluster_config is not None:

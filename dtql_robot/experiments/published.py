@@ -84,6 +84,14 @@ PUBLISHED: Mapping[str, Mapping[str, Mapping[str, float]]] = {
 }
 """Group of tasks -> source -> method -> success in percent, of D4RL the normalized score."""
 
+TASKS_OF: Mapping[str, int] = {
+    **{group: 5 for group in PUBLISHED if group.startswith("ogbench ")},
+    "robomimic mh": 3,
+    "d4rl gym": 9,
+    "d4rl antmaze": 6,
+}
+"""Group -> the number of tasks that its published means are over."""
+
 _BY_TASK: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "lift-mh": {
         QC_PAPER: {"FQL": 74.4, "BFN": 88, "QC-FQL": 96.8, "QC": 97},

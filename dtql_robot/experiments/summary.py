@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dtql_robot.experiments.aggregate import mean, over_tasks
-from dtql_robot.experiments.published import BY_TASK, PUBLISHED
+from dtql_robot.experiments.published import BY_TASK, PUBLISHED, TASKS_OF
 from dtql_robot.experiments.table import Cell
 
 _HEADER = ("tasks", "method", "IQM", "95% interval", "mean", "tasks x seeds", "source")
@@ -28,7 +28,7 @@ def summary(
     mine = [c for c in cells if c.task in groups and _values(c, groups[c.task])]
     for group in dict.fromkeys(groups[c.task] for c in mine):
         found = [c for c in mine if groups[c.task] == group]
-        lines += _lines(group, group, found, PUBLISHED.get(group, {}))
+        lines += _lines(group, group, found, _published(group, len({c.task for c in found})))
         means = [float(mean(behaviour[t])) for t in dict.fromkeys(c.task for c in found) if t in behaviour]
         lines += _data_line(group, means, "") if means else []
         for task in dict.fromkeys(c.task for c in found if c.task in BY_TASK or c.task in behaviour):
@@ -39,6 +39,12 @@ def summary(
         return ""
     rows = [_HEADER, tuple("---" for _ in _HEADER), *lines]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _published(group: str, tasks: int) -> Mapping[str, Mapping[str, float]]:
+    """Of a group; where not all of its tasks were run, the source says that the mean is over more."""
+    more = f"; mean of {TASKS_OF[group]} tasks" if tasks < TASKS_OF.get(group, 0) else ""
+    return {f"{source}{more}": numbers for source, numbers in PUBLISHED.get(group, {}).items()}
 
 
 def _data_line(name: str, scores: Sequence[float], spread: str) -> list[tuple[str, ...]]:

@@ -277,4 +277,7 @@ def test_the_smallest_size_of_ogbench(tmp_path, monkeypatch):
     lines = (out / "summary.md").read_text().splitlines()
     assert lines[2].startswith("| ogbench cube-single-play | mse-bc |")
     assert lines[2].endswith("| 1 x 1 | here |")
-    assert "| ogbench cube-single-play | FQL |  |  | 0.96 |  | Park et al. 2025, arXiv 2502.02538 |" in lines
+    assert (
+        "| ogbench cube-single-play | FQL |  |  | 0.96 |  | Park et al. 2025, arXiv 2502.02538; mean of 5 tasks |"
+        in lines
+    )

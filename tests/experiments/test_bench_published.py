@@ -21,7 +21,7 @@ from dtql_robot.eval.reference_returns import find_reference
 from dtql_robot.experiments.aggregate import mean, over_tasks
 from dtql_robot.experiments.behaviour import behaviour_scores
 from dtql_robot.experiments.jobs import Job
-from dtql_robot.experiments.published import BY_TASK, CORL, DTQL_PAPER, PUBLISHED
+from dtql_robot.experiments.published import BY_TASK, CORL, DTQL_PAPER, PUBLISHED, TASKS_OF
 from dtql_robot.experiments.suites import D4RL_ADROIT, D4RL_GYM, SIZES, PolicyRecording, Recording, suite
 from dtql_robot.experiments.summary import summary
 from dtql_robot.experiments.table import Cell
@@ -75,7 +75,7 @@ def test_sums_beside_published_numbers():
     assert ("square-mh", "FQL", "", "", "0.06", "", "Li et al. 2025, arXiv 2507.07969") in lines
     assert ("pen-human-v1", "dtql", "75.0", "60.0 to 90.0", "75.0", "1 x 2", "here") in lines
     assert ("pen-human-v1", "DTQL", "", "", "64.1", "", "Chen et al. 2024, arXiv 2405.19690") in lines
-    assert ("d4rl gym", "DTQL", "", "", "88.7", "", "Chen et al. 2024, arXiv 2405.19690") in lines
+    assert ("d4rl gym", "DTQL", "", "", "88.7", "", "Chen et al. 2024, arXiv 2405.19690; mean of 9 tasks") in lines
     assert not any(line[0] == "door-human-v1" for line in lines)
 
 
@@ -93,7 +93,9 @@ def test_published_means_are_those_of_their_tasks():
     for method, value in PUBLISHED["robomimic mh"]["Li et al. 2025, arXiv 2507.07969"].items():
         tasks = [BY_TASK[f"{t}-mh"]["Li et al. 2025, arXiv 2507.07969"][method] for t in ("lift", "can", "square")]
         assert value == pytest.approx(np.mean(tasks), abs=0.1)
+    assert set(TASKS_OF) == set(PUBLISHED)
     for group in ("d4rl gym", "d4rl antmaze"):
+        assert TASKS_OF[group] == len([task for task in suite("paper") if task.group == group])
         tasks = [task.name for task in suite("paper") if task.group == group]
         for method, value in PUBLISHED[group][CORL].items():
             assert value == pytest.approx(np.mean([BY_TASK[t][CORL][method] for t in tasks]), abs=0.01)
