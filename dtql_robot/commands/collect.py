@@ -135,6 +135,7 @@ def run(options: Options) -> None:
 def _plan(options: Options) -> CollectionPlan:
     """The plan, after all that could stop it from being written has been looked for."""
     from dtql_robot.datasets.formats.minari_write import minari_id
+    from dtql_robot.envs.collection.oracle_plan import OraclePlan
     from dtql_robot.system.files import check_writable
 
     if options.overwrite and options.resume:
@@ -156,7 +157,7 @@ def _plan(options: Options) -> CollectionPlan:
         minari_id(options.out)  # a name that Minari refuses is told before anything is recorded
     else:
         check_writable(options.out)
-    if layout in ("d4rl", "ogbench"):
+    if layout in ("d4rl", "ogbench") and not isinstance(plan, OraclePlan):  # which leaves the goal out
         _require_one_observation(plan, options)
     return plan
 

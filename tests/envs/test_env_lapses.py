@@ -61,5 +61,5 @@ def test_no_share_no_lapse():
 
 
 def test_a_share_outside_0_to_1_is_refused():
-    with pytest.raises(InputError, match=r"between 0 and 1, found 1\.5"):
+    with pytest.raises(InputError, match=r"between 0 and 1, a share of the episodes, found 1\.5"):
         collect("FetchReach-v4", 1, lapses=1.5)

@@ -233,7 +233,7 @@ def test_bench_paper_from_a_folder_of_files(recorded, tmp_path, capsys):
         *([" d4rl gym ", f" {method} "] for method in ("DTQL", "BC", "TD3+BC", "IQL")),
         [" d4rl gym ", " behaviour "],
         [" hopper-medium-v2 ", " paper "],
-        *([" hopper-medium-v2 ", f" {method} "] for method in ("BC", "TD3+BC", "IQL")),
+        *([" hopper-medium-v2 ", f" {method} "] for method in ("DTQL", "BC", "TD3+BC", "IQL")),
         [" hopper-medium-v2 ", " behaviour "],
     ]
     returns = [e.rewards.sum() for e in load(data).episodes]
