@@ -201,8 +201,12 @@ def _run(command: str, arguments: Sequence[str], *, verbose: bool, own: bool = F
         if lost is not None:
             raise MissingOutputError(f"what it printed could not be written: {lost.strerror}; everything else is done.")
     except BaseException as error:
-        if own:
-            ignore_interrupts()
+        while own:
+            try:
+                ignore_interrupts()
+                break
+            except KeyboardInterrupt:  # a signal that was on its way arrives where a call begins, hence no helper
+                continue
         explained = explain(error)
         if explained is None:
             raise

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dtql_robot import cli
 from dtql_robot.cli import main
 from dtql_robot.datasets import save_robomimic
 from dtql_robot.run_folder import CHECKPOINT, read_metrics
@@ -153,3 +154,20 @@ def test_before_the_first_update_nothing_is_left_and_resume_begins(files, tmp_pa
     assert main(["train", "--data", str(files["low"]), *SMALL, "--steps", "5", "--out", str(out), "--resume"]) == 0
     assert state_of(out)["agent"]["step"] == 5
     assert main(["train", "--out", str(out), "--resume"]) == 0  # nothing left to do
+
+
+def test_a_signal_on_its_way_while_a_command_ends_changes_nothing(monkeypatch, capsys):
+    """As where a third Ctrl-C arrives at the very call from which on they are ignored."""
+    calls = []
+
+    def ignored() -> None:
+        calls.append(1)
+        if len(calls) < 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("dtql_robot.system.interrupts.ignore_interrupts", ignored)
+    assert cli._run("inspect", ["no-such.hdf5"], verbose=False, own=True) == 2
+    assert len(calls) == 3
+    said = capsys.readouterr().err
+    assert "no-such.hdf5" in said
+    assert "Traceback" not in said
