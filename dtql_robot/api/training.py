@@ -74,13 +74,7 @@ def train(
     """
     require_choice("init_norm", init_norm, INIT_NORMS)
     callbacks = require_list("callbacks", callbacks, Callback, "instances of dtql_robot.Callback")
-    if not isinstance(data, Demonstrations):
-        require_path("data", data)
-    require_path("out", out)
-    if env is not None and not isinstance(env, str):
-        raise InputError(f"env is {env!r:.80}; expected the name of an environment.")
-    if init_from is not None:
-        require_path("init_from", init_from)
+    _require_names(data, out, env, init_from)
     seeds = _seeds(seeds)
     begin = None if init_from is None else expanded(Path(init_from))
     name = cfg if isinstance(cfg, str) else None
@@ -89,6 +83,17 @@ def train(
     how = replace(how, resume=resume, overwrite=overwrite, init_from=begin, init_norm=init_norm)
     run_training(data, how, callbacks=callbacks, progress=progress, summary=summary)
     return how.out
+
+
+def _require_names(data: object, out: object, env: object, init_from: object) -> None:
+    """InputError unless what names a file, a folder or an environment is of a kind that can."""
+    if not isinstance(data, Demonstrations):
+        require_path("data", data)
+    require_path("out", out)
+    if env is not None and not isinstance(env, str):
+        raise InputError(f"env is {env!r:.80}; expected the name of an environment.")
+    if init_from is not None:
+        require_path("init_from", init_from)
 
 
 def _seeds(given: Sequence[int]) -> tuple[int, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dtql_robot.commands.recorded import read_recorded
 from dtql_robot.env_record import same_environment
@@ -40,7 +40,10 @@ def collect_data(task: BenchTask, path: Path) -> None:
         recorded.append(_recorded(plan, part, save))
         if len(plans) > 1:  # the next one may be interrupted
             save(recorded[-1], part, overwrite=True)
-    save(recorded[0] if len(recorded) == 1 else _of_levels(task.data, recorded), path)
+    whole = recorded[0]
+    if isinstance(task.data, PolicyRecording) and len(recorded) > 1:
+        whole = _of_levels(task.data.levels, recorded)
+    save(whole, path)
     for part in parts:
         part.unlink(missing_ok=True)
 
@@ -95,12 +98,12 @@ def _recorded(plan: CollectionPlan, part: Path, save: Callable[..., object]) -> 
     return recording.demonstrations()
 
 
-def _of_levels(asked: Any, parts: list[Demonstrations]) -> Demonstrations:
+def _of_levels(levels: Sequence[str], parts: Sequence[Demonstrations]) -> Demonstrations:
     """The episodes of one level after the other, with what all levels' recordings say of themselves."""
     first, *others = parts
     episodes = [
         dataclasses.replace(e, name=f"{level} {e.name}")
-        for level, part in zip(asked.levels, parts, strict=True)
+        for level, part in zip(levels, parts, strict=True)
         for e in part.episodes
     ]
     shared = {k: v for k, v in first.attrs.items() if all(p.attrs.get(k) == v for p in others)}

@@ -70,13 +70,7 @@ def evaluate(
     """
     how = EvalSettings.named(settings)
     subject = as_subject(policy, None if env is None else as_spec(env), how.env_args)
-    if isinstance(video, str | os.PathLike):
-        video = VideoSpec(Path(video))
-    films = (
-        [video]
-        if isinstance(video, VideoSpec)
-        else list(require_list("video", video or (), VideoSpec, "VideoSpec, or a path"))
-    )
+    films = _films(video)
     result = _rolled_out(subject, how, films)
     options: dict[str, Any] = {
         "max_episode_steps": how.max_episode_steps,
@@ -90,6 +84,15 @@ def evaluate(
         written = made[0].clips if made else {}
         made.append(film_clips(subject.policy, result, clips, made=written, **options))
     return _with_films(result, made)
+
+
+def _films(video: VideoSpec | Sequence[VideoSpec] | str | os.PathLike[str] | None) -> tuple[VideoSpec, ...]:
+    """What to film, as `evaluate` takes it."""
+    if isinstance(video, str | os.PathLike):
+        return (VideoSpec(Path(video)),)
+    if isinstance(video, VideoSpec):
+        return (video,)
+    return require_list("video", video or (), VideoSpec, "VideoSpec, or a path")
 
 
 def _rolled_out(subject: Subject, how: EvalSettings, films: Sequence[VideoSpec]) -> EvalResult:

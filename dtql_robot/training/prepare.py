@@ -83,8 +83,14 @@ def resolve(demos: Demonstrations, cfg: Config, env: str | None = None) -> Resol
     keys = choose_obs_keys(learned, cfg.data.obs_keys)
     low_keys, image_keys = split_keys(learned, keys)
     reward = resolve_reward(learned, cfg.data.reward)
-    data = dataclasses.replace(cfg.data, obs_keys=keys, reward=reward, behaviour=found.choice, after_success=after)
-    data = dataclasses.replace(data, n_action_steps=resolve_executed(demos, cfg))
+    data = dataclasses.replace(
+        cfg.data,
+        obs_keys=keys,
+        reward=reward,
+        behaviour=found.choice,
+        after_success=after,
+        n_action_steps=resolve_executed(demos, cfg),
+    )
     critic = dataclasses.replace(cfg.critic, q_networks=resolve_q_networks(found, cfg))
     resolved = dataclasses.replace(cfg, data=data, policy=policy, critic=critic)
     if not policy.uses_all_episodes:
