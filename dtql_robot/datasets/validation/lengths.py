@@ -16,8 +16,11 @@ def lengths_warning(demos: Demonstrations, horizon: int | None, env: str | None 
     """One sentence where demonstrations take longer than an environment that stops after `horizon` steps; else None.
 
     What counts is the first success of each episode that succeeds; without a success signal, its length.
+    Recordings that go on after the task is done come upon it sooner or later, which says nothing of a policy's pace.
     horizon: None where the environment has no limit.  env: its name, for the sentence.
     """
+    if any(e.masks is not None for e in demos.episodes):
+        return None
     won = [e for e in demos.episodes if e.success is not None and e.succeeds]
     labelled = any(e.success is not None for e in demos.episodes)
     if horizon is None or (labelled and not won):
