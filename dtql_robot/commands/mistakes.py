@@ -49,7 +49,14 @@ def _misplaced(loose: Sequence[tuple[str, Option | None]], places: Sequence[Opti
         if re.match(r"-[a-zA-Z]", value):
             yield f"there is no option {_shown(value)}; --help lists all."
         after = f" after {before.flag}" if before else ""
-        yield f"there is no place for {_shown(value)}{after}; {takes}{'' if places else ' only'}. See --help."
+        whose = before or (places[-1] if places else None)
+        several = f" Several values of {whose.flag} are joined by commas: A,B." if whose and _joins(whose) else ""
+        yield f"there is no place for {_shown(value)}{after}; {takes}{'' if places else ' only'}.{several} See --help."
+
+
+def _joins(option: Option) -> bool:
+    """Whether the option takes several values in one word, as its text says."""
+    return re.search(r"separated by commas|Several: A,B", " ".join(option.text.split())) is not None
 
 
 def _typed(words: Sequence[str], known: dict[str, Option]) -> Iterator[tuple[Option | None, list[str], bool]]:

@@ -37,7 +37,7 @@ class Options:
     """Run folder to write."""
     data: str | None = None
     """robomimic, D4RL or Minari HDF5; OGBench .npz; Zarr store; LeRobot folder; or the name of a published data set,
-    such as minari:NAMESPACE/ID."""
+    such as minari:NAMESPACE/ID. Several: A,B."""
     env: str | None = None
     """Environment to evaluate in, such as AdroitHandDoor-v1. Default: the one named in the data."""
     preset: str | None = None
