@@ -89,8 +89,11 @@ def test_help_shows_the_presets_defaults(capsys):
         (["eval", "a", "--video-grid", "b"], "there is no place for b after --video-grid; it takes RUN and options."),
         (["data", "frob"], "ACTION is frob; expected list, fetch, path or remove."),
         (["split", "a.hdf5", "--train", "half"], "--train is half; expected a number."),
-        (["train", "--out", "x", "--data", "y", "z"], "there is no place for z after --data; it takes options only. "
-         "Several values of --data are joined by commas: A,B."),
+        (
+            ["train", "--out", "x", "--data", "y", "z"],
+            "there is no place for z after --data; it takes options only. "
+            "Several values of --data are joined by commas: A,B.",
+        ),
         (["inspect", "a", "b"], "it takes DATA and options. Several values of DATA are joined by commas: A,B."),
         (["train", "--out", "x", "--keep", "last", "best"], "Several values of --keep are joined by commas: A,B."),
         (["train", "--out", "x", "--data", "y", "-o", "z"], "there is no option -o;"),
