@@ -16,14 +16,16 @@ from dtql_robot.commands import train
 from dtql_robot.commands.bench_data import check_given, collect_data
 from dtql_robot.commands.words import parse_options, parse_seeds
 from dtql_robot.datasets.published.fetch import fetch
+from dtql_robot.datasets.published.names import is_published
 from dtql_robot.errors import InputError
 from dtql_robot.experiments.behaviour import behaviour_scores
 from dtql_robot.experiments.continued import check_continued
 from dtql_robot.experiments.estimate import Work, estimate, in_words
 from dtql_robot.experiments.jobs import Job, check_train_args, evaluated, processes, run_jobs, send_jobs
 from dtql_robot.experiments.methods import METHODS, PAPER_METHODS, preset_of
+from dtql_robot.experiments.own import check_environment, own_tasks
 from dtql_robot.experiments.records import TABLES, write_tables
-from dtql_robot.experiments.suites import SIZES, BenchTask, Size, suite
+from dtql_robot.experiments.suites import OWN, SIZES, SUITES, BenchTask, Size, suite
 from dtql_robot.system.cluster import Cluster, connect
 from dtql_robot.system.files import check_writable, expanded
 from dtql_robot.system.locks import locked
@@ -33,24 +35,30 @@ from dtql_robot.system.locks import locked
 class Options:
     """Train and evaluate every method on every task of a suite, with several training seeds.
 
-    Suites: smoke (a check of the installation, two minutes), fetch, mixed (demonstrations of mixed quality), metaworld,
-    manipulation, locomotion (100,000 steps of released policies, by normalized score, beside the return of the data),
-    antmaze (the same of 100,000 scripted steps in D4RL's umaze, to the goal and roaming),
-    ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several people), d4rl (Adroit and
-    locomotion, by normalized score) and paper (the 20 rows of DTQL's paper by its own settings, their KL partners, the
-    default recipe and other methods, beside the return of the data). The last four show published results beside ours.
-    ogbench first records its data, 150,000 steps per scene; the data of the others is downloaded, or read from
-    --data-dir.
+    Suites: own (your demonstrations, with --data), smoke (a check of the installation, two minutes), fetch, mixed
+    (demonstrations of mixed quality), metaworld, manipulation, locomotion (100,000 steps of released policies, by
+    normalized score, beside the return of the data), antmaze (the same of 100,000 scripted steps in D4RL's umaze, to
+    the goal and roaming), ogbench (five tasks in each of four scenes), robomimic (lift, can and square, by several
+    people), d4rl (Adroit and locomotion, by normalized score) and paper (the 20 rows of DTQL's paper by its own
+    settings, their KL partners, the default recipe and other methods, beside the return of the data). The last four
+    show published results beside ours. ogbench first records its data, 150,000 steps per scene; the data of the others
+    is downloaded, or read from --data-dir.
     ogbench-full, robomimic-full, d4rl-full and paper-full use the published data and number of updates; ogbench-smoke
     takes a minute. An estimate of the time is printed first. Each finished run is added to table.md, table.csv and
     figure.png in --out, and to results/TASK-METHOD-seedN.json. After an interruption, the same command continues.
 
-    Example:
+    Examples:
+      dtql-robot bench own --data demos.hdf5
       dtql-robot bench fetch --methods dtql mse-bc diffusion-bc --seeds 0..2
     """
 
     suite: Positional[str]
     """Name of the suite."""
+    data: tuple[str, ...] = ()
+    """Of the suite own: your demonstrations, as `train --data` takes them. Several data sets are several tasks; A,B is
+    one."""
+    env: str | None = None
+    """Of the suite own: the environment to evaluate in. Default: the one that the data names."""
     out: Path | None = None
     """Folder to write. Default: runs/bench-SUITE."""
     tasks: tuple[str, ...] = ()
@@ -58,9 +66,9 @@ class Options:
     methods: tuple[str, ...] = ()
     """Methods to compare: dtql (the default recipe), and no-q, mse-bc-successes, mse-bc, diffusion-bc, tr-only, kl, iql
     and idql from the same parts; for the paper's own tasks, locomotion and antmaze also paper and paper-kl. Default:
-    all but these; in smoke, dtql and mse-bc; in ogbench, robomimic and d4rl, dtql, mse-bc, diffusion-bc, idql and iql;
-    in paper, paper, paper-kl, dtql, iql, idql and diffusion-bc; in locomotion, dtql, paper, iql, idql, mse-bc and
-    diffusion-bc; in antmaze, dtql, paper, iql and mse-bc."""
+    all but these; in own, dtql, no-q, mse-bc-successes and mse-bc; in smoke, dtql and mse-bc; in ogbench, robomimic and
+    d4rl, dtql, mse-bc, diffusion-bc, idql and iql; in paper, paper, paper-kl, dtql, iql, idql and diffusion-bc; in
+    locomotion, dtql, paper, iql, idql, mse-bc and diffusion-bc; in antmaze, dtql, paper, iql and mse-bc."""
     seeds: tuple[str, ...] = ()
     """Training seeds: 0..2, 0 1 2 or 0,1,2. Default: 0 1 2; in smoke, 0."""
     episodes: int | None = None
@@ -97,6 +105,8 @@ def run(options: Options) -> None:
     for task in tasks:
         if data[task.name] != _data_of(task, out):
             check_given(task, data[task.name])
+        if options.suite == OWN and not task.by_name:
+            check_environment(str(data[task.name]), options.env)
     size = SIZES.get(options.suite, Size())
     episodes = size.episodes if options.episodes is None else options.episodes
     if episodes < 1:
@@ -118,6 +128,8 @@ def run(options: Options) -> None:
         for task in tasks:
             if task.by_name and str(data[task.name]) == task.by_name:
                 fetch(task.by_name)
+                if options.suite == OWN:
+                    check_environment(task.by_name, options.env)
             collect_data(task, data[task.name])
         behaviour = (
             {t.name: behaviour_scores(t, data[t.name]) for t in tasks} if set(size.methods) & set(PAPER_METHODS) else {}
@@ -186,10 +198,17 @@ def _work(job: Job, train_args: Sequence[str]) -> Work:
 
 def _choose(options: Options, out: Path) -> tuple[list[BenchTask], dict[str, Path]]:
     """The tasks asked for and where each one's demonstrations are or will be."""
-    known = {task.name: task for task in suite(options.suite)}
+    if options.suite not in SUITES and (is_published(options.suite) or Path(options.suite).exists()):
+        raise InputError(
+            f"{options.suite!r} is no suite; to compare methods on it: bench {OWN} --data {options.suite}."
+        )
+    own = own_tasks(options.data, options.env) if options.suite == OWN else {}
+    if (options.data or options.env is not None) and options.suite != OWN:
+        raise InputError(f"--data and --env are for the suite {OWN}; the tasks of {options.suite} have their own.")
+    known = {task.name: task for task in (*suite(options.suite), *own)}
     _require_known("--tasks", options.tasks, known)
     _require_known("--methods", options.methods, {**METHODS, **PAPER_METHODS})
-    given = dict(_name_and_path(entry) for entry in options.files)
+    given = {task.name: path for task, path in own.items()} | dict(_name_and_path(entry) for entry in options.files)
     _require_known("--files", tuple(given), known)
     tasks = [known[name] for name in options.tasks or known]
     for task in tasks:

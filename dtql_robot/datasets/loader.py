@@ -195,6 +195,11 @@ def split_sources(data: str | Path) -> list[str]:
     return parts
 
 
+def is_path(source: str) -> bool:
+    """Whether a single source is a place in the file system, and not a published name or one for a plugin."""
+    return split_name(source) is None and split_plugin(source) is None
+
+
 def combine(parts: Sequence[Reading], sources: Sequence[str]) -> Reading:
     """All episodes in order, named "episode_3 of <source>".
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dtql_robot.datasets.loader import split_sources
 from dtql_robot.experiments.jobs import Job
 from dtql_robot.experiments.methods import RIVALS
 
@@ -24,12 +25,13 @@ def write_tables(jobs: Sequence[Job], out: Path, behaviour: Mapping[str, Sequenc
     """table.md, table.csv, figure.png, a record per run; summary.md where tasks are in groups, curves where there are.
 
     Records that another program has added (`RIVALS`) are shown, too.
-    behaviour: task -> normalized score of each episode of its data.  Returns the tables.
+    behaviour: task -> normalized score of each episode of its data.  Returns the tables, and what they say of a task.
     """
     from dtql_robot.experiments.curves import as_csv as curves_csv
     from dtql_robot.experiments.curves import curves, draw_curves
     from dtql_robot.experiments.summary import summary
     from dtql_robot.experiments.table import as_csv, draw, gather, markdown
+    from dtql_robot.experiments.verdict import verdicts
     from dtql_robot.system.files import write_text
 
     (out / KEPT).mkdir(exist_ok=True)
@@ -48,7 +50,8 @@ def write_tables(jobs: Sequence[Job], out: Path, behaviour: Mapping[str, Sequenc
     groups = {job.task.name: job.task.group for job in jobs if job.task.group}
     if summed := summary(cells, groups, behaviour or {}):
         write_text(out / "summary.md", summed)
-    return f"{table}\n{summed}" if summed else table
+    said = "".join(f"{line}\n" for line in verdicts(cells))
+    return "\n".join(part for part in (table, summed, said) if part)
 
 
 def _of_rivals(out: Path, tasks: Iterable[str]) -> list[dict[str, Any]]:
@@ -73,9 +76,14 @@ def record(job: Job) -> dict[str, Any]:
         "method": job.method,
         "train_seconds": rows[-1].get("seconds") if rows else None,
         "results": compact(read_results(job.folder)),
-        "run": read_config(job.folder) | {"data": job.data.name},
+        "run": read_config(job.folder) | {"data": _names(job.data)},
         **({"curve": {"columns": list(CURVE), "rows": curve}} if curve else {}),
     }
+
+
+def _names(data: Path) -> str:
+    """Without folders, which nobody else has."""
+    return ",".join(Path(source).name for source in split_sources(data))
 
 
 def compact(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -214,7 +214,11 @@ def _antmaze(maze: str) -> BenchTask:
 
 ANTMAZE = (_antmaze("umaze"), _antmaze("umaze-diverse"))
 
+OWN = "own"
+"""The suite whose tasks are the user's own demonstrations (`own_tasks`)."""
+
 SUITES: dict[str, tuple[BenchTask, ...]] = {
+    OWN: (),
     "smoke": (REACH,),
     "fetch": (PICK, PUSH, MIXED),
     "mixed": (MIXED, UNLABELLED, RARE, DOOR_MORE),
@@ -251,6 +255,7 @@ class Size:
 _PAPER_METHODS = ("paper", "paper-kl", "dtql", "iql", "idql", "diffusion-bc")
 _OGBENCH_METHODS = ("dtql", "mse-bc", "diffusion-bc", "idql", "iql")
 SIZES = {
+    OWN: Size(("dtql", "no-q", "mse-bc-successes", "mse-bc")),
     "smoke": Size(("dtql", "mse-bc"), (0,), 20, ("--steps=600",)),
     "mixed": Size(("dtql", "no-q", "mse-bc-successes", "mse-bc", "iql")),
     "ogbench": Size(_OGBENCH_METHODS, (0, 1, 2), 50, ("--steps=20000",)),

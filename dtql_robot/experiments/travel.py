@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dtql_robot.datasets.formats.ogbench_names import recording_beside, validation_part
-from dtql_robot.datasets.formats.plugin_read import split_plugin
-from dtql_robot.datasets.loader import split_sources
-from dtql_robot.datasets.published.names import is_published
+from dtql_robot.datasets.loader import is_path, split_sources
 from dtql_robot.errors import InputError
 from dtql_robot.system.cluster import Cluster
 from dtql_robot.system.files import new_file
@@ -20,7 +18,7 @@ Files = dict[str, bytes]
 def located(data: str) -> str:
     """Demonstrations by full names, since another machine works in another folder; published names as they are."""
     return ",".join(
-        str(Path(source).expanduser().absolute()) if _is_path(source) else source for source in split_sources(data)
+        str(Path(source).expanduser().absolute()) if is_path(source) else source for source in split_sources(data)
     )
 
 
@@ -32,7 +30,7 @@ def travelling(cluster: Cluster, data: Sequence[str]) -> dict[str, Files]:
     found = {}
     for source in dict.fromkeys(source for several in data for source in split_sources(several)):
         path = recording_beside(Path(source))
-        if _is_path(source) and path.exists() and not cluster.sees(path):
+        if is_path(source) and path.exists() and not cluster.sees(path):
             part = validation_part(source, path)
             beside = [] if part is None else [recording_beside(part)]
             found[source] = {
@@ -72,7 +70,3 @@ def write_files(folder: Path, files: Files) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path, overwrite=True) as temporary:
             temporary.write_bytes(content)
-
-
-def _is_path(source: str) -> bool:
-    return not is_published(source) and split_plugin(source) is None
