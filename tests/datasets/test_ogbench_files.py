@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,10 @@ def test_names(name: str, data_set: str | None) -> None:
 def test_a_file_of_another_name_names_no_environment(tmp_path: Path) -> None:
     reading = read_source(write_npz(tmp_path / "mine.npz"))
     assert reading.demos.env_spec is None
-    assert "its environment is unknown" in " ".join(reading.notes)
+    (note,) = [n for n in reading.notes if "its environment is unknown" in n]
+    named = re.search(r"cube-single-play-singletask-task\d-v0\.npz", note)
+    assert named and dataset_name(named[0]), "the name that is advised is one that is understood"
+    assert note.endswith("and gives it that task's rewards.")
 
 
 def npy(header: str, body: bytes = b"") -> bytes:

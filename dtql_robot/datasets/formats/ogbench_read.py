@@ -119,7 +119,11 @@ def _read(archive: NpzArchive, dataset: str | None, request: Request) -> Reading
     episodes = read_each(list(names), read_one, request)
     spec = record.env_spec if dataset is None else f"ogbench:{dataset}"
     if spec is None:
-        notes.append("the file's name is not that of an OGBench data set, so its environment is unknown.")
+        rewards = "" if "rewards" in arrays else ", and gives it that task's rewards"
+        notes.append(
+            "the file's name is not that of an OGBench data set, so its environment is unknown. A copy or link called, "
+            f"for instance, cube-single-play-singletask-task2-v0.npz names both scene and task{rewards}."
+        )
     elif labels is None and "rewards" not in arrays:
         notes.append("there are neither goals nor rewards; name a task for rewards (-singletask-task1- before -v0).")
     demos = Demonstrations(episodes, file, "ogbench", spec, record.env_args, record.attrs)
