@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from dtql_robot.datasets.formats.ogbench_names import recording_beside
 from dtql_robot.datasets.loader import is_path, split_sources
 from dtql_robot.datasets.published.names import is_published
 from dtql_robot.errors import InputError
@@ -53,7 +54,7 @@ def _source(part: str) -> str:
     if not is_path(part):
         return part
     path = expanded(Path(part))
-    if not path.exists():
+    if not recording_beside(path).exists():
         raise InputError(f"--data: there is no {path}.")
     return str(path)
 

@@ -16,6 +16,8 @@ from dtql_robot.experiments.verdict import verdicts
 
 TINY = ("--train-args=--steps=20", "--train-args=--batch-size=32", "--train-args=--denoiser-width=16")
 
+TASK = "cube-single-play-singletask-task2-v0"
+
 
 def cell(method, *rates, task="lift", **more):
     return Cell(task, method, tuple(range(len(rates))), rates, 100, (1.0,) * len(rates), (1.0,) * len(rates), **more)
@@ -23,16 +25,17 @@ def cell(method, *rates, task="lift", **more):
 
 def test_a_data_set_is_a_task_by_the_name_of_its_file(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("lift.hdf5", "more door.h5", "push.zarr.zip"):
+    for name in ("lift.hdf5", "more door.h5", "push.zarr.zip", "cube-single-play-v0.npz"):
         (tmp_path / name).touch()
     (tmp_path / "recorded").mkdir()
-    given = ("~/lift.hdf5", f"{tmp_path}/lift.hdf5,~/more door.h5", "~/push.zarr.zip", "~/recorded")
+    given = ("~/lift.hdf5", f"{tmp_path}/lift.hdf5,~/more door.h5", "~/push.zarr.zip", "~/recorded", f"~/{TASK}.npz")
     found = own_tasks((*given, "minari:D4RL/pen/human-v2"), "AdroitHandDoor-v1")
     assert {task.name: str(path) for task, path in found.items()} == {
         "lift": f"{tmp_path}/lift.hdf5",
         "lift-more-door": f"{tmp_path}/lift.hdf5,{tmp_path}/more door.h5",
         "push": f"{tmp_path}/push.zarr.zip",
         "recorded": f"{tmp_path}/recorded",
+        TASK: f"{tmp_path}/{TASK}.npz",  # whose rewards are computed from the recording beside it
         "D4RL-pen-human-v2": "minari:D4RL/pen/human-v2",
     }
     assert {task.by_name for task in found} == {"", "minari:D4RL/pen/human-v2"}
